@@ -1,0 +1,80 @@
+# One word each: `make demo` runs the product, `make test` passes its tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_ARGS := -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+UI_PORT ?= 8501
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo backend ui test check fmt proto lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.demo ## Set up .venv with all that the product needs
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 install" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@scripts/torch-hint
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '.[backend,ui,openvino]'
+	@touch $@
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '.[backend,ui,openvino,postgres,train,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo ## Start backend and studio, and stop both on Ctrl-C
+	@$(BIN)/python scripts/demo.py
+
+backend: $(VENV)/.demo ## Start the backend alone
+	$(BIN)/python -m backend
+
+ui: $(VENV)/.demo ## Start the studio alone
+	$(BIN)/python -m streamlit run ui/streamlit_app.py
+
+check: $(VENV)/.dev ## Lint, formatting, types, the contract and its modules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/proto.py --check
+	scripts/contract-check
+
+fmt: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+proto: $(VENV)/.dev ## Generate the modules of proto/ anew
+	$(BIN)/python scripts/proto.py
+
+test: $(VENV)/.dev ## Set up all and pass every test
+	@scripts/system-packages
+	$(BIN)/python -m pytest -q $(ARGS)
+
+bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/performance.md)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+test-sd14: $(VENV)/.dev ## Stable Diffusion 1.4's true architecture, with random weights (long)
+	$(BIN)/python -m pytest -q -m sd14 tests/sd14 $(ARGS)
+
+screenshots: $(VENV)/.dev ## Every page and state, both themes, desktop and phone
+	@scripts/system-packages
+	$(BIN)/python scripts/screenshots.py $(ARGS)
+
+train: $(VENV)/.dev ## Train the embedded model (hours; goes on where it stopped)
+	$(BIN)/python -m training all
+
+evaluate: $(VENV)/.dev ## Measure the embedded model and write its card's numbers
+	$(BIN)/python -m training evaluate
+
+images-check: $(VENV)/.dev ## Build both container images without an engine, and use them (root)
+	scripts/images-check
+
+fresh: ## Install and make a first picture in a bare Debian (root)
+	scripts/fresh
+
+lock: $(VENV)/.dev ## Write constraints.txt from what is installed
+	$(BIN)/python scripts/lock.py
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,0 +1,91 @@
+"""`python -m backend`: settings, model, engine, servers; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from types import FrameType
+
+import structlog
+
+from backend import logs
+from backend.config import Settings, load_settings
+from backend.engine.local import LocalBackend
+from backend.errors import ConfigError
+from backend.startup import loader
+from backend.transport.http.app import create_app
+from backend.transport.http.serve import HttpServer, Tls, serve_http
+from backend.transport.server import Server
+from backend.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+EXIT_CONFIG = 2
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal comes, then drain.
+
+    Raises:
+        ConfigError: the servers can't start with these settings.
+    """
+    stop = _stop_on_signals()
+    backend = LocalBackend(settings, loader(settings), VERSION)
+    server = Server(settings, backend)
+    port = await server.start()
+    try:
+        http = await start_http(settings, server.local_target)
+    except ConfigError:
+        await server.drain()
+        raise
+    log.info("listening", grpc=port, http=http.port if http else None, version=VERSION)
+    starting = asyncio.create_task(backend.start())
+    await stop.wait()
+    log.info("draining")
+    starting.cancel()
+    await server.drain()
+    if http is not None:
+        await http.stop()
+    log.info("stopped")
+
+
+async def start_http(settings: Settings, target: str) -> HttpServer | None:
+    """The JSON front, forwarding to our own gRPC server; None where it is off."""
+    if settings.http_port == 0:
+        return None
+    app = create_app(target, cors_origins=settings.http_cors_origins.split())
+    tls = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return await serve_http(app, settings.host, settings.http_port, tls)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
+    return stop
+
+
+def main() -> int:
+    """Run the backend; 0 after a drain, 2 where it can't start."""
+    try:
+        settings = load_settings()
+        logs.configure(settings.log_format, settings.log_level)
+        asyncio.run(serve(settings))
+    except ConfigError as error:
+        print(f"text2image: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

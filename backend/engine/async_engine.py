@@ -1,0 +1,239 @@
+"""The one thread that owns the model, and the bridge between it and the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import structlog
+
+from backend import images
+from backend.domain import (
+    Done,
+    Event,
+    FinishedImage,
+    GeneratedImage,
+    Progress,
+    Queued,
+    Timings,
+)
+from backend.engine.cost import CostModel
+from backend.engine.engine import Engine
+from backend.engine.jobs import Job
+from backend.engine.protocols import AnyModel, Picture, Pixels
+from backend.engine.request import Request
+from backend.engine.scheduler import Scheduler
+from backend.engine.statistics import Statistics
+from backend.errors import BackendError, GenerationFailed
+
+log = structlog.get_logger(__name__)
+
+MAX_BREAKDOWNS = 3  # with no picture finished in between; then the thread ends
+NUM_ENCODERS = 2  # threads that write PNG and JPEG; Pillow releases the GIL
+
+
+class Counts(NamedTuple):
+    """Requests of which nothing is done yet, and those begun."""
+
+    queued: int
+    running: int
+
+
+class _Add(NamedTuple):
+    request: Request
+
+
+class _Abort(NamedTuple):
+    request: Request
+
+
+class _Stop(NamedTuple):
+    pass
+
+
+class AsyncEngine:
+    """Runs an Engine on its own thread. Every public method is called on the event loop."""
+
+    def __init__(
+        self,
+        model: AnyModel,
+        scheduler: Scheduler,
+        cost: CostModel,
+        statistics: Statistics,
+        version: str,
+        on_broken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the thread. `on_broken` is called on the event loop, should it have to give up."""
+        self._model = model
+        self._statistics = statistics
+        self._version = version
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[_Add | _Abort | _Stop] = queue.SimpleQueue()
+        self._encoders = ThreadPoolExecutor(NUM_ENCODERS, thread_name_prefix="encoder")
+        self._jobs: dict[Request, Job] = {}  # touched by the event loop alone
+        self._engine = Engine(model, scheduler, cost, observer=self)
+        self._on_broken = on_broken
+        self._breakdowns = 0  # touched by the engine's thread alone
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that owns the model still runs."""
+        return self._thread.is_alive()
+
+    @property
+    def counts(self) -> Counts:
+        """How many requests wait and run."""
+        running = sum(request.started_at_s is not None for request in self._jobs)
+        return Counts(len(self._jobs) - running, running)
+
+    @property
+    def next_end_s(self) -> float:
+        """Seconds until a running request is likely to end, 0.1 at least."""
+        etas_ms = [job.progress.eta_ms for job in self._jobs.values() if job.progress is not None]
+        return max(0.1, min(etas_ms, default=1000.0) / 1000)
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over; its events are posted to it as they come."""
+        self._jobs[job.request] = job
+        self._statistics.received += 1
+        self._inbox.put(_Add(job.request))
+
+    def abort(self, job: Job) -> None:
+        """Stop a job: before its next step, or before its first. One that is over is no error."""
+        if self._jobs.pop(job.request, None) is None:
+            return
+        job.request.aborted = True  # the scheduler sees this before the message
+        self._statistics.cancelled += 1
+        self._inbox.put(_Abort(job.request))
+
+    async def stop(self) -> None:
+        """End the thread after the step it is in; what still runs is forgotten."""
+        self._inbox.put(_Stop())
+        await asyncio.to_thread(self._thread.join)
+        self._encoders.shutdown(wait=False, cancel_futures=True)
+
+    # On the engine's thread
+
+    def _run(self) -> None:
+        while self._breakdowns < MAX_BREAKDOWNS:
+            try:
+                self._work_until_stopped()
+                return
+            except Exception:  # no single request's fault: all that it holds is in doubt
+                log.exception("the engine broke")
+                self._breakdowns += 1
+                self._engine.fail_all()
+        self._call(self._give_up)
+
+    def _work_until_stopped(self) -> None:
+        is_busy = False
+        while self._take_messages(block=not is_busy):
+            is_busy = self._engine.step()
+
+    def _take_messages(self, block: bool) -> bool:
+        """Empty the inbox, waiting for a first message where there is no work. False: stop."""
+        while True:
+            try:
+                message = self._inbox.get(block)
+            except queue.Empty:
+                return True
+            block = False
+            match message:
+                case _Add(request):
+                    self._engine.add(request)
+                case _Abort(request):
+                    self._engine.abort(request)
+                case _Stop():
+                    return False
+
+    # Observer: what the engine tells, on its thread
+
+    def queued(self, request: Request, event: Queued) -> None:
+        self._post(request, event)
+
+    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None:
+        if preview is None:
+            self._post(request, event)
+        else:
+            self._encode(request, lambda: self._encode_preview(request, event, preview))
+
+    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+        self._encode(request, lambda: self._encode_picture(request, index, picture))
+
+    def finished(self, request: Request, timings: Timings) -> None:
+        self._breakdowns = 0
+        model = self._model
+        done = Done(request.id, request.params, model.info, model.exactness, timings)
+        self._post(request, done)
+
+    def failed(self, request: Request, error: BackendError) -> None:
+        self._call(self._fail, request, error)
+
+    # Encoding, on the encoders' threads
+
+    def _encode(self, request: Request, make: Callable[[], Event]) -> None:
+        def deliver(future: Future[Event]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                self._post(request, future.result())
+                return
+            log.error("encoding failed", request_id=request.id, exc_info=error)
+            self._call(self._fail, request, GenerationFailed("encoding failed"))
+
+        self._encoders.submit(make).add_done_callback(deliver)
+
+    def _encode_preview(self, request: Request, event: Progress, pixels: Pixels) -> Progress:
+        height, width = pixels.shape[:2]
+        data = images.encode_preview(pixels)
+        preview = GeneratedImage(data, "image/jpeg", width, height, request.params.seed)
+        return Progress(event.step, event.num_steps, event.eta_ms, preview)
+
+    def _encode_picture(self, request: Request, index: int, picture: Picture) -> FinishedImage:
+        params, seed = request.params, request.params.seed + index
+        height, width = picture.pixels.shape[:2]
+        data = b""
+        if not picture.nsfw_detected:
+            story = images.Story(params, seed, self._model.info, self._version)
+            data = images.encode(picture.pixels, params.output_format, story)
+        mime_type = params.output_format.mime_type
+        image = GeneratedImage(data, mime_type, width, height, seed, picture.nsfw_detected)
+        return FinishedImage(index, image)
+
+    # Back to the event loop
+
+    def _post(self, request: Request, event: Event) -> None:
+        self._call(self._deliver, request, event)
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            log.debug("event loop is closed")
+
+    def _deliver(self, request: Request, event: Event) -> None:
+        job = self._jobs.get(request)
+        if job is None:
+            return
+        job.post(event)
+        if job.is_over:
+            del self._jobs[request]
+            self._statistics.completed(job)
+
+    def _give_up(self) -> None:
+        self._on_broken()
+        for request in [*self._jobs]:
+            self._fail(request, GenerationFailed("the engine broke"))
+
+    def _fail(self, request: Request, error: BackendError) -> None:
+        job = self._jobs.pop(request, None)
+        if job is not None:
+            self._statistics.failed(error)
+            job.fail(error)

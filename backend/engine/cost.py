@@ -1,0 +1,160 @@
+"""What a step, a decode and an encode cost: measured, kept up to date, predicted in between."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backend.engine.request import BatchKey, Request, Stage, Task
+
+Kind = Literal["step", "decode", "encode"]
+Size = tuple[int, int]  # height, width in pixels
+
+SMOOTHING = 0.1  # weight of a new measurement
+OUTLIER = 3.0  # a measurement counts at most this many times the value so far
+UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row: only for order, never to refuse anything
+UNMEASURED_DECODE_STEPS = 1.6  # VAE decode in guided steps of SD 1.4, by FLOPs
+UNMEASURED_ENCODE_MS = 10.0
+
+
+@dataclass
+class CostModel:
+    """Predicts milliseconds; `observe` feeds it. Sizes are in pixels.
+
+    Attributes:
+        caps: most rows of a UNet call that pay, per size; a size without one runs alone.
+        certified: per size, the row counts at which images may share a UNet call and none
+            changes by a bit; None where that is not promised (tolerant).
+    """
+
+    caps: dict[Size, int] = field(default_factory=dict)
+    certified: dict[Size, frozenset[int]] | None = None
+    steps: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    decodes: dict[Size, float] = field(default_factory=dict)
+    encode: float | None = None
+
+    def step_ms(self, height: int, width: int, rows: int) -> float:
+        """One UNet call of `rows` rows."""
+        known = self.steps.get((height, width, rows))
+        if known is not None:
+            return known
+        return self._from_other_rows(height, width, rows) or self._from_other_sizes(
+            height, width, rows
+        )
+
+    def decode_ms(self, height: int, width: int) -> float:
+        """One image, latents to pixels."""
+        known = self.decodes.get((height, width))
+        if known is not None:
+            return known
+        if not self.decodes:
+            return UNMEASURED_DECODE_STEPS * self.step_ms(height, width, 2)
+        near = _nearest(self.decodes, height * width)
+        return self.decodes[near] * height * width / (near[0] * near[1])
+
+    @property
+    def encode_ms(self) -> float:
+        """The prompts of one request."""
+        return UNMEASURED_ENCODE_MS if self.encode is None else self.encode
+
+    def is_measured(self, height: int, width: int) -> bool:
+        """Whether predictions for this size rest on a measurement of this size."""
+        return any(key[:2] == (height, width) for key in self.steps)
+
+    def max_rows(self, height: int, width: int) -> int:
+        """Rows above which a UNet call gets no cheaper per row; at least 2, one image.
+
+        A size that was never measured gets as many pixels as the nearest that was; where
+        exactness is promised it runs alone, since nothing is certified for it.
+        """
+        cap = self.caps.get((height, width))
+        if cap is None and self.certified is None and self.caps:
+            near = _nearest(dict.fromkeys(self.caps, 0.0), height * width)
+            cap = self.caps[near] * near[0] * near[1] // (height * width)
+        return max(2, cap or 2)
+
+    def allowed_rows(self, height: int, width: int, alone: int) -> Collection[int] | None:
+        """Row counts that leave a request of `alone` rows as it is alone; None: any."""
+        if self.certified is None:
+            return None
+        return self.certified.get((height, width), frozenset()) | {alone}
+
+    def remaining_ms(self, task: Task) -> float:
+        """What `task` still needs, run alone."""
+        height, width, _ = task.request.batch_key
+        if task.stage is Stage.FINISHED:
+            return 0.0
+        if task.stage is Stage.DECODING:
+            return self.decode_ms(height, width)
+        steps = task.num_evaluations - task.step_index
+        total = steps * self.step_ms(height, width, task.num_rows) + self.decode_ms(height, width)
+        return total + self.encode_ms if task.stage is Stage.WAITING else total
+
+    def request_ms(self, request: Request) -> float:
+        """What the unfinished images of `request` still need, run alone, one after another."""
+        return sum(self.remaining_ms(task) for task in request.tasks)
+
+    def loaded_ms(self, request: Request) -> float:
+        """What `request` still needs of the model's time when it shares full batches."""
+        height, width, _ = request.batch_key
+        rows = max(request.tasks[0].num_rows, self.max_rows(height, width))
+        alone = request.tasks[0].num_rows
+        full_row_ms = self.step_ms(height, width, rows) / rows
+        saved_ms = self.step_ms(height, width, alone) - alone * full_row_ms
+        steps = sum(
+            task.num_evaluations - task.step_index
+            for task in request.tasks
+            if task.stage in (Stage.WAITING, Stage.DENOISING)
+        )
+        return self.request_ms(request) - steps * max(0.0, saved_ms)
+
+    def observe(self, kind: Kind, key: BatchKey | None, rows: int, ms: float) -> None:
+        """Take in one measurement; `key` is None for an encode, `rows` counts for a step alone."""
+        if kind == "encode":
+            self.encode = _smooth(self.encode, ms)
+        elif key is None:
+            raise ValueError(f"a {kind} is of a size: give its key")
+        elif kind == "decode":
+            size = (key.height, key.width)
+            self.decodes[size] = _smooth(self.decodes.get(size), ms)
+        else:
+            step = (key.height, key.width, rows)
+            self.steps[step] = _smooth(self.steps.get(step), ms)
+
+    def ran_out_of_memory(self, key: BatchKey, rows: int) -> int:
+        """Halve the cap after `rows` rows did not fit; returns the new cap."""
+        cap = max(2, rows // 2)
+        self.caps[key.height, key.width] = cap
+        return cap
+
+    def _from_other_rows(self, height: int, width: int, rows: int) -> float | None:
+        known = {r: ms for (h, w, r), ms in self.steps.items() if (h, w) == (height, width)}
+        if not known:
+            return None
+        below = max((r for r in known if r < rows), default=None)
+        above = min((r for r in known if r > rows), default=None)
+        if below is None or above is None:  # outside: as the nearest, per row
+            nearest = below if below is not None else above
+            assert nearest is not None
+            return known[nearest] * max(1.0, rows / nearest)
+        weight = (rows - below) / (above - below)
+        return known[below] + weight * (known[above] - known[below])
+
+    def _from_other_sizes(self, height: int, width: int, rows: int) -> float:
+        pixels = height * width
+        if not self.steps:
+            return UNMEASURED_STEP_MS_PER_MEGAPIXEL * rows * pixels / 2**20
+        near = _nearest({(h, w): 0.0 for h, w, _ in self.steps}, pixels)
+        scale = pixels / (near[0] * near[1])
+        return scale * self.step_ms(near[0], near[1], rows)
+
+
+def _smooth(old: float | None, new: float) -> float:
+    if old is None:
+        return new
+    return old + SMOOTHING * (min(new, OUTLIER * old) - old)
+
+
+def _nearest(sizes: Mapping[Size, float], pixels: int) -> Size:
+    return min(sizes, key=lambda size: (abs(size[0] * size[1] - pixels), size))

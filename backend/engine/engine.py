@@ -1,0 +1,266 @@
+"""The engine: schedule, run, tell. Synchronous and single-threaded; knows no asyncio, no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from backend.domain import Progress, Queued, Timings
+from backend.engine.cost import CostModel
+from backend.engine.protocols import AnyModel, Picture, Pixels
+from backend.engine.request import Request, Stage, Task
+from backend.engine.scheduler import Decode, Denoise, Scheduler
+from backend.errors import BackendError, GenerationFailed, OutOfMemory
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told what happens, on the engine's thread. None of these may block or raise."""
+
+    def queued(self, request: Request, event: Queued) -> None:
+        """The request waits, at this position."""
+
+    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None:
+        """A step is done; a preview where one is due."""
+
+    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+        """Image `index` is decoded."""
+
+    def finished(self, request: Request, timings: Timings) -> None:
+        """Every image is decoded."""
+
+    def failed(self, request: Request, error: BackendError) -> None:
+        """Refused, or broken; nothing more comes."""
+
+
+@dataclass(slots=True)
+class _Clocked:
+    """What the engine keeps of a request beside the scheduler's view."""
+
+    encode_ms: float = 0.0
+    denoise_ms: float = 0.0
+    decode_ms: float = 0.0
+    position: int | None = None
+    step: int = 0
+    previewed_step: int = 0
+
+
+class Engine:
+    """Owns the model and every request from admission to its end."""
+
+    def __init__(
+        self,
+        model: AnyModel,
+        scheduler: Scheduler,
+        cost: CostModel,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._scheduler = scheduler
+        self._cost = cost
+        self._observer = observer
+        self._clock = clock
+        self._requests: dict[Request, _Clocked] = {}
+
+    def add(self, request: Request) -> None:
+        """Admit a request; a refusal is told to the observer."""
+        try:
+            self._scheduler.add(request, self._clock())
+        except BackendError as error:
+            self._observer.failed(request, error)
+            return
+        self._requests[request] = _Clocked()
+        self._tell_positions()
+
+    def abort(self, request: Request) -> None:
+        """Forget a request; its rows are gone before the next step. Finished ones are no error."""
+        request.aborted = True
+        self._remove(request)
+
+    def fail_all(self) -> None:
+        """Give up everything it holds, after an error that it can't lay on one request."""
+        requests = [*self._requests]
+        self._requests.clear()
+        for request in requests:
+            self._observer.failed(request, GenerationFailed(f"request {request.id} failed"))
+            self._scheduler.remove(request)
+
+    def step(self) -> bool:
+        """Do the next piece of work. False: there was none."""
+        match self._scheduler.next_work(self._clock()):
+            case Denoise(tasks):
+                self._denoise(tasks)
+            case Decode(task):
+                self._decode(task)
+            case None:
+                return False
+        return True
+
+    # Denoising
+
+    def _denoise(self, tasks: Sequence[Task]) -> None:
+        began = [task.request for task in tasks if task.stage is Stage.WAITING]
+        for task in tasks:
+            if task.stage is Stage.WAITING and task.request in self._requests:
+                self._prepare(task)
+        if began:
+            self._tell_positions()
+        self._advance([task for task in tasks if task.trajectory is not None])
+
+    def _prepare(self, task: Task) -> None:
+        request, started = task.request, self._clock()
+        if request.started_at_s is None:
+            request.started_at_s = started
+        try:
+            task.trajectory = self._model.prepare(request.params, task.index)
+        except Exception as error:
+            self._fail(request, error)
+            return
+        task.stage = Stage.DENOISING
+        took_ms = self._ms_since(started)
+        self._requests[request].encode_ms += took_ms
+        self._cost.observe("encode", None, 0, took_ms)
+
+    def _advance(self, tasks: Sequence[Task]) -> None:
+        """One UNet call. Where it fails, halves are tried, so that one bad row fails alone."""
+        tasks = [task for task in tasks if task.request in self._requests]
+        if not tasks:
+            return
+        started = self._clock()
+        try:
+            outcomes = self._model.denoise_step([task.trajectory for task in tasks])
+        except Exception as error:
+            self._split(tasks, error)
+            return
+        took_ms = self._ms_since(started)
+        rows = sum(task.num_rows for task in tasks)
+        self._cost.observe("step", tasks[0].request.batch_key, rows, took_ms)
+        for request in dict.fromkeys(task.request for task in tasks):
+            self._requests[request].denoise_ms += took_ms
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome is not None:
+                self._fail(task.request, outcome)
+            elif task.step_index == task.num_evaluations:
+                task.stage = Stage.DECODING
+        self._tell_progress(tasks)
+
+    def _split(self, tasks: Sequence[Task], error: Exception) -> None:
+        if isinstance(error, OutOfMemory):
+            rows = sum(task.num_rows for task in tasks)
+            self._cost.ran_out_of_memory(tasks[0].request.batch_key, rows)
+        if len(tasks) == 1:
+            self._fail(tasks[0].request, error)
+            return
+        middle = len(tasks) // 2
+        self._advance(tasks[:middle])
+        self._advance(tasks[middle:])
+
+    # Decoding
+
+    def _decode(self, task: Task) -> None:
+        request, started = task.request, self._clock()
+        try:
+            picture = self._model.decode(task.trajectory)
+        except Exception as error:
+            self._fail(request, error)
+            return
+        task.stage, task.trajectory = Stage.FINISHED, None
+        took_ms = self._ms_since(started)
+        self._requests[request].decode_ms += took_ms
+        self._cost.observe("decode", request.batch_key, 0, took_ms)
+        self._observer.pictured(request, task.index, picture)
+        if request.is_finished:
+            self._finish(request)
+
+    def _finish(self, request: Request) -> None:
+        clocked = self._requests[request]
+        started_s = request.started_at_s if request.started_at_s is not None else self._clock()
+        timings = Timings(
+            queued_ms=(started_s - request.arrived_s) * 1000,
+            encode_ms=clocked.encode_ms,
+            denoise_ms=clocked.denoise_ms,
+            decode_ms=clocked.decode_ms,
+            total_ms=self._ms_since(request.arrived_s),
+        )
+        self._observer.finished(request, timings)
+        self._remove(request)
+
+    # Telling
+
+    def _tell_progress(self, tasks: Sequence[Task]) -> None:
+        for request in dict.fromkeys(task.request for task in tasks):
+            if request not in self._requests:
+                continue
+            clocked, first, step = self._requests[request], request.tasks[0], steps_done(request)
+            preview = self._preview(first, clocked) if first in tasks else None
+            if step == clocked.step and preview is None:
+                continue  # PNDM and Heun evaluate the UNet more often than they step
+            clocked.step = step
+            eta_ms = self._scheduler.eta_ms(request, self._clock())
+            event = Progress(step, request.params.num_inference_steps, eta_ms)
+            self._observer.progressed(request, event, preview)
+
+    def _preview(self, task: Task, clocked: _Clocked) -> Pixels | None:
+        interval, step = task.request.params.preview_interval, _task_steps_done(task)
+        if interval == 0 or task.stage is not Stage.DENOISING:
+            return None
+        if step == clocked.previewed_step or step % interval:
+            return None
+        clocked.previewed_step = step
+        try:
+            return self._model.preview(task.trajectory)
+        except Exception:
+            log.exception("preview failed", request_id=task.request.id)
+            return None
+
+    def _tell_positions(self) -> None:
+        for request, event in self._scheduler.line(self._clock()):
+            clocked = self._requests[request]
+            if event.position != clocked.position:
+                clocked.position = event.position
+                self._observer.queued(request, event)
+
+    # Ends
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        if request not in self._requests:
+            return
+        if not isinstance(error, BackendError):
+            log.error("generation failed", request_id=request.id, exc_info=error)
+            error = GenerationFailed(f"request {request.id} failed")
+        self._observer.failed(request, error)
+        self._remove(request)
+
+    def _remove(self, request: Request) -> None:
+        if self._requests.pop(request, None) is None:
+            return
+        self._scheduler.remove(request)
+        for task in request.tasks:
+            task.trajectory = None
+        self._tell_positions()
+
+    def _ms_since(self, started_s: float) -> float:
+        return (self._clock() - started_s) * 1000
+
+
+def steps_done(request: Request) -> int:
+    """Steps of num_inference_steps done, averaged over the request's images; at least 1."""
+    done = sum(_evaluations_done(task) for task in request.tasks)
+    all_evaluations = sum(task.num_evaluations for task in request.tasks)
+    return -(-done * request.params.num_inference_steps // all_evaluations)
+
+
+def _task_steps_done(task: Task) -> int:
+    """Steps of num_inference_steps done of one image."""
+    return -(-task.step_index * task.request.params.num_inference_steps // task.num_evaluations)
+
+
+def _evaluations_done(task: Task) -> int:
+    finished = task.stage in (Stage.DECODING, Stage.FINISHED)
+    return task.num_evaluations if finished else task.step_index

@@ -1,0 +1,203 @@
+"""Jobs: requests as their callers see them, on the event loop.
+
+A job keeps the latest of each kind of event, not a queue of them: a slow reader sees the latest
+step and preview, misses no picture, and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from backend.domain import (
+    Done,
+    Event,
+    FinishedImage,
+    GeneratedImage,
+    GenerationParams,
+    Progress,
+    Queued,
+)
+from backend.engine.request import Request
+from backend.errors import BackendError, RequestConflict
+
+MAX_KEPT_BYTES = 64 * 2**20
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request and its story so far. `error` is None, or why nothing more comes.
+
+    `is_named`: the caller chose the request_id, and may come back for the result.
+    """
+
+    request: Request
+    is_named: bool
+    queued: Queued | None = None
+    progress: Progress | None = None
+    preview: GeneratedImage | None = None
+    images: list[FinishedImage] = field(default_factory=list)
+    done: Done | None = None
+    error: BackendError | None = None
+    callers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its result, whole or failed, is here."""
+        return self.is_whole or self.error is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every picture and the end are here."""
+        return self.done is not None and len(self.images) == self.request.params.num_images
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of its encoded pictures."""
+        return sum(len(finished.image.data) for finished in self.images)
+
+    def post(self, event: Event) -> None:
+        """Take in what the engine tells. Previews may come late: they join the latest step."""
+        match event:
+            case Queued():
+                self.queued = event
+            case Progress():
+                self.preview = event.preview or self.preview
+                if self.progress is None or event.step >= self.progress.step:
+                    self.progress = replace(event, preview=None)
+            case FinishedImage():
+                self.images.append(event)
+            case Done():
+                self.done = event
+        self._notify()
+
+    def fail(self, error: BackendError) -> None:
+        """Nothing more comes."""
+        self.error = error
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The story from here on; images and the end are told to everybody who asks.
+
+        Raises:
+            BackendError: the request failed.
+        """
+        reader = _Reader(self)
+        while True:
+            changed = self._changed
+            for event in reader.unread():
+                yield event
+            if self.error is not None:
+                raise self.error
+            if changed is not self._changed:
+                continue  # something came while the reader was away
+            if self.done is not None and self.is_whole:
+                yield self.done
+                return
+            await changed.wait()
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What one caller has seen of a job."""
+
+    job: Job
+    queued: Queued | None = None
+    progress: Progress | None = None
+    preview: GeneratedImage | None = None
+    num_images: int = 0
+
+    def unread(self) -> list[Event]:
+        events: list[Event] = []
+        job = self.job
+        if job.queued is not self.queued and job.progress is None:
+            self.queued = job.queued
+            if job.queued is not None:
+                events.append(job.queued)
+        if job.progress is not None and (job.progress, job.preview) != (
+            self.progress,
+            self.preview,
+        ):
+            preview = job.preview if job.preview is not self.preview else None
+            self.progress, self.preview = job.progress, job.preview
+            events.append(replace(job.progress, preview=preview))
+        events += job.images[self.num_images :]
+        self.num_images = len(job.images)
+        return events
+
+
+class JobRegistry:
+    """Jobs by client and request id: what makes a retry join instead of starting again."""
+
+    def __init__(self, result_ttl_s: float, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._result_ttl_s = result_ttl_s
+        self._max_kept_bytes = max_kept_bytes
+        self._kept: deque[Job] = deque()  # finished, with nobody attending; oldest first
+        self._jobs: dict[tuple[str, str], Job] = {}
+
+    def find(self, client: str, request_id: str, params: GenerationParams) -> Job | None:
+        """The running or finished job of that name, if any.
+
+        Raises:
+            RequestConflict: it was started with other parameters.
+        """
+        job = self._jobs.get((client, request_id))
+        if job is None or job.error is not None:
+            return None
+        if job.request.params != params:
+            raise RequestConflict(
+                "This request_id was used with other parameters: choose another one."
+            )
+        return job
+
+    def add(self, job: Job) -> None:
+        """Remember a job while it lives."""
+        self._jobs[_name(job)] = job
+
+    @contextmanager
+    def attend(self, job: Job, abort: Callable[[Job], None]) -> Iterator[None]:
+        """Count the caller in; with the last one an unfinished job is aborted and forgotten."""
+        job.callers += 1
+        try:
+            yield
+        finally:
+            job.callers -= 1
+            if job.callers == 0:
+                self._left_alone(job, abort)
+
+    def _left_alone(self, job: Job, abort: Callable[[Job], None]) -> None:
+        if not job.is_over:
+            abort(job)
+        elif job.is_named and job.error is None:
+            self._keep(job)
+            return
+        self._forget(job)
+
+    def _keep(self, job: Job) -> None:
+        if job in self._kept:
+            return  # asked for again
+        self._kept.append(job)
+        while sum(kept.num_bytes for kept in self._kept) > self._max_kept_bytes:
+            self._forget(self._kept.popleft())
+        asyncio.get_running_loop().call_later(self._result_ttl_s, self._expire, job)
+
+    def _expire(self, job: Job) -> None:
+        if job in self._kept:
+            self._kept.remove(job)
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        if self._jobs.get(_name(job)) is job and job.callers == 0:
+            del self._jobs[_name(job)]
+
+
+def _name(job: Job) -> tuple[str, str]:
+    return job.request.client, job.request.id

@@ -1,0 +1,106 @@
+"""What the engine asks of a model, and what the transports ask of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.domain import Draft, Event, Exactness, GenerationParams, ModelInfo, ServiceStatus
+
+Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
+
+
+class Picture(NamedTuple):
+    """A decoded image; the pixels of a flagged one are black and must not be sent."""
+
+    pixels: Pixels
+    nsfw_detected: bool
+
+
+class Trajectory(Protocol):
+    """One image on its way: the model's own state, of which the engine sees only this."""
+
+    @property
+    def num_rows(self) -> int:
+        """UNet rows per step: 2 with classifier-free guidance, else 1."""
+
+    @property
+    def step_index(self) -> int:
+        """UNet evaluations done."""
+
+    @property
+    def num_evaluations(self) -> int:
+        """UNet evaluations in all: may differ from num_inference_steps (PNDM: one more)."""
+
+
+T = TypeVar("T", bound=Trajectory)
+
+
+class DiffusionModel(Protocol[T]):
+    """How a model runs. Called from the engine thread alone; holds no policy."""
+
+    info: ModelInfo
+    exactness: Exactness
+
+    def check(self, params: GenerationParams) -> None:
+        """Refuse what this model can't do. Cheap; called from any thread.
+
+        Raises:
+            InvalidParams: the scheduler can't be combined with these parameters, for example.
+        """
+
+    def prepare(self, params: GenerationParams, index: int) -> T:
+        """Encode the prompts (cached) and draw the noise of image `index`, seed + index."""
+
+    def denoise_step(self, trajectories: Sequence[T]) -> list[Exception | None]:
+        """Advance every trajectory by one evaluation, all in one UNet call.
+
+        Returns one entry per trajectory: None, or what went wrong with that one alone.
+        State is committed only after the UNet call succeeded.
+
+        Raises:
+            OutOfMemory: nothing was committed; try again with fewer.
+        """
+
+    def decode(self, trajectory: T) -> Picture:
+        """Latents to pixels, safety checker included.
+
+        Raises:
+            NonFiniteOutput: instead of a black picture.
+        """
+
+    def preview(self, trajectory: T) -> Pixels:
+        """A small approximate picture of where the trajectory stands."""
+
+
+class Backend(Protocol):
+    """What a transport needs: an engine in this process, or a cluster of them."""
+
+    def submit(
+        self,
+        draft: Draft,
+        *,
+        client: str,
+        deadline_s: float | None,
+    ) -> AsyncGenerator[Event, None]:
+        """Queue a request, or join the one of the same id, and tell its story.
+
+        Args:
+            draft: its request_id counts within `client`.
+            client: who asks: fairness and request_id go by it.
+            deadline_s: seconds the caller will wait, None without limit.
+
+        Closing the iterator takes the caller away; the request is aborted with its last caller.
+
+        Raises:
+            BackendError: see `backend.errors`.
+        """
+
+    def status(self) -> ServiceStatus:
+        """A snapshot that never waits for the model."""
+
+
+AnyModel = DiffusionModel[Any]

@@ -1,0 +1,96 @@
+"""A request and its images, as the engine and the scheduler see them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from backend.domain import GenerationParams, Lora
+from backend.engine.protocols import Trajectory
+
+
+class Stage(enum.Enum):
+    """Where one image stands."""
+
+    WAITING = enum.auto()
+    DENOISING = enum.auto()
+    DECODING = enum.auto()
+    FINISHED = enum.auto()
+
+
+class BatchKey(NamedTuple):
+    """Images with equal keys may share a UNet call. Sizes in pixels."""
+
+    height: int
+    width: int
+    loras: tuple[Lora, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """One image of a request. Only the engine moves it along."""
+
+    request: Request
+    index: int
+    stage: Stage = Stage.WAITING
+    trajectory: Trajectory | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """UNet rows per step: 2 with classifier-free guidance, else 1."""
+        if self.trajectory is not None:
+            return self.trajectory.num_rows
+        return 2 if self.request.params.do_classifier_free_guidance else 1
+
+    @property
+    def step_index(self) -> int:
+        """UNet evaluations done."""
+        return self.trajectory.step_index if self.trajectory is not None else 0
+
+    @property
+    def num_evaluations(self) -> int:
+        """UNet evaluations in all: predicted until the trajectory knows."""
+        if self.trajectory is not None:
+            return self.trajectory.num_evaluations
+        return predict_evaluations(self.request.params)
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One call for `params.num_images` images. Times are `time.monotonic()` seconds."""
+
+    id: str
+    client: str
+    params: GenerationParams
+    arrived_s: float
+    deadline_at_s: float | None = None
+    aborted: bool = False
+    started_at_s: float | None = None
+    tasks: list[Task] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tasks = [Task(self, index) for index in range(self.params.num_images)]
+
+    @property
+    def batch_key(self) -> BatchKey:
+        return BatchKey(self.params.height, self.params.width, self.params.loras)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing has been done for it yet."""
+        return all(task.stage is Stage.WAITING for task in self.tasks)
+
+    @property
+    def is_finished(self) -> bool:
+        return all(task.stage is Stage.FINISHED for task in self.tasks)
+
+
+def predict_evaluations(params: GenerationParams) -> int:
+    """UNet evaluations that diffusers' noise schedulers make of `num_inference_steps`."""
+    steps = params.num_inference_steps
+    if params.scheduler == "pndm":
+        return steps + 1  # its second step is taken twice
+    if params.scheduler == "heun":
+        return 2 * steps - 1  # second order, but for the last step
+    return steps

@@ -1,0 +1,89 @@
+"""Counters since the start, and latencies of the last minutes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from backend.domain import Counters, Latency
+from backend.engine.jobs import Job
+from backend.errors import BackendError, Exhausted, OutOfMemory
+
+WINDOW_S = 300.0
+MAX_SAMPLES = 10_000
+
+
+class _Sample(NamedTuple):
+    at_s: float
+    total_ms: float
+    num_images: int
+
+
+class Statistics:
+    """Every request is counted as received once, and once by how it ended."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._samples: deque[_Sample] = deque(maxlen=MAX_SAMPLES)
+        self._num_completed = 0
+        self._num_failed = 0
+        self._num_images = 0
+        self.received = 0
+        self.cancelled = 0
+        self.rejected = 0
+
+    def refused(self) -> None:
+        """A request was refused before it became a job."""
+        self.received += 1
+        self.rejected += 1
+
+    def failed(self, error: BackendError) -> None:
+        """A job ended badly: refused by the queue, or broken."""
+        if isinstance(error, Exhausted) and not isinstance(error, OutOfMemory):
+            self.rejected += 1
+        else:
+            self._num_failed += 1
+
+    def completed(self, job: Job) -> None:
+        """A job's pictures are all there."""
+        self._num_completed += 1
+        self._num_images += len(job.images)
+        if job.done is not None:
+            total_ms = job.done.timings.total_ms
+            self._samples.append(_Sample(self._clock(), total_ms, len(job.images)))
+
+    @property
+    def counters(self) -> Counters:
+        return Counters(
+            received=self.received,
+            completed=self._num_completed,
+            failed=self._num_failed,
+            cancelled=self.cancelled,
+            rejected=self.rejected,
+            images=self._num_images,
+        )
+
+    @property
+    def latency(self) -> Latency:
+        """Percentiles over the window, by nearest rank; zeros while nothing was finished in it."""
+        now_s = self._clock()
+        while self._samples and self._samples[0].at_s < now_s - WINDOW_S:
+            self._samples.popleft()
+        if not self._samples:
+            return Latency()
+        totals = sorted(sample.total_ms for sample in self._samples)
+        first = self._samples[0]
+        span_s = max(now_s - first.at_s, first.total_ms / 1000)
+        num_images = sum(sample.num_images for sample in self._samples)
+        return Latency(
+            p50_ms=_percentile(totals, 0.50),
+            p95_ms=_percentile(totals, 0.95),
+            p99_ms=_percentile(totals, 0.99),
+            images_per_minute=60 * num_images / max(span_s, 1e-3),
+        )
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,55 @@
+"""Rows: what the UNet sees of several trajectories at once, and what it says to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from backend.model.trajectory import LatentTrajectory
+
+
+class Rows(NamedTuple):
+    """One UNet call over several trajectories, theirs side by side: [uncond, cond] or [cond]."""
+
+    model_inputs: list[torch.Tensor]  # one [1, channels, h, w] per trajectory
+    latents: torch.Tensor  # [rows, channels, h, w]
+    timesteps: torch.Tensor  # float32 [rows]
+    prompt_embeds: torch.Tensor  # [rows, tokens, hidden]
+
+
+def gather(trajectories: Sequence[LatentTrajectory]) -> Rows:
+    """Lay the trajectories' next evaluations out as rows; changes nothing in them."""
+    model_inputs = [trajectory.model_input() for trajectory in trajectories]
+    copies = [trajectory.num_rows for trajectory in trajectories]
+    timesteps = [float(trajectory.timestep) for trajectory in trajectories]
+    return Rows(
+        model_inputs,
+        torch.cat(
+            [rows for one, n in zip(model_inputs, copies, strict=True) for rows in [one] * n]
+        ),
+        torch.tensor([t for t, n in zip(timesteps, copies, strict=True) for _ in range(n)]),
+        torch.cat([trajectory.prompt_embeds for trajectory in trajectories]),
+    )
+
+
+def scatter(
+    predictions: torch.Tensor, trajectories: Sequence[LatentTrajectory]
+) -> list[torch.Tensor]:
+    """The rows' predictions [rows, channels, h, w] to one [1, channels, h, w] per trajectory.
+
+    Classifier-free guidance happens here, as in diffusers: u + scale * (c - u).
+    """
+    parts = predictions.split([trajectory.num_rows for trajectory in trajectories])
+    return [
+        _guide(rows, trajectory.guidance_scale)
+        for rows, trajectory in zip(parts, trajectories, strict=True)
+    ]
+
+
+def _guide(rows: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+    if rows.shape[0] == 1:
+        return rows
+    uncond, cond = rows.chunk(2)
+    return uncond + guidance_scale * (cond - uncond)

@@ -1,0 +1,93 @@
+"""Measures a loaded model, or recalls what an earlier start measured."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from backend.config import Settings
+from backend.domain import Exactness
+from backend.engine.calibration import Calibration, CalibrationStore, calibrate
+from backend.engine.cost import CostModel
+from backend.model.measuring import ModelSubject, machine
+from backend.model.pipeline import LatentDiffusion
+
+logger = logging.getLogger(__name__)
+
+UNDISTURBED = 0.8  # of a core's time at least; a busy machine leaves us less
+
+
+def cost_model(
+    model: LatentDiffusion, settings: Settings, on_progress: Callable[[str], None]
+) -> CostModel:
+    """What `model` costs at its native size: stored, or measured now and then stored.
+
+    Batches of more than one image wait until their networks are compiled, in the background.
+    """
+    store = CalibrationStore(settings.data_dir, _make(model))
+    calibration = store.load()
+    if calibration is None:
+        on_progress("Measuring this machine; this is done once")
+        calibration, is_trusted = _measure(model)
+        if is_trusted:
+            _keep(calibration, store)
+        else:
+            logger.warning("the machine was busy while it was measured: it is done anew next time")
+    cost = calibration.cost_model(
+        certified=model.exactness is Exactness.CERTIFIED, most_rows=settings.max_batch_rows
+    )
+    _raise_caps_when_warm(model, cost)
+    return cost
+
+
+def _measure(model: LatentDiffusion) -> tuple[Calibration, bool]:
+    """The calibration, and whether this process had the machine to itself meanwhile."""
+    info = model.info
+    subject = ModelSubject(model.components, model.runtime)
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    calibration = calibrate(subject, info.native_height, info.native_width)
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    return calibration, model.runtime.device.type != "cpu" or cpu_s > UNDISTURBED * wall_s
+
+
+def _keep(calibration: Calibration, store: CalibrationStore) -> None:
+    try:
+        store.save(calibration)
+    except OSError as error:
+        logger.warning("the calibration can't be kept: %s", error)
+
+
+def _raise_caps_when_warm(model: LatentDiffusion, cost: CostModel) -> None:
+    """Start with one image at a time, and batch once nobody has to wait for a compiler."""
+    wanted = {size: cap for size, cap in cost.caps.items() if cap > 2}
+    cost.caps.update(dict.fromkeys(wanted, 2))
+    subject = ModelSubject(model.components, model.runtime)
+
+    def warm() -> None:
+        for (height, width), cap in wanted.items():
+            rows = 1
+            while rows < 2 * cap and threading.main_thread().is_alive():
+                subject.warm(height, width, min(rows, cap))
+                cost.caps[height, width] = max(2, min(rows, cap))
+                rows *= 2
+
+    if wanted:
+        # No daemon: OpenVINO aborts the process that ends while it compiles.
+        threading.Thread(target=warm, name="warmer").start()
+
+
+def _make(model: LatentDiffusion) -> dict[str, str]:
+    info = model.info
+    return {
+        "machine": machine(model.runtime.device),
+        "model": info.name,
+        "revision": info.revision,
+        "torch": torch.__version__,
+        "dtype": info.dtype,
+        "runtime": model.runtime.description,
+        "exactness": model.exactness.value,
+    }

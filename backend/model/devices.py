@@ -1,0 +1,70 @@
+"""Which device and which dtype, and what is set process-wide for them."""
+
+from __future__ import annotations
+
+import torch
+
+from backend.config import Settings
+from backend.errors import ModelFailed
+
+
+def pick_device(settings: Settings) -> torch.device:
+    """The device that the settings name, or the best there is for `auto`.
+
+    Raises:
+        ModelFailed: it isn't there.
+    """
+    if settings.device == "auto":
+        return torch.device(_best_device())
+    device = torch.device(settings.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelFailed(
+            f"DEVICE={settings.device}, but torch {torch.__version__} sees no CUDA device here."
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ModelFailed(f"DEVICE={settings.device}, but there are only {count} CUDA devices.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelFailed("DEVICE=mps, but this machine has no Metal device.")
+    return device
+
+
+def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
+    """The dtype that the settings name; for `auto` the fastest that the device has natively."""
+    if settings.dtype != "auto":
+        dtype: torch.dtype = getattr(torch, settings.dtype)
+        return dtype
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if device.type == "cpu" and has_native_bfloat16() else torch.float32
+
+
+def has_native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's BF16)."""
+    has = torch.cpu.get_capabilities()
+    return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def set_up(settings: Settings, device: torch.device) -> None:
+    """Set threads, memory and arithmetic of this process: repeatable before fast.
+
+    float32 means float32: no TF32, and no reduced precision in half precision sums, whose
+    split over blocks would depend on the batch.
+    """
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    if device.type != "cuda":
+        return
+    torch.cuda.set_per_process_memory_fraction(settings.gpu_memory_fraction, device)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

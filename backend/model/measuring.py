@@ -1,0 +1,83 @@
+"""A model as the calibration sees it, and the make that its measurements are valid for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from backend.model.components import Components
+from backend.model.probe import RowShape, certified_row_counts
+from backend.model.runtime import Runtime
+
+
+class ModelSubject:
+    """A `backend.engine.calibration.Subject`: a runtime fed with noise."""
+
+    def __init__(self, components: Components, runtime: Runtime) -> None:
+        self._components = components
+        self._runtime = runtime
+
+    @torch.inference_mode()
+    def step(self, height: int, width: int, rows: int) -> None:
+        shape = self._row_shape(height, width)
+        prediction = self._runtime.denoise(
+            self._noise(rows, *shape.latents),
+            torch.linspace(999.0, 1.0, rows),
+            self._noise(rows, *shape.prompt_embeds),
+        )
+        _finish(prediction)
+
+    @torch.inference_mode()
+    def decode(self, height: int, width: int) -> None:
+        _finish(self._runtime.decode(self._noise(1, *self._row_shape(height, width).latents)))
+
+    @torch.inference_mode()
+    def encode(self) -> None:
+        tokens = torch.zeros(1, self._components.num_tokens, dtype=torch.int64)
+        _finish(self._runtime.encode(tokens))
+
+    def warm(self, height: int, width: int, rows: int) -> None:
+        """Compile what `step` would need, without running it."""
+        shape = self._row_shape(height, width)
+        self._runtime.warm(rows, shape.latents, shape.prompt_embeds)
+
+    def bucket(self, rows: int) -> int:
+        return self._runtime.bucket(rows)
+
+    def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
+        return certified_row_counts(self._runtime, self._row_shape(height, width), counts)
+
+    def _row_shape(self, height: int, width: int) -> RowShape:
+        components = self._components
+        factor = components.vae_scale_factor
+        hidden = components.text_encoder.config.hidden_size
+        return RowShape(
+            (components.latent_channels, height // factor, width // factor),
+            (components.num_tokens, hidden),
+        )
+
+    def _noise(self, *shape: int) -> torch.Tensor:
+        generator = torch.Generator("cpu").manual_seed(0)
+        noise = torch.randn(shape, generator=generator)
+        return noise.to(self._runtime.device, self._runtime.dtype)
+
+
+def machine(device: torch.device) -> str:
+    """The chip that runs the model, as its driver or the kernel names it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _finish(tensor: torch.Tensor) -> None:
+    """Wait for a device that computes in the background."""
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize(tensor.device)

@@ -1,0 +1,137 @@
+"""Torch networks to OpenVINO's own format, once; kept on disk for the next start."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from backend.model.components import Components
+
+
+def import_openvino() -> Any:
+    """The openvino module, with its telemetry off: nothing of ours reports home.
+
+    Where `openvino_telemetry` can't be imported, openvino puts its own silent stub in its place.
+
+    Raises:
+        ImportError: it isn't installed, or has no build for this machine.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+class _UNet(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.unet = components.unet
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        prediction: torch.Tensor = self.unet(
+            latents, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False
+        )[0]
+        return prediction
+
+
+class _Decoder(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.vae = components.vae
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
+        return image
+
+
+class _TextEncoder(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.text_encoder = components.text_encoder
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        embeds: torch.Tensor = self.text_encoder(input_ids, return_dict=False)[0]
+        return embeds
+
+
+class Converter:
+    """Converts on demand, and remembers in `folder`: one file per network and way of tracing.
+
+    What is stored is float32 with open shapes; sizes and precision are set when compiling.
+    """
+
+    def __init__(self, components: Components, folder: Path) -> None:
+        self._components = components
+        self._folder = folder
+
+    def unet(self, height: int, width: int) -> Path:
+        """For latents of this size, in latent cells; most sizes share one file."""
+        components = self._components
+        factor = 2 ** (len(components.unet.config.block_out_channels) - 1)
+        if height % factor == 0 and width % factor == 0:
+            return self._file("unet", lambda: _UNet(components), self._unet_inputs(factor, factor))
+        # Here the UNet fixes its upsampling sizes while it is traced.
+        return self._file(
+            f"unet-{height}x{width}",
+            lambda: _UNet(components),
+            self._unet_inputs(height, width),
+        )
+
+    def decoder(self) -> Path:
+        """The autoencoder's second half."""
+        latents = torch.zeros(1, self._components.latent_channels, 8, 8)
+        return self._file("decoder", lambda: _Decoder(self._components), {"latents": latents})
+
+    def text_encoder(self) -> Path:
+        """Token ids to prompt_embeds."""
+        tokens = self._components.num_tokens
+        input_ids = torch.zeros(1, tokens, dtype=torch.int64)
+        return self._file(
+            "text_encoder", lambda: _TextEncoder(self._components), {"input_ids": input_ids}
+        )
+
+    def _unet_inputs(self, height: int, width: int) -> dict[str, torch.Tensor]:
+        components = self._components
+        hidden = components.text_encoder.config.hidden_size
+        return {
+            "latents": torch.zeros(2, components.latent_channels, height, width),
+            "timesteps": torch.ones(2),
+            "prompt_embeds": torch.zeros(2, components.num_tokens, hidden),
+        }
+
+    def _file(
+        self, name: str, build: Callable[[], nn.Module], inputs: Mapping[str, torch.Tensor]
+    ) -> Path:
+        path = self._folder / f"{name}.xml"
+        if not path.is_file():
+            _convert(build(), inputs, path)
+        return path
+
+
+@torch.no_grad()
+def _convert(module: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
+    openvino = import_openvino()
+    network = copy.deepcopy(module).float().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of every shape it fixes
+        converted = openvino.convert_model(network, example_input=dict(inputs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside first: half a file is never taken for a whole one.
+    aside = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        openvino.save_model(converted, aside / path.name, compress_to_fp16=False)
+        (aside / f"{path.stem}.bin").replace(path.with_suffix(".bin"))
+        (aside / path.name).replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

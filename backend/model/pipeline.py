@@ -1,0 +1,209 @@
+"""Latent diffusion, step by step and over many images at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from backend.domain import Exactness, GenerationParams, ModelInfo
+from backend.engine.protocols import Picture, Pixels
+from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violation
+from backend.model.batch import gather, scatter
+from backend.model.components import Components
+from backend.model.memory import is_out_of_memory
+from backend.model.noise_schedulers import NoiseSchedulers, predict_original
+from backend.model.preview import PreviewProjector
+from backend.model.prompts import PromptEncoder
+from backend.model.runtime import Runtime
+from backend.model.safety import SafetyChecker
+from backend.model.trajectory import Advance, LatentTrajectory
+
+
+class LatentDiffusion:
+    """A `DiffusionModel`: what diffusers' StableDiffusionPipeline does, cut into steps.
+
+    An image alone is bit for bit the pipeline's, given the same components, dtype and runtime.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        runtime: Runtime,
+        noise_schedulers: NoiseSchedulers,
+        preview_projector: PreviewProjector,
+        safety_checker: SafetyChecker | None,
+        info: ModelInfo,
+        exactness: Exactness,
+        note: str = "",
+    ) -> None:
+        self.info = info
+        self.note = note  # for people: why this model, where the settings left it open
+        self.exactness = exactness
+        self.components = components
+        self.runtime = runtime
+        self._noise_schedulers = noise_schedulers
+        self._prompts = PromptEncoder(components.tokenizer, runtime)
+        self._preview_projector = preview_projector
+        self._safety_checker = safety_checker
+
+    def check(self, params: GenerationParams) -> None:
+        """Refuse what this model can't do; see `DiffusionModel.check`."""
+        multiple = self.components.size_multiple
+        wrong = tuple(
+            Violation(name, f"Must be a multiple of {multiple}, not {size}.", "NOT_A_MULTIPLE")
+            for name, size in (("height", params.height), ("width", params.width))
+            if size % multiple or size <= 0
+        )
+        if wrong:
+            raise InvalidParams(wrong)
+        self._noise_schedulers.check(params.scheduler, params.num_inference_steps)
+
+    @torch.inference_mode()
+    def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:
+        """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
+
+        Raises:
+            InvalidParams: as `check`.
+            OutOfMemory: there is none for another image.
+        """
+        self.check(params)
+        with _naming_out_of_memory("There is no memory left for another image."):
+            noise_scheduler = self._noise_schedulers.create(
+                params.scheduler, params.num_inference_steps
+            )
+            generator = torch.Generator("cpu").manual_seed(params.seed + index)
+            noise = self._noise(params.height, params.width, generator)
+            return LatentTrajectory(
+                seed=params.seed + index,
+                guidance_scale=params.guidance_scale,
+                prompt_embeds=self._encode(params),
+                timesteps=noise_scheduler.timesteps,
+                noise_scheduler=noise_scheduler,
+                generator=generator,
+                latents=noise * noise_scheduler.init_noise_sigma,
+            )
+
+    @torch.inference_mode()
+    def denoise_step(self, trajectories: Sequence[LatentTrajectory]) -> list[Exception | None]:
+        """Advance every trajectory by one evaluation, all in one UNet call.
+
+        Returns:
+            One entry per trajectory: None, or what its noise scheduler raised; such a
+            trajectory stays where it was.
+
+        Raises:
+            OutOfMemory: nothing was committed; try again with fewer.
+        """
+        with _naming_out_of_memory("The model ran out of memory while denoising."):
+            rows = gather(trajectories)
+            predictions = self.runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
+            advances = [
+                _advance(trajectory, model_input, prediction)
+                for trajectory, model_input, prediction in zip(
+                    trajectories,
+                    rows.model_inputs,
+                    scatter(predictions, trajectories),
+                    strict=True,
+                )
+            ]
+        return [
+            _commit(trajectory, advance)
+            for trajectory, advance in zip(trajectories, advances, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def decode(self, trajectory: LatentTrajectory) -> Picture:
+        """Latents to pixels, safety checker included; a flagged picture is black.
+
+        Raises:
+            NonFiniteOutput: instead of a black picture.
+            OutOfMemory: try again when less is running.
+        """
+        with _naming_out_of_memory("The model ran out of memory while decoding."):
+            _check_finite(trajectory.latents)
+            latents = trajectory.latents / self.components.vae.config.scaling_factor
+            image = self.runtime.decode(latents)  # [1, 3, height, width]
+            _check_finite(image)
+            pixels = _to_pixels(image)
+            if self._safety_checker is not None and self._safety_checker.flags(pixels):
+                return Picture(np.zeros_like(pixels), nsfw_detected=True)
+            return Picture(pixels, nsfw_detected=False)
+
+    @torch.inference_mode()
+    def preview(self, trajectory: LatentTrajectory) -> Pixels:
+        """A small approximate picture of what the trajectory is heading for."""
+        return self._preview_projector.project(self._foresee(trajectory))
+
+    def _encode(self, params: GenerationParams) -> torch.Tensor:
+        """[1, tokens, hidden], or [2, tokens, hidden] with guidance: uncond first."""
+        cond = self._prompts.encode(params.prompt)
+        if not params.do_classifier_free_guidance:
+            return cond
+        return torch.cat([self._prompts.encode(params.negative_prompt), cond])
+
+    def _noise(self, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
+        factor = self.components.vae_scale_factor
+        shape = (1, self.components.latent_channels, height // factor, width // factor)
+        noise: torch.Tensor = randn_tensor(
+            shape, generator=generator, device=self.runtime.device, dtype=self.runtime.dtype
+        )
+        return noise
+
+    def _foresee(self, trajectory: LatentTrajectory) -> torch.Tensor:
+        """The finished latents as of now: [1, channels, h, w]."""
+        glimpse = trajectory.glimpse
+        if glimpse is None:
+            return trajectory.model_input()
+        alphas = self._noise_schedulers.alphas_cumprod
+        nearest = min(max(round(glimpse.timestep), 0), len(alphas) - 1)
+        return predict_original(
+            glimpse.model_input,
+            glimpse.prediction,
+            float(alphas[nearest]),
+            self._noise_schedulers.prediction_type,
+        )
+
+
+def _advance(
+    trajectory: LatentTrajectory, model_input: torch.Tensor, prediction: torch.Tensor
+) -> Advance | Exception:
+    try:
+        return trajectory.advance(model_input, prediction)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return error
+
+
+def _commit(trajectory: LatentTrajectory, advance: Advance | Exception) -> Exception | None:
+    if isinstance(advance, Exception):
+        return advance
+    trajectory.commit(advance)
+    return None
+
+
+def _check_finite(tensor: torch.Tensor) -> None:
+    if not torch.isfinite(tensor).all():
+        raise NonFiniteOutput("The model produced values that are not numbers.")
+
+
+def _to_pixels(image: torch.Tensor) -> Pixels:
+    """[1, 3, height, width] in -1 to 1 to uint8 [height, width, 3], rounded as diffusers does."""
+    unit = (image[0] * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().float().numpy()
+    return np.ascontiguousarray((unit * 255).round().astype(np.uint8))
+
+
+@contextmanager
+def _naming_out_of_memory(text: str) -> Iterator[None]:
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside of the except clause: no traceback keeps the failed step's tensors alive.
+    raise OutOfMemory(text)

@@ -1,0 +1,160 @@
+"""OpenVINO on the CPU: static shapes, bfloat16 where the CPU has it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from backend.model.components import Components
+from backend.model.openvino_ir import Converter, import_openvino
+from backend.model.openvino_trial import Trials, compile_network
+
+SHARE_OF_MEMORY = 0.3  # for compiled networks; each has the weights once more
+FEWEST_KEPT = 4
+MOST_KEPT = 48
+
+
+def bucket(rows: int) -> int:
+    """The row count that `rows` rows are filled up to: the next power of two."""
+    return 1 << (rows - 1).bit_length()
+
+
+class OpenVinoRuntime:
+    """A `Runtime` that compiles one network per shape, the first time it is asked for.
+
+    Tensors go in and out in float32; `precision` is what it computes in.
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(
+        self, components: Components, cache: Path, *, precision: str, num_threads: int
+    ) -> None:
+        """`precision` is `f32` or `bf16`; converted networks are kept in the folder `cache`.
+
+        Raises:
+            ImportError: OpenVINO isn't here.
+        """
+        self._openvino = import_openvino()
+        self._core = self._openvino.Core()
+        self._converter = Converter(components, cache)
+        self._trials = Trials(cache)
+        self._precision = precision
+        self._num_threads = num_threads
+        self._kept = _how_many(components.num_parameters)
+        self._requests: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()  # held for moments
+        self._compiling = threading.Lock()  # held for seconds, when warming up in the background
+
+    @property
+    def description(self) -> str:
+        version = self._openvino.get_version().split("-")[0]
+        precision = {"f32": "float32", "bf16": "bfloat16"}[self._precision]
+        return f"openvino {version} {precision}, {self._num_threads} threads"
+
+    def bucket(self, rows: int) -> int:
+        """The row count that is computed for `rows` rows."""
+        return bucket(rows)
+
+    def warm(
+        self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
+    ) -> None:
+        """Compile the UNet for the bucket of that many rows."""
+        count = bucket(rows)
+        self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
+
+    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden]."""
+        shape = list(input_ids.shape)
+        request = self._request(("text", *shape), self._converter.text_encoder, [shape])
+        return torch.from_numpy(_infer(request, [input_ids.numpy()]))
+
+    def denoise(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        """One UNet call on up to the next bucket of rows; what fills it up is thrown away."""
+        rows = latents.shape[0]
+        filled = [_fill(tensor, bucket(rows)) for tensor in (latents, timesteps, prompt_embeds)]
+        prediction = _infer(self._unet([tensor.shape for tensor in filled]), filled)
+        return torch.from_numpy(prediction[:rows])
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
+        shape = list(latents.shape)
+        request = self._request(("decoder", *shape), self._converter.decoder, [shape])
+        return torch.from_numpy(_infer(request, [latents.contiguous().numpy()]))
+
+    def _unet(self, shapes: Sequence[Sequence[int]]) -> Any:
+        height, width = shapes[0][2:]
+        key = ("unet", *shapes[0])
+        return self._request(key, lambda: self._converter.unet(height, width), shapes)
+
+    def _request(
+        self,
+        key: tuple[object, ...],
+        find: Callable[[], Path],
+        shapes: Sequence[Sequence[int]],
+    ) -> Any:
+        """The compiled network for these input shapes; the least used make room for new ones."""
+        with self._lock:
+            request = self._requests.get(key)
+            if request is not None:
+                self._requests.move_to_end(key)
+                return request
+        with self._compiling:
+            request = self._requests.get(key) or self._compile(find(), shapes)
+        with self._lock:
+            self._requests[key] = request
+            if len(self._requests) > self._kept:
+                self._requests.popitem(last=False)
+        return request
+
+    def _compile(self, path: Path, shapes: Sequence[Sequence[int]]) -> Any:
+        settings = self._trials.settings(path, shapes, self._settings())
+        return compile_network(self._core, path, shapes, settings)
+
+    def _settings(self) -> Mapping[str, object]:
+        return {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": self._num_threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+
+
+def precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this CPU, the fastest first.
+
+    Raises:
+        ImportError: OpenVINO isn't here.
+    """
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+
+
+def _infer(request: Any, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    outputs = request.infer(list(inputs), share_inputs=True, share_outputs=True)
+    return np.array(outputs[0], dtype=np.float32)  # a copy: the request reuses its own
+
+
+def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:
+    """[n, ...] to [rows, ...], repeating the last row."""
+    missing = rows - tensor.shape[0]
+    if missing:
+        tensor = torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
+    array: NDArray[np.float32] = tensor.float().contiguous().numpy()
+    return array
+
+
+def _how_many(num_parameters: int) -> int:
+    budget = SHARE_OF_MEMORY * psutil.virtual_memory().total
+    return int(min(MOST_KEPT, max(FEWEST_KEPT, budget // (4 * num_parameters))))

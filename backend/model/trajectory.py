@@ -1,0 +1,88 @@
+"""One image on its way from noise to latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from backend.model.noise_schedulers import fork, takes_generator
+
+
+class Glimpse(NamedTuple):
+    """What the UNet last saw and said of an image; both [1, channels, h, w]."""
+
+    model_input: torch.Tensor
+    prediction: torch.Tensor  # guidance applied
+    timestep: float
+
+
+class Advance(NamedTuple):
+    """The state of a trajectory one step on, not yet its own."""
+
+    latents: torch.Tensor  # [1, channels, h, w]
+    noise_scheduler: Any
+    generator: torch.Generator
+    glimpse: Glimpse
+
+
+@dataclass(slots=True)
+class LatentTrajectory:
+    """The whole state of one image; a batch is only a view on several of these."""
+
+    # set once by prepare
+    seed: int
+    guidance_scale: float
+    prompt_embeds: torch.Tensor  # [num_rows, tokens, hidden]: cond, or uncond and cond
+    timesteps: torch.Tensor  # [num_evaluations], on the CPU
+
+    # changed by every denoise_step
+    noise_scheduler: Any
+    generator: torch.Generator
+    latents: torch.Tensor  # [1, channels, h, w]
+    step_index: int = 0
+    glimpse: Glimpse | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """UNet rows per step: 2 with classifier-free guidance, else 1."""
+        return self.prompt_embeds.shape[0]
+
+    @property
+    def num_evaluations(self) -> int:
+        """UNet evaluations in all."""
+        return len(self.timesteps)
+
+    @property
+    def timestep(self) -> torch.Tensor:
+        """The timestep of the next evaluation, a scalar in the noise scheduler's own type."""
+        return self.timesteps[self.step_index]
+
+    def model_input(self) -> torch.Tensor:
+        """The latents as the UNet wants them for `timestep`: [1, channels, h, w]."""
+        scaled: torch.Tensor = self.noise_scheduler.scale_model_input(self.latents, self.timestep)
+        return scaled
+
+    def advance(self, model_input: torch.Tensor, prediction: torch.Tensor) -> Advance:
+        """Where `prediction` leads; this trajectory stays as it is.
+
+        Args:
+            model_input: what the UNet saw, [1, channels, h, w].
+            prediction: what it said, guidance applied, [1, channels, h, w].
+        """
+        noise_scheduler, generator = fork(self.noise_scheduler), self.generator.clone_state()
+        extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
+        latents = noise_scheduler.step(
+            prediction, self.timestep, self.latents, **extra, return_dict=False
+        )[0]
+        glimpse = Glimpse(model_input, prediction, float(self.timestep))
+        return Advance(latents, noise_scheduler, generator, glimpse)
+
+    def commit(self, advance: Advance) -> None:
+        """Make `advance` the present."""
+        self.latents = advance.latents
+        self.noise_scheduler = advance.noise_scheduler
+        self.generator = advance.generator
+        self.glimpse = advance.glimpse
+        self.step_index += 1

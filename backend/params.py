@@ -1,0 +1,265 @@
+"""What a caller may ask for: the draft with its gaps, and the parameters once all is resolved.
+
+Knows nothing of gRPC, HTTP or torch.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from backend.errors import Violation
+
+if TYPE_CHECKING:
+    from backend.domain import ModelInfo
+
+MAX_SEED = 2**53 - 1
+RANDOM_SEED = -1
+MAX_GUIDANCE_SCALE = 50.0
+MAX_NEGATIVE_PROMPT_CHARACTERS = 2000
+DEFAULT_GUIDANCE_SCALE = 7.5
+DEFAULT_NUM_INFERENCE_STEPS = 50
+FILE_OVERHEAD_BYTES = 4096
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class ImageFormat(enum.Enum):
+    """File format of the pictures; the value is Pillow's name for it."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    WEBP = "WEBP"
+
+    @property
+    def mime_type(self) -> str:
+        return f"image/{self.value.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What requests may ask for. Sizes are in pixels."""
+
+    min_size: int = 64
+    max_size: int = 2048
+    size_multiple: int = 8
+    max_pixels: int = 1024 * 1024
+    max_num_inference_steps: int = 150
+    max_num_images: int = 8
+    max_prompt_characters: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A low-rank adapter and its weight, -2 to 2."""
+
+    name: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParams:
+    """One request, every default resolved and the seed drawn. See `text2image.proto` for units."""
+
+    prompt: str
+    height: int
+    width: int
+    guidance_scale: float
+    num_inference_steps: int
+    seed: int
+    scheduler: str
+    model: str
+    negative_prompt: str = ""
+    num_images: int = 1
+    output_format: ImageFormat = ImageFormat.PNG
+    preview_interval: int = 0
+    loras: tuple[Lora, ...] = ()
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether an unconditional row is computed, as in diffusers."""
+        return self.guidance_scale > 1.0
+
+    def violations(self, limits: Limits, model: ModelInfo) -> list[Violation]:
+        """One violation per field that `limits` or `model` forbids: all of them at once."""
+        return [
+            *_check_texts(self, limits),
+            *_check_size("height", self.height, limits),
+            *_check_size("width", self.width, limits),
+            *_check_pixels(self, limits),
+            *_check_numbers(self, limits),
+            *_check_names(self, model.schedulers, model.loras),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A request as it came: None where the caller left the choice to us.
+
+    `is_named`: the caller chose the request_id; otherwise it was made up.
+    `max_answer_bytes` is set where all images travel in one message, which must fit in it.
+    `misfits` are fields that the wire format alone shows to be wrong.
+    """
+
+    request_id: str
+    is_named: bool
+    prompt: str
+    height: int | None = None
+    width: int | None = None
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
+    negative_prompt: str = ""
+    seed: int | None = None
+    num_images: int | None = None
+    scheduler: str = ""
+    model: str = ""
+    output_format: ImageFormat = ImageFormat.PNG
+    preview_interval: int | None = None
+    loras: tuple[Lora, ...] = ()
+    max_answer_bytes: int | None = None
+    misfits: tuple[Violation, ...] = ()
+
+    def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
+        """Fill every gap: from `model`, from the documented defaults, and the seed by drawing."""
+        return GenerationParams(
+            prompt=self.prompt.strip(),
+            negative_prompt=self.negative_prompt.strip(),
+            height=_given(self.height, model.native_height),
+            width=_given(self.width, model.native_width),
+            guidance_scale=_given(self.guidance_scale, DEFAULT_GUIDANCE_SCALE),
+            num_inference_steps=_given(self.num_inference_steps, DEFAULT_NUM_INFERENCE_STEPS),
+            seed=self._resolve_seed(client),
+            num_images=_given(self.num_images, 1),
+            scheduler=self.scheduler or model.default_scheduler,
+            model=self.model or model.name,
+            output_format=self.output_format,
+            preview_interval=_given(self.preview_interval, 0),
+            loras=self.loras,
+        )
+
+    def violations(self, params: GenerationParams) -> list[Violation]:
+        """What is wrong with the request beside its resolved `params`."""
+        return [*self.misfits, *self._check_request_id(), *self._check_answer(params)]
+
+    def _resolve_seed(self, client: str) -> int:
+        """The given one, or one below 2**32: the same when tried again under the same id."""
+        if self.seed is not None and self.seed != RANDOM_SEED:
+            return self.seed
+        digest = hashlib.sha256(f"{client}\0{self.request_id}".encode(errors="replace")).digest()
+        return int.from_bytes(digest[:4])
+
+    def _check_request_id(self) -> list[Violation]:
+        if REQUEST_ID.fullmatch(self.request_id):
+            return []
+        return [Violation("request_id", "1 to 64 characters of [A-Za-z0-9_-].", "MALFORMED")]
+
+    def _check_answer(self, params: GenerationParams) -> list[Violation]:
+        num_bytes = params.num_images * _max_file_bytes(params)
+        if self.max_answer_bytes is None or num_bytes <= self.max_answer_bytes:
+            return []
+        text = (
+            "Pictures of this number and size may not fit into one answer of "
+            f"{self.max_answer_bytes} bytes: use StreamGenerateImage."
+        )
+        return [Violation("num_images", text, "ANSWER_TOO_LARGE")]
+
+
+def _max_file_bytes(params: GenerationParams) -> int:
+    """Most that one picture adds to an answer: noise as PNG, its texts, and the same texts beside.
+
+    A character takes at most 4 bytes as UTF-8 (in the file and beside it) and 6 as JSON.
+    """
+    pixels = params.height * (3 * params.width + 1)  # each line has a byte for its filter
+    texts = (params.prompt, params.negative_prompt)
+    characters = sum(min(len(text), MAX_NEGATIVE_PROMPT_CHARACTERS) for text in texts)
+    return pixels + pixels // 1000 + (4 + 4 + 6) * characters + FILE_OVERHEAD_BYTES
+
+
+N = TypeVar("N", int, float)
+
+
+def _given(value: N | None, default: N) -> N:
+    return default if value is None else value
+
+
+def _check_texts(params: GenerationParams, limits: Limits) -> list[Violation]:
+    found = []
+    if not params.prompt.strip():
+        found.append(Violation("prompt", "Say what the picture should show.", "REQUIRED"))
+    elif len(params.prompt) > limits.max_prompt_characters:
+        text = f"At most {limits.max_prompt_characters} characters; these are {len(params.prompt)}."
+        found.append(Violation("prompt", text, "TOO_LONG"))
+    if len(params.negative_prompt) > MAX_NEGATIVE_PROMPT_CHARACTERS:
+        text = (
+            f"At most {MAX_NEGATIVE_PROMPT_CHARACTERS} characters; "
+            f"these are {len(params.negative_prompt)}."
+        )
+        found.append(Violation("negative_prompt", text, "TOO_LONG"))
+    return found
+
+
+def _check_size(name: str, size: int, limits: Limits) -> list[Violation]:
+    if not limits.min_size <= size <= limits.max_size:
+        text = f"Must be {limits.min_size} to {limits.max_size} pixels, not {size}."
+        return [Violation(name, text, "OUT_OF_RANGE")]
+    if size % limits.size_multiple:
+        below = size - size % limits.size_multiple
+        text = (
+            f"Must be a multiple of {limits.size_multiple}, not {size}: "
+            f"try {below} or {below + limits.size_multiple}."
+        )
+        return [Violation(name, text, "NOT_A_MULTIPLE")]
+    return []
+
+
+def _check_pixels(params: GenerationParams, limits: Limits) -> list[Violation]:
+    if params.height * params.width <= limits.max_pixels:
+        return []
+    if max(params.height, params.width) > limits.max_size:
+        return []  # already refused, side by side
+    text = (
+        f"height x width must be at most {limits.max_pixels} pixels, "
+        f"not {params.height * params.width}."
+    )
+    return [Violation("height", text, "TOO_MANY_PIXELS")]
+
+
+def _check_numbers(params: GenerationParams, limits: Limits) -> list[Violation]:
+    found = []
+    scale = params.guidance_scale
+    if not math.isfinite(scale) or not 0.0 <= scale <= MAX_GUIDANCE_SCALE:
+        text = f"Must be a finite number from 0 to {MAX_GUIDANCE_SCALE:g}."
+        found.append(Violation("guidance_scale", text, "OUT_OF_RANGE"))
+    for name, number, low, high in (
+        ("num_inference_steps", params.num_inference_steps, 1, limits.max_num_inference_steps),
+        ("num_images", params.num_images, 1, limits.max_num_images),
+        ("seed", params.seed, 0, MAX_SEED),
+        ("preview_interval", params.preview_interval, 0, 2**31 - 1),
+    ):
+        if not low <= number <= high:
+            text = f"Must be {low} to {high}, not {number}."
+            found.append(Violation(name, text, "OUT_OF_RANGE"))
+    last_seed = params.seed + params.num_images - 1
+    if 0 <= params.seed <= MAX_SEED < last_seed:
+        text = f"seed + num_images - 1 must be at most {MAX_SEED}."
+        found.append(Violation("seed", text, "OUT_OF_RANGE"))
+    return found
+
+
+def _check_names(
+    params: GenerationParams, schedulers: tuple[str, ...], loras: tuple[str, ...]
+) -> list[Violation]:
+    found = []
+    if params.scheduler not in schedulers:
+        text = f"Must be one of {', '.join(schedulers)}."
+        found.append(Violation("scheduler", text, "UNKNOWN"))
+    for index, lora in enumerate(params.loras):
+        if lora.name not in loras:
+            text = f"Must be one of {', '.join(loras)}." if loras else "No LoRA is installed."
+            found.append(Violation(f"loras[{index}].name", text, "UNKNOWN"))
+        if not math.isfinite(lora.scale) or abs(lora.scale) > 2:
+            found.append(Violation(f"loras[{index}].scale", "Must be -2 to 2.", "OUT_OF_RANGE"))
+    return found

@@ -1,0 +1,21 @@
+"""From settings to a model that is ready to serve: the slow part of the start."""
+
+from __future__ import annotations
+
+from backend.config import Settings
+from backend.engine.local import Load, Loaded, OnProgress
+
+
+def loader(settings: Settings) -> Load:
+    """What LocalBackend calls to load its model."""
+
+    def load(on_progress: OnProgress) -> Loaded:
+        on_progress("Importing torch.")
+        # torch and diffusers take seconds to import: the port must be open before that.
+        from backend.model.calibrate import cost_model
+        from backend.model.loader import load_model
+
+        model = load_model(settings, on_progress)
+        return Loaded(model, cost_model(model, settings, on_progress))
+
+    return load

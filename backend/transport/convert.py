@@ -1,0 +1,227 @@
+"""Protobuf to domain and back: the only module that knows both."""
+
+from __future__ import annotations
+
+from backend.domain import (
+    Done,
+    Draft,
+    Event,
+    Exactness,
+    FinishedImage,
+    GeneratedImage,
+    GenerationParams,
+    ImageFormat,
+    Lora,
+    ModelInfo,
+    Progress,
+    Queued,
+    ServiceStatus,
+)
+from backend.errors import Violation
+from proto import text2image_pb2 as pb
+
+FORMAT_FROM_PB = {
+    pb.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.PNG,
+    pb.IMAGE_FORMAT_PNG: ImageFormat.PNG,
+    pb.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
+    pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
+}
+FORMAT_TO_PB = {
+    ImageFormat.PNG: pb.IMAGE_FORMAT_PNG,
+    ImageFormat.JPEG: pb.IMAGE_FORMAT_JPEG,
+    ImageFormat.WEBP: pb.IMAGE_FORMAT_WEBP,
+}
+UNKNOWN_FORMAT = Violation(
+    "output_format", f"Must be one of {', '.join(pb.ImageFormat.keys())}.", "UNKNOWN"
+)
+EXACTNESS_TO_PB = {
+    Exactness.CERTIFIED: pb.EXACTNESS_CERTIFIED,
+    Exactness.TOLERANT: pb.EXACTNESS_TOLERANT,
+}
+
+
+def draft_from_pb(
+    request: pb.GenerateImageRequest, request_id: str, max_answer_bytes: int | None = None
+) -> Draft:
+    """The request as it came; `request_id` is the caller's, or the one made up for it."""
+    known_format = request.output_format in FORMAT_FROM_PB
+    return Draft(
+        request_id=request_id,
+        is_named=bool(request.request_id),
+        prompt=request.prompt,
+        height=request.height if request.HasField("height") else None,
+        width=request.width if request.HasField("width") else None,
+        guidance_scale=request.guidance_scale if request.HasField("guidance_scale") else None,
+        num_inference_steps=(
+            request.num_inference_steps if request.HasField("num_inference_steps") else None
+        ),
+        negative_prompt=request.negative_prompt,
+        seed=request.seed if request.HasField("seed") else None,
+        num_images=request.num_images if request.HasField("num_images") else None,
+        scheduler=request.scheduler,
+        model=request.model,
+        output_format=FORMAT_FROM_PB.get(request.output_format, ImageFormat.PNG),
+        preview_interval=(
+            request.preview_interval if request.HasField("preview_interval") else None
+        ),
+        loras=tuple(_lora_from_pb(lora) for lora in request.loras),
+        max_answer_bytes=max_answer_bytes,
+        misfits=() if known_format else (UNKNOWN_FORMAT,),
+    )
+
+
+def _lora_from_pb(lora: pb.Lora) -> Lora:
+    return Lora(lora.name, lora.scale if lora.HasField("scale") else 1.0)
+
+
+def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageRequest:
+    """A request that makes the same images again."""
+    return pb.GenerateImageRequest(
+        prompt=params.prompt,
+        height=params.height,
+        width=params.width,
+        guidance_scale=params.guidance_scale,
+        num_inference_steps=params.num_inference_steps,
+        negative_prompt=params.negative_prompt,
+        seed=params.seed,
+        num_images=params.num_images,
+        scheduler=params.scheduler,
+        model=params.model,
+        output_format=FORMAT_TO_PB[params.output_format],
+        request_id=request_id,
+        preview_interval=params.preview_interval,
+        loras=[pb.Lora(name=lora.name, scale=lora.scale) for lora in params.loras],
+    )
+
+
+def image_to_pb(image: GeneratedImage) -> pb.Image:
+    """One encoded picture."""
+    return pb.Image(
+        data=image.data,
+        mime_type=image.mime_type,
+        width=image.width,
+        height=image.height,
+        seed=image.seed,
+        nsfw_detected=image.nsfw_detected,
+    )
+
+
+def info_to_pb(done: Done) -> pb.GenerationInfo:
+    """The resolved parameters and timings."""
+    timings = done.timings
+    return pb.GenerationInfo(
+        request_id=done.request_id,
+        request=params_to_pb(done.params, done.request_id),
+        model=done.model.name,
+        model_revision=done.model.revision,
+        device=done.model.device,
+        dtype=done.model.dtype,
+        runtime=done.model.runtime,
+        exactness=EXACTNESS_TO_PB[done.exactness],
+        timings=pb.Timings(
+            queued_ms=timings.queued_ms,
+            encode_ms=timings.encode_ms,
+            denoise_ms=timings.denoise_ms,
+            decode_ms=timings.decode_ms,
+            total_ms=timings.total_ms,
+        ),
+    )
+
+
+def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
+    """One event of a generation."""
+    out = pb.GenerateImageEvent(request_id=request_id)
+    match event:
+        case Queued():
+            out.queued.position = event.position
+            out.queued.estimated_wait_ms = round(event.estimated_wait_ms)
+        case Progress():
+            out.progress.step = event.step
+            out.progress.num_steps = event.num_steps
+            out.progress.eta_ms = round(event.eta_ms)
+            if event.preview is not None:
+                out.progress.preview.CopyFrom(image_to_pb(event.preview))
+        case FinishedImage():
+            out.image.index = event.index
+            out.image.image.CopyFrom(image_to_pb(event.image))
+        case Done():
+            out.done.CopyFrom(info_to_pb(event))
+    return out
+
+
+def status_to_pb(status: ServiceStatus) -> pb.GetStatusResponse:
+    """The service as people and dashboards see it."""
+    limits, counters, latency = status.limits, status.counters, status.latency
+    return pb.GetStatusResponse(
+        state=f"STATE_{status.state.name}",
+        message=status.message,
+        version=status.version,
+        uptime_s=status.uptime_s,
+        models=[_model_to_pb(model) for model in status.models],
+        queue=pb.GetStatusResponse.Queue(
+            queued=status.queued, running=status.running, capacity=status.capacity
+        ),
+        counters=pb.GetStatusResponse.Counters(
+            received=counters.received,
+            completed=counters.completed,
+            failed=counters.failed,
+            cancelled=counters.cancelled,
+            rejected=counters.rejected,
+            images=counters.images,
+        ),
+        latency=pb.GetStatusResponse.Latency(
+            p50_ms=latency.p50_ms,
+            p95_ms=latency.p95_ms,
+            p99_ms=latency.p99_ms,
+            images_per_minute=latency.images_per_minute,
+        ),
+        resources=_resources_to_pb(status),
+        limits=pb.GetStatusResponse.Limits(
+            min_size=limits.min_size,
+            max_size=limits.max_size,
+            size_multiple=limits.size_multiple,
+            max_pixels=limits.max_pixels,
+            max_num_inference_steps=limits.max_num_inference_steps,
+            max_num_images=limits.max_num_images,
+            max_prompt_characters=limits.max_prompt_characters,
+        ),
+        schedulers=status.models[0].schedulers if status.models else (),
+        loras=status.models[0].loras if status.models else (),
+    )
+
+
+def _model_to_pb(model: ModelInfo) -> pb.GetStatusResponse.Model:
+    return pb.GetStatusResponse.Model(
+        name=model.name,
+        source=model.source,
+        revision=model.revision,
+        loaded=True,
+        num_parameters=model.num_parameters,
+        native_height=model.native_height,
+        native_width=model.native_width,
+        default_scheduler=model.default_scheduler,
+        device=model.device,
+        dtype=model.dtype,
+        runtime=model.runtime,
+        runtime_reason=model.runtime_reason,
+    )
+
+
+def _resources_to_pb(status: ServiceStatus) -> pb.GetStatusResponse.Resources:
+    resources = status.resources
+    return pb.GetStatusResponse.Resources(
+        cpu_percent=resources.cpu_percent,
+        process_memory_bytes=resources.process_memory_bytes,
+        system_memory_bytes=resources.system_memory_bytes,
+        system_memory_used_bytes=resources.system_memory_used_bytes,
+        gpus=[
+            pb.GetStatusResponse.Gpu(
+                name=gpu.name,
+                memory_bytes=gpu.memory_bytes,
+                memory_used_bytes=gpu.memory_used_bytes,
+                utilization_percent=gpu.utilization_percent,
+                temperature_celsius=gpu.temperature_celsius,
+            )
+            for gpu in resources.gpus
+        ],
+    )

@@ -1,0 +1,123 @@
+"""Puts the HTTP front together: routes, errors, and who may call from another page."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from backend.transport.http import connect, openai, openapi, probes
+from backend.transport.http.body import HungUp
+from backend.transport.http.origin import OriginGuard
+from backend.transport.http.problem import Problem, connect_error
+from backend.transport.http.upstream import SERVICE, Upstream, path_of
+
+CALLER_HEADERS = [
+    "Authorization",
+    "Connect-Protocol-Version",
+    "Connect-Timeout-Ms",
+    "Content-Type",
+    "Idempotency-Key",
+    "X-User-Agent",
+]
+
+
+def create_app(
+    target: str,
+    *,
+    cors_origins: Sequence[str] = (),
+) -> Starlette:
+    """The HTTP front of the gRPC server at `target`, for example 127.0.0.1:50051.
+
+    Args:
+        cors_origins: web pages that may call us, for example https://example.org; "*" lets all.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.upstream = Upstream(target)
+        try:
+            yield
+        finally:
+            await app.state.upstream.close()
+
+    return Starlette(
+        routes=_routes(),
+        middleware=_middleware(cors_origins),
+        exception_handlers={
+            Problem: _answer_problem,
+            HTTPException: _answer_http_exception,
+            HungUp: _answer_nobody,
+            Exception: _answer_unexpected,
+        },
+        lifespan=lifespan,
+    )
+
+
+def _routes() -> list[Route]:
+    return [
+        *(_rpc_route(name) for name in SERVICE.methods_by_name),
+        Route("/v1/images/generations", openai.generate, methods=["POST"]),
+        Route("/v1/models", openai.list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", openai.get_model, methods=["GET"]),
+        Route("/healthz", probes.healthz, methods=["GET"]),
+        Route("/readyz", probes.readyz, methods=["GET"]),
+        Route("/metrics", probes.metrics, methods=["GET"]),
+        Route("/openapi.json", openapi.document, methods=["GET"]),
+    ]
+
+
+def _rpc_route(name: str) -> Route:
+    method = SERVICE.methods_by_name[name]
+    methods = ["POST", "GET"] if method.server_streaming else ["POST"]
+    return Route(path_of(method), connect.endpoint(method), methods=methods)
+
+
+def _middleware(cors_origins: Sequence[str]) -> list[Middleware]:
+    guard = Middleware(OriginGuard, allowed=tuple(cors_origins))
+    if not cors_origins:
+        return [guard]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=CALLER_HEADERS,
+        expose_headers=["Retry-After", "X-Request-Id", "X-Seed"],
+    )
+    return [cors, guard]
+
+
+def render(request: Request, problem: Problem) -> Response:
+    """A problem in the words that the path's clients know."""
+    body = openai.error if request.url.path.startswith("/v1/") else connect_error
+    return JSONResponse(body(problem), status_code=problem.http_status, headers=problem.headers)
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return render(request, error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    text = "No such path; see /openapi.json." if error.status_code == 404 else error.detail
+    headers = dict(error.headers or {})
+    code = grpc.StatusCode.UNIMPLEMENTED
+    return render(request, Problem(code, text, http_status=error.status_code, headers=headers))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
+    # Starlette raises it on after this answer, and uvicorn logs it.
+    return render(request, Problem(grpc.StatusCode.INTERNAL, "internal error"))

@@ -1,0 +1,110 @@
+"""/healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from backend.transport.http.body import unless_hung_up
+from backend.transport.http.upstream import SERVICE, Upstream, caller_of
+from proto import text2image_pb2 as pb
+
+PREFIX = "text2image_"
+
+
+async def healthz(request: Request) -> Response:
+    """The process lives and its event loop turns."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """200 when the service can generate, else 503: grpc.health.v1 said so."""
+    upstream: Upstream = request.app.state.upstream
+    if await upstream.is_serving():
+        return JSONResponse({"status": "serving"})
+    return JSONResponse({"status": "not serving"}, status_code=503)
+
+
+async def metrics(request: Request) -> Response:
+    """GetStatus in the Prometheus text format."""
+    upstream: Upstream = request.app.state.upstream
+    method = SERVICE.methods_by_name["GetStatus"]
+    call = upstream.call(method, pb.GetStatusRequest(), caller_of(request))
+    status = await unless_hung_up(request, call)
+    assert isinstance(status, pb.GetStatusResponse)
+    registry = CollectorRegistry()
+    registry.register(_Snapshot(status))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Snapshot(Collector):
+    def __init__(self, status: pb.GetStatusResponse) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._status
+        yield from _counters(status.counters)
+        yield _gauge("ready", "1 when the service can generate.", status.state == _READY)
+        yield _gauge("uptime_seconds", "Time since the start.", status.uptime_s)
+        yield _gauge("queue_queued", "Requests that wait.", status.queue.queued)
+        yield _gauge("queue_running", "Requests that run.", status.queue.running)
+        yield _gauge("queue_capacity", "Places in the queue.", status.queue.capacity)
+        yield _latency(status.latency)
+        yield _gauge(
+            "images_per_minute", "Over the last minutes.", status.latency.images_per_minute
+        )
+        yield from _resources(status.resources)
+
+
+_READY = pb.GetStatusResponse.STATE_READY
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, text, value=float(value))
+
+
+def _counters(counters: pb.GetStatusResponse.Counters) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        PREFIX + "requests", "Requests since the start, by outcome.", labels=["outcome"]
+    )
+    for outcome in ("completed", "failed", "cancelled", "rejected"):
+        requests.add_metric([outcome], getattr(counters, outcome))
+    yield requests
+    yield CounterMetricFamily(
+        PREFIX + "requests_received", "Requests since the start.", value=counters.received
+    )
+    yield CounterMetricFamily(PREFIX + "images", "Images made.", value=counters.images)
+
+
+def _latency(latency: pb.GetStatusResponse.Latency) -> Metric:
+    family = GaugeMetricFamily(
+        PREFIX + "latency_seconds", "Of the last minutes, by quantile.", labels=["quantile"]
+    )
+    for quantile, milliseconds in (
+        ("0.5", latency.p50_ms),
+        ("0.95", latency.p95_ms),
+        ("0.99", latency.p99_ms),
+    ):
+        family.add_metric([quantile], milliseconds / 1000)
+    return family
+
+
+def _resources(resources: pb.GetStatusResponse.Resources) -> Iterator[Metric]:
+    yield _gauge("cpu_percent", "Of the whole machine.", resources.cpu_percent)
+    yield _gauge("process_memory_bytes", "Resident memory.", resources.process_memory_bytes)
+    for field, text in (
+        ("memory_bytes", "Memory of each GPU."),
+        ("memory_used_bytes", "Used memory of each GPU."),
+        ("utilization_percent", "Utilization of each GPU."),
+        ("temperature_celsius", "Temperature of each GPU."),
+    ):
+        family = GaugeMetricFamily(f"{PREFIX}gpu_{field}", text, labels=["gpu", "name"])
+        for index, gpu in enumerate(resources.gpus):
+            family.add_metric([str(index), gpu.name], getattr(gpu, field))
+        yield family

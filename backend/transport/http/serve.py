@@ -1,0 +1,125 @@
+"""uvicorn inside the backend's own event loop: it takes no signals and logs nothing of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from backend.errors import ConfigError
+from backend.transport.address import explain
+
+# A peer whose network is gone says nothing: half a minute of silence ends its connection, and
+# so its generation. Seconds, a count and milliseconds.
+DEAD_PEERS = {
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for HTTPS; with a client CA, clients must show a certificate."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class _QuietServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.exit = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        # uvicorn wakes ten times a second; once suffices for the Date header.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.exit.wait(), 1.0)
+
+
+class HttpServer:
+    """A running HTTP server. `port` is the bound one."""
+
+    def __init__(self, server: _QuietServer, sock: socket.socket) -> None:
+        self.port: int = sock.getsockname()[1]
+        self._server = server
+        self._task = asyncio.create_task(server.serve([sock]))
+
+    async def started(self) -> None:
+        while not self._server.started:
+            await asyncio.wait({self._task}, timeout=0.01)
+            if self._task.done():
+                self._task.result()
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Take nothing new, let what runs finish for `grace_s` seconds, then cut it off."""
+        # uvicorn reads 0 as "no limit".
+        self._server.config.timeout_graceful_shutdown = max(grace_s, 0.01)  # type: ignore[assignment]
+        self._server.should_exit = True
+        self._server.exit.set()
+        await self._task
+
+
+async def serve_http(app: ASGIApp, host: str, port: int, tls: Tls | None = None) -> HttpServer:
+    """Serve `app` until `stop()`; port 0 picks a free one.
+
+    Raises:
+        ConfigError: the port is taken, the host unknown or the TLS files unusable.
+    """
+    sock = _listen(host, port)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    if tls is not None:
+        _secure(config, tls)
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        sock.close()
+        raise ConfigError(f"The TLS files can't be used for HTTP: {error}") from None
+    server = HttpServer(_QuietServer(config), sock)
+    await server.started()
+    return server
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    bare = host.strip("[]")
+    try:
+        family, *_, address = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        reason = explain(error, "TEXT2IMAGE_HTTP_PORT")
+        raise ConfigError(f"HTTP can't listen on {host}:{port}: {reason}.") from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in DEAD_PEERS.items():
+        if hasattr(socket, name):  # Linux; connections inherit it from the listener
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return sock
+
+
+def _secure(config: uvicorn.Config, tls: Tls) -> None:
+    config.ssl_certfile = tls.cert
+    config.ssl_keyfile = tls.key
+    if tls.client_ca is not None:
+        config.ssl_ca_certs = str(tls.client_ca)
+        config.ssl_cert_reqs = ssl.CERT_REQUIRED

@@ -1,0 +1,144 @@
+"""Server-Sent Events, for browsers' EventSource and for curl -N.
+
+Each message of a stream is one event, named after its oneof: `queued`, `progress`, `image`, `done`;
+a failure under way is the event `failed`. A failure before the first event is a plain HTTP error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from backend.transport.http import strict_json
+from backend.transport.http.body import read_body, unless_hung_up
+from backend.transport.http.problem import Problem, bad_fields, connect_error
+from backend.transport.http.upstream import Upstream, caller_of
+
+MEDIA_TYPE = "text/event-stream"
+# Proxies cut a silent connection after a minute.
+HEARTBEAT_S = 15.0
+FINISHED = "finished"
+
+
+async def from_body(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
+    """POST with a JSON message.
+
+    Raises:
+        Problem: whatever fails before the first event.
+    """
+    _check_accept(request)
+    message = strict_json.parse(await read_body(request), GetMessageClass(method.input_type))
+    return await _respond(upstream, method, request, message)
+
+
+async def from_query(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
+    """GET with ?message=<JSON>, all that EventSource can send.
+
+    An EventSource comes back when the stream ends. It then names the last event's id: our mark of
+    the end is answered with 204, which stops it; a request's id joins that request again.
+    """
+    _check_accept(request)
+    text = request.query_params.get("message")
+    if text is None or set(request.query_params) != {"message"}:
+        raise bad_fields([("message", "Give ?message=<JSON>, and nothing else.", "REQUIRED")])
+    last_id = request.headers.get("last-event-id")
+    if last_id == FINISHED:
+        return Response(status_code=204)
+    fields = strict_json.load(text)
+    if last_id and not fields.get("request_id", fields.get("requestId")):
+        fields["request_id"] = last_id
+    message = strict_json.from_dict(fields, GetMessageClass(method.input_type))
+    await read_body(request)
+    return await _respond(upstream, method, request, message)
+
+
+async def respond(
+    request: Request, events: AsyncGenerator[bytes], *, heartbeat_s: float = HEARTBEAT_S
+) -> Response:
+    """Start streaming once the first event is there, so that early failures keep their status."""
+    first = await unless_hung_up(request, _first(events))
+    body = _with_heartbeat(_chain(first, events), heartbeat_s)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)
+
+
+def event(name: str, data: dict[str, Any], event_id: str = "") -> bytes:
+    """One event on the wire."""
+    id_line = f"id: {event_id}\n" if event_id else ""
+    return f"event: {name}\n{id_line}data: {json.dumps(data)}\n\n".encode()
+
+
+def _check_accept(request: Request) -> None:
+    accept = request.headers.get("accept", "*/*")
+    if not any(kind in accept for kind in (MEDIA_TYPE, "text/*", "*/*")):
+        text = f"This rpc streams: accept {MEDIA_TYPE}, or send application/connect+json."
+        raise Problem(grpc.StatusCode.INVALID_ARGUMENT, text, http_status=406)
+
+
+async def _respond(
+    upstream: Upstream, method: MethodDescriptor, request: Request, message: Message
+) -> Response:
+    return await respond(request, _events(upstream.stream(method, message, caller_of(request))))
+
+
+async def _events(messages: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
+    begun = False
+    try:
+        async with aclosing(messages):
+            async for message in messages:
+                begun = True
+                yield await asyncio.to_thread(_message_event, message)
+    except Problem as problem:
+        if not begun:
+            raise
+        yield event("failed", connect_error(problem), FINISHED)
+
+
+def _message_event(message: Any) -> bytes:
+    name = next((message.WhichOneof(o.name) for o in message.DESCRIPTOR.oneofs), None) or "message"
+    event_id = FINISHED if name == "done" else message.request_id
+    data = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+    return event(name, data, event_id)
+
+
+async def _first(events: AsyncGenerator[bytes]) -> bytes:
+    return await anext(events, b"")
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def _with_heartbeat(events: AsyncGenerator[bytes], every_s: float) -> AsyncGenerator[bytes]:
+    following: asyncio.Task[bytes] | None = None
+    try:
+        while True:
+            following = following or asyncio.create_task(_first(events))
+            done, _ = await asyncio.wait({following}, timeout=every_s)
+            if not done:
+                yield b": still here\n\n"
+                continue
+            chunk = following.result()
+            if not chunk:
+                return
+            following = None
+            yield chunk
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await events.aclose()

@@ -1,0 +1,122 @@
+"""The one channel to the gRPC port, and every rpc of the contract on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from starlette.requests import Request
+
+from backend.transport.http.problem import Problem, from_rpc_error, malformed
+from proto import text2image_pb2
+
+SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
+CLIENT_METADATA = "x-text2image-client"
+
+# A picture may be larger than gRPC's default of 4 MB; the caller is ours.
+_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a call is made, and for how long (seconds; None: without limit)."""
+
+    metadata: tuple[tuple[str, str], ...]
+    timeout_s: float | None
+
+
+def caller_of(request: Request) -> Caller:
+    """The HTTP client's address and credentials, as they are, and its Connect-Timeout-Ms.
+
+    Raises:
+        Problem: the timeout is not a number of at most ten digits, or the credentials not text.
+    """
+    metadata = []
+    if request.client is not None:
+        metadata.append((CLIENT_METADATA, request.client.host))
+    if authorization := request.headers.get("authorization"):
+        if not (authorization.isascii() and authorization.isprintable()):
+            raise Problem(grpc.StatusCode.UNAUTHENTICATED, "The Authorization header is malformed.")
+        metadata.append(("authorization", authorization))
+    return Caller(tuple(metadata), _timeout_s(request.headers.get("connect-timeout-ms")))
+
+
+def _timeout_s(milliseconds: str | None) -> float | None:
+    if milliseconds is None:
+        return None
+    if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) <= 10):
+        raise malformed("Connect-Timeout-Ms must be a number of at most ten digits.")
+    return int(milliseconds) / 1000
+
+
+class Upstream:
+    """Forwards calls to the gRPC port at `target`. Created inside the running event loop."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def call(self, method: MethodDescriptor, request: Message, caller: Caller) -> Message:
+        """One unary rpc.
+
+        Raises:
+            Problem: what the gRPC port answered.
+        """
+        rpc = self._channel.unary_unary(
+            path_of(method),
+            request_serializer=_serialize,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        try:
+            return await rpc(request, metadata=caller.metadata, timeout=caller.timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+
+    async def stream(
+        self, method: MethodDescriptor, request: Message, caller: Caller
+    ) -> AsyncGenerator[Any]:
+        """One server-streaming rpc; closing the iterator cancels it.
+
+        Raises:
+            Problem: what the gRPC port answered.
+        """
+        rpc = self._channel.unary_stream(
+            path_of(method),
+            request_serializer=_serialize,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        call = rpc(request, metadata=caller.metadata, timeout=caller.timeout_s)
+        try:
+            async for message in call:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    async def is_serving(self) -> bool:
+        """Whether the service can generate right now, by the standard health protocol."""
+        request = health_pb2.HealthCheckRequest(service=SERVICE.full_name)
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)
+        try:
+            answer = await stub.Check(request, timeout=2)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def path_of(method: MethodDescriptor) -> str:
+    """For example /text2image.Text2ImageService/GenerateImage."""
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()

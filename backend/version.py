@@ -1,0 +1,3 @@
+"""The service's version, as in pyproject.toml (a test compares them)."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,125 @@
+"""Text2Image for Python programs and for the shell: `python client.py --help`.
+
+    with Text2ImageClient("127.0.0.1:50051") as client:
+        picture = client.generate("a red apple", seed=42).images[0]
+        Path("apple.png").write_bytes(picture.data)
+
+    with client.stream("a red apple", preview_interval=1) as stream:
+        for event in stream:
+            match event:
+                case Progress(step, num_steps):
+                    print(step, "of", num_steps)
+                case FinishedImage(index, image):
+                    ...
+
+This module needs grpc and the contract in `proto/`, nothing of the backend.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    # gRPC reads it while it is imported; what its core would log, our errors say.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from proto.cli.arguments import build_parser
+from proto.cli.main import main
+from proto.sdk.channel import DEFAULT_ADDRESS, Keepalive, Tls
+from proto.sdk.client import ADDRESS_VARIABLE, Text2ImageClient
+from proto.sdk.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    ErrorDetails,
+    Exhausted,
+    Incompatible,
+    InvalidRequest,
+    ModelFailed,
+    NotFound,
+    PermissionDenied,
+    QueueFull,
+    ServerError,
+    Text2ImageError,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+from proto.sdk.stream import GenerationStream
+from proto.sdk.types import (
+    Counters,
+    Done,
+    Event,
+    Exactness,
+    FinishedImage,
+    Generation,
+    GenerationInfo,
+    GenerationOptions,
+    GenerationParams,
+    Gpu,
+    Image,
+    ImageFormat,
+    Latency,
+    Limits,
+    Lora,
+    ModelStatus,
+    Progress,
+    Queue,
+    Queued,
+    Resources,
+    ServiceStatus,
+    State,
+    Timings,
+)
+
+__all__ = [
+    "ADDRESS_VARIABLE",
+    "DEFAULT_ADDRESS",
+    "Cancelled",
+    "Conflict",
+    "Counters",
+    "DeadlineExceeded",
+    "Done",
+    "ErrorDetails",
+    "Event",
+    "Exactness",
+    "Exhausted",
+    "FinishedImage",
+    "Generation",
+    "GenerationInfo",
+    "GenerationOptions",
+    "GenerationParams",
+    "GenerationStream",
+    "Gpu",
+    "Image",
+    "ImageFormat",
+    "Incompatible",
+    "InvalidRequest",
+    "Keepalive",
+    "Latency",
+    "Limits",
+    "Lora",
+    "ModelFailed",
+    "ModelStatus",
+    "NotFound",
+    "PermissionDenied",
+    "Progress",
+    "Queue",
+    "QueueFull",
+    "Queued",
+    "Resources",
+    "ServerError",
+    "ServiceStatus",
+    "State",
+    "Text2ImageClient",
+    "Text2ImageError",
+    "Timings",
+    "Tls",
+    "Unauthenticated",
+    "Unavailable",
+    "Violation",
+    "build_parser",
+    "main",
+]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command line `python client.py`: status and generate, on top of the client library."""

@@ -1,0 +1,1 @@
+"""Inkling, the studio: a Streamlit app that talks to the backend through `client.py`."""

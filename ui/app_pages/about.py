@@ -1,0 +1,114 @@
+"""About: what this is, how to call it from programs, the keys, and what is kept of whom."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import form
+from ui.components import html
+from ui.components.shell import NAME, page_header
+from ui.components.sign_in import account
+from ui.session import owner, shared
+from ui.snippets import LANGUAGES, snippet
+from ui.web import PROTO
+
+SHORTCUTS = (
+    ("Ctrl + Enter", "Generate"),
+    ("Esc", "Cancel, or close the picture"),
+    ("← →", "Previous and next picture"),
+    ("F", "Favourite the open picture"),
+)
+
+
+def main() -> None:
+    """Draw the page."""
+    page_header("About")
+    _what()
+    _api()
+    _limits()
+    _shortcuts()
+    _privacy()
+    account()
+
+
+def _what() -> None:
+    st.html(
+        f'<div class="ink-hero">{html.MARK}<div><h2>{NAME}</h2>'
+        "<p>Describe a picture and watch it form. Everything happens on your own machines: the "
+        "model, the queue, the gallery. Nothing is sent anywhere else.</p></div></div>"
+    )
+
+
+def _api() -> None:
+    abilities = shared().monitor.abilities
+    form.settle(st.session_state, abilities)
+    recipe = form.read(st.session_state, abilities)
+    st.html("<h2>From your own programs</h2>")
+    st.caption(
+        "The studio's current settings as a request. Same settings, same seed, same picture."
+    )
+    language = st.segmented_control(
+        "Language",
+        list(LANGUAGES),
+        key="language",
+        default="Python",
+        required=True,
+        label_visibility="collapsed",
+    )
+    name = language or "Python"
+    st.code(snippet(name, recipe, shared().settings.address), language=LANGUAGES[name])
+    st.download_button(
+        "Download text2image.proto",
+        data=PROTO.read_bytes,
+        file_name=PROTO.name,
+        mime="text/plain",
+        key="proto",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _limits() -> None:
+    abilities = shared().monitor.abilities
+    st.html("<h2>What may be asked for</h2>")
+    st.html(
+        html.facts(
+            [
+                (
+                    "Sides",
+                    f"{abilities.min_size} to {abilities.max_size} pixels, "
+                    f"in steps of {abilities.size_multiple}",
+                ),
+                ("Pixels", f"{abilities.max_pixels:,}"),
+                ("Steps", f"1 to {abilities.max_steps}"),
+                ("Pictures at once", f"1 to {abilities.max_images}"),
+                ("Prompt", f"{abilities.max_prompt_characters:,} characters"),
+                ("Noise schedulers", ", ".join(abilities.schedulers) or "unknown yet"),
+                ("Your requests under way", f"{shared().jobs.max_per_owner} at a time"),
+            ]
+        )
+    )
+
+
+def _shortcuts() -> None:
+    st.html("<h2>Keys</h2>")
+    st.html(html.facts((keys, what) for keys, what in SHORTCUTS))
+
+
+def _privacy() -> None:
+    st.html(
+        "<h2>What is kept</h2><p>Your pictures, their settings and a journal of your last jobs, in "
+        "this installation's own database and folder, until you delete them. One cookie without "
+        "your name tells your browser from others. Prompts stay out of the address bar, unless "
+        "you ask for a link.</p>"
+    )
+    with st.popover("Delete all my pictures", icon=":material/delete_forever:", key="wipe"):
+        st.markdown("All your pictures, grids and jobs, at once and for good.")
+        if st.button("Delete everything", key="wipe-confirm", type="primary"):
+            shared().jobs.forget(owner())
+            count = shared().gallery.delete_everything(owner())
+            shared().journal.forget(owner())
+            st.toast(f"{count} pictures deleted.", icon=":material/delete:")
+
+
+main()

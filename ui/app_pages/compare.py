@@ -1,0 +1,35 @@
+"""Compare: two pictures, or one recipe varied along two axes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.components.pair import two_pictures
+from ui.components.sheet import BATCH, earlier_grids, grid_planner, grid_result
+from ui.components.shell import page_header
+
+MODES = ("Two pictures", "Grid")
+
+
+def main() -> None:
+    """Draw the page."""
+    page_header("Compare")
+    default = MODES[1] if st.query_params.get(BATCH) else MODES[0]
+    mode = st.segmented_control(
+        "What to compare",
+        MODES,
+        key="mode",
+        default=default,
+        required=True,
+        label_visibility="collapsed",
+    )
+    if mode == MODES[0]:
+        two_pictures()
+        return
+    with st.container(border=True, key="planner"):
+        grid_planner()
+        earlier_grids()
+    grid_result()
+
+
+main()

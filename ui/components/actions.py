@@ -1,0 +1,118 @@
+"""What can be done with a picture: download, favourite, compare, bundle."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ui.gallery import Picture
+from ui.session import owner, shared
+
+PINS = "_pins"
+SUFFIX = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+MAX_ZIP = 200
+NAME_CHARACTERS = 40
+
+
+def file_name(picture: Picture) -> str:
+    """A name that says what is in it, on every file system."""
+    words = re.sub(r"[^\w]+", "-", picture.prompt.lower(), flags=re.ASCII).strip("-")
+    stem = words[:NAME_CHARACTERS].rstrip("-") or "picture"
+    return f"{stem}-{picture.seed}.{SUFFIX[picture.mime_type]}"
+
+
+def download_button(picture: Picture, where: str, width: str = "content") -> None:
+    """The original file, with its settings inside; read only when it is clicked."""
+    st.download_button(
+        "Download",
+        data=lambda: shared().gallery.read(picture),
+        file_name=file_name(picture),
+        mime=picture.mime_type,
+        key=f"download-{where}",
+        on_click="ignore",
+        icon=":material/download:",
+        help="The original file; it carries its settings",
+        width="stretch" if width == "stretch" else "content",
+    )
+
+
+def favourite_button(picture: Picture, where: str, shortcut: str | None = None) -> None:
+    """Mark it, or take the mark away."""
+    st.button(
+        "Unfavourite" if picture.favourite else "Favourite",
+        key=f"favourite-{where}",
+        icon=":material/heart_minus:" if picture.favourite else ":material/favorite:",
+        shortcut=shortcut,
+        on_click=shared().gallery.set_favourite,
+        args=(owner(), picture.id, not picture.favourite),
+    )
+
+
+def pin_button(picture: Picture, where: str) -> None:
+    """Put it on one side of the comparison."""
+    pins = st.session_state.get(PINS, [])
+    if picture.id in pins:
+        st.button(
+            "Unpin",
+            key=f"pin-{where}",
+            icon=":material/keep_off:",
+            on_click=unpin,
+            args=(picture.id,),
+        )
+    else:
+        st.button(
+            "Compare",
+            key=f"pin-{where}",
+            icon=":material/compare:",
+            on_click=pin,
+            args=(picture.id,),
+            help="Pin it for the Compare page",
+        )
+
+
+def pin(picture_id: str) -> None:
+    """Remember a picture for the Compare page: the last two count."""
+    pins = [i for i in st.session_state.get(PINS, []) if i != picture_id]
+    st.session_state[PINS] = [*pins, picture_id][-2:]
+    missing = 2 - len(st.session_state[PINS])
+    text = "Pinned. Pin another to compare." if missing else "Two pinned: open Compare."
+    st.toast(text, icon=":material/compare:")
+
+
+def unpin(picture_id: str) -> None:
+    """Take a picture off the comparison."""
+    st.session_state[PINS] = [i for i in st.session_state.get(PINS, []) if i != picture_id]
+
+
+def zip_button(picture_ids: Sequence[str], where: str) -> None:
+    """All of them in one file, put together only when it is clicked."""
+    chosen = list(picture_ids)[:MAX_ZIP]
+    st.download_button(
+        f"Download {len(chosen)}",
+        data=lambda: _bundle(chosen),
+        file_name="inkling-pictures.zip",
+        mime="application/zip",
+        key=f"zip-{where}",
+        on_click="ignore",
+        icon=":material/folder_zip:",
+        disabled=not chosen,
+        help=f"As one zip file, {MAX_ZIP} pictures at most",
+    )
+
+
+def _bundle(picture_ids: Sequence[str]) -> bytes:
+    """A zip of the originals; pictures are packed already, so they are only stored."""
+    file = io.BytesIO()
+    used: set[str] = set()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
+        for picture in shared().gallery.get_many(owner(), picture_ids):
+            name = file_name(picture)
+            if name in used:
+                name = f"{picture.id[:8]}-{name}"
+            used.add(name)
+            bundle.writestr(name, shared().gallery.read(picture))
+    return file.getvalue()

@@ -1,0 +1,113 @@
+"""Small pieces of HTML. Every text that comes from a person or a service passes `escape`."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable
+
+from ui.recipe import Recipe
+
+
+def escape(text: object) -> str:
+    """Text that can stand between tags and in quoted attributes."""
+    return html.escape(str(text), quote=True)
+
+
+def plain(text: object) -> str:
+    """Text that Streamlit's Markdown shows as it is: what others write is never taken for more."""
+    return str(text).translate({ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|$:~."})
+
+
+def picture(src: str, alt: str, width: int, height: int, extra: str = "") -> str:
+    """An image whose place is kept while it loads. Sizes in pixels."""
+    return (
+        f'<img class="ink-picture {extra}" src="{escape(src)}" alt="{escape(alt)}" '
+        f'width="{width}" height="{height}" decoding="async">'
+    )
+
+
+def thumbnail(src: str, width: int, height: int) -> str:
+    """A thumbnail; the button over it carries its name."""
+    return (
+        f'<img class="ink-thumb" src="{escape(src)}" alt="" width="{width}" height="{height}" '
+        'loading="lazy" decoding="async">'
+    )
+
+
+def mat(inner: str, width: int, height: int) -> str:
+    """A picture on its mat, as large as the room allows. Sizes in pixels."""
+    return f'<figure class="ink-mat" style="--w:{width};--h:{height}">{inner}</figure>'
+
+
+def data_address(data: bytes, mime_type: str = "image/jpeg") -> str:
+    """A small picture as an address that needs no request."""
+    return f"data:{mime_type};base64,{base64.b64encode(data).decode()}"
+
+
+def empty(title: str, text: str, mark: bool = True) -> str:
+    """An empty place that says what belongs there."""
+    drop = MARK if mark else ""
+    return f'<div class="ink-empty">{drop}<h2>{escape(title)}</h2><p>{escape(text)}</p></div>'
+
+
+def announce(text: str) -> str:
+    """A line for screen readers alone."""
+    return f'<p class="ink-quiet" role="status">{escape(text)}</p>'
+
+
+def chip(colour: str, text: str, hint: str = "") -> str:
+    """The service's state: a dot and words, so that colour is never alone."""
+    return (
+        f'<span class="ink-chip ink-{colour}" title="{escape(hint)}">'
+        f'<i aria-hidden="true"></i>{escape(text)}</span>'
+    )
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """A list of names and values."""
+    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs)
+    return f'<dl class="ink-facts">{rows}</dl>'
+
+
+def parameters(recipe: Recipe) -> list[tuple[str, object]]:
+    """What made a picture, for `facts`."""
+    pairs: list[tuple[str, object]] = [
+        ("Size", f"{recipe.width} × {recipe.height}"),
+        ("Seed", "random" if recipe.seed is None else recipe.seed),
+        ("Steps", recipe.steps),
+        ("Guidance", f"{recipe.guidance:g}"),
+    ]
+    if recipe.scheduler:
+        pairs.append(("Noise scheduler", recipe.scheduler))
+    if recipe.model:
+        pairs.append(("Model", recipe.model))
+    return pairs
+
+
+def seconds(milliseconds: float) -> str:
+    """A duration as people say it: 0.8 s, 12 s, 2 min 5 s, 3 h 10 min."""
+    total = milliseconds / 1000
+    if total < 9.95:
+        return f"{total:.1f} s"
+    if total < 90:
+        return f"{total:.0f} s"
+    minutes, rest = divmod(round(total), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def size(num_bytes: float) -> str:
+    """An amount of memory as people say it: 512 kB, 3.4 MB, 12 GB."""
+    for unit, scale in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.{1 if num_bytes < 10 * scale else 0}f} {unit}"
+    return f"{num_bytes:.0f} bytes"
+
+
+# The studio's mark; style.css draws it (Streamlit takes SVG out of HTML).
+MARK = '<span class="ink-mark" aria-hidden="true"></span>'

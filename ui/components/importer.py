@@ -1,0 +1,94 @@
+"""Bringing settings in: pasted as text, or read from a dropped picture."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import streamlit as st
+from PIL import Image
+
+from ui import form
+from ui.components import html
+from ui.recipe import Recipe, fit
+from ui.recipe_text import UnreadableRecipe, parse, read_file
+from ui.session import owner, shared
+
+STUDIO = "app_pages/studio.py"
+PASTE_ERROR = "_paste_error"
+FILE_TYPES = ["png", "jpg", "jpeg", "webp"]
+
+
+def use(recipe: Recipe, unknown: list[str] | None = None) -> None:
+    """Fill the composer with a recipe at its next run; what had to change is said there."""
+    fitted, notes = fit(recipe, shared().monitor.abilities)
+    if unknown:
+        notes.append(f"Not understood: {', '.join(unknown)}.")
+    st.session_state[form.PENDING] = fitted
+    st.session_state[form.NOTES] = notes
+
+
+def paste_popover(key: str) -> None:
+    """Settings from the clipboard or a file, straight into the composer."""
+    with st.popover("Import settings", icon=":material/content_paste_go:", key=f"paste-{key}"):
+        st.text_area(
+            "Paste parameters",
+            key="pasted",
+            height=120,
+            placeholder="JSON, or “prompt … Steps: 30, Seed: 42, …”",
+        )
+        st.button("Use these settings", key="use-pasted", on_click=_use_pasted)
+        if st.session_state.get(PASTE_ERROR):
+            st.error(html.plain(st.session_state[PASTE_ERROR]), icon=":material/error:")
+        drop_picture(key)
+
+
+def drop_picture(key: str) -> None:
+    """A place to drop a picture with its settings, and what to do with it."""
+    file = st.file_uploader(
+        "Or drop a picture that carries its settings",
+        type=FILE_TYPES,
+        key=f"dropped-{key}",
+        max_upload_size=16,
+    )
+    if file is None:
+        return
+    data = file.getvalue()
+    try:
+        recipe, unknown = read_file(data)
+    except UnreadableRecipe as error:
+        st.error(html.plain(error), icon=":material/error:")
+        return
+    words = f"Found: “{_short(recipe.prompt)}”, {recipe.steps} steps, seed {recipe.seed}."
+    st.caption(html.plain(words))
+    with st.container(horizontal=True, key=f"drop-actions-{key}"):
+        if st.button("Use its settings", key=f"use-dropped-{key}", type="primary"):
+            use(recipe, unknown)
+            st.switch_page(STUDIO)
+        if st.button("Keep in the gallery", key=f"keep-dropped-{key}"):
+            _keep(data, recipe)
+
+
+def _use_pasted() -> None:
+    st.session_state[PASTE_ERROR] = ""
+    try:
+        use(*parse(st.session_state["pasted"]))
+    except UnreadableRecipe as error:
+        st.session_state[PASTE_ERROR] = str(error)
+
+
+def _keep(data: bytes, recipe: Recipe) -> None:
+    """Add a dropped picture to the gallery, by its own size and format."""
+    with Image.open(io.BytesIO(data)) as opened:
+        (width, height), mime_type = opened.size, f"image/{str(opened.format).lower()}"
+    kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
+    try:
+        shared().gallery.add(owner(), data, kept, mime_type=mime_type)
+    except OSError as error:
+        st.error(f"It could not be kept: {error}", icon=":material/error:")
+    else:
+        st.toast("Kept in your gallery.", icon=":material/check:")
+
+
+def _short(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

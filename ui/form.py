@@ -1,0 +1,112 @@
+"""The composer's values: the keys of its widgets, to and from a recipe.
+
+The widgets keep their values in Streamlit's session state under these keys; they last as long as
+the session, across pages.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import MutableMapping
+from typing import Any
+
+from ui.recipe import ASPECTS, QUALITIES, SCALES, Abilities, Recipe
+
+CUSTOM = "Custom"
+RANDOM_SEED_BELOW = 2**32
+PENDING = "_pending_recipe"
+NOTES = "_recipe_notes"
+
+State = MutableMapping[Any, Any]
+
+
+def settle(state: State, abilities: Abilities) -> None:
+    """Give every widget a value that it accepts, before the widgets are made."""
+    width, height = abilities.size_for("1:1")
+    defaults = {
+        "prompt": "",
+        "negative": "",
+        "aspect": "1:1",
+        "scale": "1×",
+        "width": width,
+        "height": height,
+        "quality": "Standard",
+        "steps": QUALITIES["Standard"],
+        "guidance": 7.5,
+        "count": 1,
+        "lock": False,
+        "seed": random.randrange(RANDOM_SEED_BELOW),
+        "scheduler": "",
+        "model": "",
+    }
+    for key, value in defaults.items():
+        state.setdefault(key, value)
+    state["steps"] = min(state["steps"], abilities.max_steps)
+    state["count"] = min(state["count"], abilities.max_images)
+    for key in ("width", "height"):
+        state[key] = min(max(state[key], abilities.min_size), abilities.max_size)
+    for key, offered in (("scheduler", abilities.schedulers), ("model", abilities.models)):
+        if state[key] not in offered:
+            state[key] = ""
+    if state["aspect"] != CUSTOM and state["scale"] not in abilities.scales(state["aspect"]):
+        state["scale"] = "1×"
+
+
+def read(state: State, abilities: Abilities) -> Recipe:
+    """The recipe that the widgets hold; the default scheduler and model by their names."""
+    width, height = size(state, abilities)
+    default_model = abilities.models[0] if abilities.models else ""
+    return Recipe(
+        prompt=state["prompt"].strip(),
+        negative_prompt=state["negative"].strip(),
+        width=width,
+        height=height,
+        steps=steps(state),
+        guidance=float(state["guidance"]),
+        seed=int(state["seed"]) if state["lock"] else None,
+        scheduler=state["scheduler"] or abilities.default_scheduler,
+        model=state["model"] or default_model,
+        count=int(state["count"]),
+    )
+
+
+def size(state: State, abilities: Abilities) -> tuple[int, int]:
+    """Width and height in pixels."""
+    if state["aspect"] == CUSTOM:
+        return int(state["width"]), int(state["height"])
+    return abilities.size_for(state["aspect"], SCALES[state["scale"]])
+
+
+def steps(state: State) -> int:
+    """The number of denoising steps."""
+    preset = QUALITIES.get(state["quality"])
+    return int(state["steps"]) if preset is None else preset
+
+
+def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
+    """Fill the widgets from a recipe that is within the limits."""
+    state["prompt"] = recipe.prompt
+    state["negative"] = recipe.negative_prompt
+    state["aspect"], state["scale"] = _preset_of(recipe, abilities)
+    state["width"], state["height"] = recipe.width, recipe.height
+    state["quality"] = next((q for q, n in QUALITIES.items() if n == recipe.steps), CUSTOM)
+    state["steps"] = recipe.steps
+    state["guidance"] = recipe.guidance
+    state["scheduler"] = _unless_default(recipe.scheduler, abilities.default_scheduler)
+    state["model"] = _unless_default(recipe.model, next(iter(abilities.models), ""))
+    state["count"] = recipe.count
+    state["lock"] = recipe.seed is not None
+    if recipe.seed is not None:
+        state["seed"] = recipe.seed
+
+
+def _preset_of(recipe: Recipe, abilities: Abilities) -> tuple[str, str]:
+    for aspect in ASPECTS:
+        for scale in abilities.scales(aspect):
+            if abilities.size_for(aspect, SCALES[scale]) == (recipe.width, recipe.height):
+                return aspect, scale
+    return CUSTOM, "1×"
+
+
+def _unless_default(name: str, default: str) -> str:
+    return "" if name == default else name

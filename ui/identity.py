@@ -1,0 +1,81 @@
+"""Who is looking: a random id in a signed cookie, and signatures that bind pictures to it.
+
+Knows nothing of Streamlit, so that the HTTP routes can use it as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+COOKIE = "inkling_id"
+COOKIE_MAX_AGE_S = 400 * 24 * 3600  # the longest that browsers keep a cookie
+ID_BYTES = 12
+SIGNATURE_HEX = 32
+
+
+class Signer:
+    """Signs browser ids and picture addresses with one secret of this installation."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def new_cookie(self) -> str:
+        """A fresh id and its signature, as the cookie carries them."""
+        browser = secrets.token_hex(ID_BYTES)
+        return f"{browser}.{self._sign('browser', browser)}"
+
+    def browser_of(self, cookie: str | None) -> str | None:
+        """The id within a cookie that we signed, or None."""
+        browser, _, signature = (cookie or "").partition(".")
+        if not browser or not self._matches(signature, "browser", browser):
+            return None
+        return browser
+
+    def picture_key(self, browser: str, picture_id: str) -> str:
+        """What lets `browser`, and no other, fetch this picture."""
+        return self._sign("picture", browser, picture_id)
+
+    def may_see(self, browser: str | None, picture_id: str, key: str) -> bool:
+        """Whether `key` was made for this browser and this picture."""
+        return browser is not None and self._matches(key, "picture", browser, picture_id)
+
+    def secret_for(self, purpose: str) -> str:
+        """A secret of its own for another library, for example the login cookie."""
+        return self._sign("purpose", purpose)
+
+    def _sign(self, *parts: str) -> str:
+        message = "\n".join(parts).encode()
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:SIGNATURE_HEX]
+
+    def _matches(self, signature: str, *parts: str) -> bool:
+        return hmac.compare_digest(signature.encode(), self._sign(*parts).encode())
+
+
+def load_signer(data_dir: Path) -> Signer:
+    """The installation's signer; its secret is made at the first start.
+
+    Raises:
+        OSError: the folder can't be written, or the secret can't be read.
+    """
+    path = data_dir / "secret"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _write_once(path, secrets.token_bytes(32))
+    return Signer(path.read_bytes())
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write the file, readable by its owner alone, unless another process was quicker."""
+    draft = path.with_name(f".secret-{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,119 @@
+"""A job: one request on its way to pictures, as the pages see it."""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from dataclasses import dataclass, field
+
+import client
+from ui.failures import Failure
+from ui.gallery import Picture
+from ui.recipe import Recipe
+
+
+class Phase(enum.Enum):
+    """Where a job stands; the value is what the journal keeps."""
+
+    SENDING = "sending"
+    RETRYING = "retrying"
+    LOADING = "loading"
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_active(self) -> bool:
+        return self not in (Phase.CANCELLED, Phase.DONE, Phase.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """A finished picture that could not be kept."""
+
+    image: client.Image
+    recipe: Recipe
+    reason: str
+
+
+@dataclass(eq=False)
+class Job:
+    """One request. Its worker thread writes the fields, pages only read them."""
+
+    id: str
+    owner: str
+    recipe: Recipe
+    batch_id: str | None = None
+    cell: int | None = None
+    created: float = field(default_factory=time.monotonic)
+
+    phase: Phase = Phase.SENDING
+    position: int = 0  # requests served before this one
+    wait_ms: int = 0  # predicted wait in the queue
+    step: int = 0
+    num_steps: int = 0
+    eta_ms: int = 0
+    preview: bytes | None = None  # a small JPEG
+    pictures: list[Picture] = field(default_factory=list)
+    unsaved: list[Unsaved] = field(default_factory=list)
+    withheld: int = 0  # pictures that the safety checker kept back
+    seed: int | None = None  # of the first picture, once known
+    message: str = ""  # what the service says while it loads
+    failure: Failure | None = None
+    finished: float | None = None
+
+    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
+    _stream: client.GenerationStream | None = field(default=None, repr=False)
+
+    @property
+    def is_active(self) -> bool:
+        return self.phase.is_active
+
+    def is_cancelled(self) -> bool:
+        """Whether the person asked for it to stop."""
+        return self._cancelled.is_set()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was asked for, up to its end."""
+        return (self.finished or time.monotonic()) - self.created
+
+    @property
+    def fraction(self) -> float:
+        """How much of the denoising is done, 0 to 1."""
+        return self.step / self.num_steps if self.num_steps else 0.0
+
+    def attach(self, stream: client.GenerationStream) -> None:
+        """Let `cancel` reach this stream, even where it came first."""
+        self._stream = stream
+        if self.is_cancelled():
+            stream.cancel()
+
+    def cancel(self) -> None:
+        """Ask it to stop; the worker finds out at once."""
+        if not self.is_active:
+            return
+        self.phase = Phase.CANCELLING
+        self._cancelled.set()
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless it is cancelled."""
+        self._cancelled.wait(seconds)
+
+    def enter(self, phase: Phase) -> None:
+        """Move on to an active phase, unless it is being cancelled."""
+        if not self.is_cancelled():
+            self.phase = phase
+
+    def end(self, phase: Phase) -> None:
+        """Move to a final phase."""
+        self.preview = None
+        self._stream = None
+        self.finished = time.monotonic()
+        self.phase = phase

@@ -1,0 +1,275 @@
+"""The registry of jobs: one for the whole process, so that no page owns a generation.
+
+Worker threads drain the streams and keep the pictures; pages come, look and go. A reload, a
+second tab or a closed browser changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+import client
+from ui.failures import Failure, explain, unexpected
+from ui.gallery import Gallery
+from ui.job import Job, Phase, Unsaved
+from ui.journal import Journal
+from ui.patience import Patience
+from ui.recipe import Recipe
+
+LOG = logging.getLogger("inkling.jobs")
+
+PREVIEWS = 12  # about so many per picture
+DEADLINE_S = 3600.0
+DOUBLE_CLICK_S = 1.0
+KEEP_FINISHED_S = 600.0
+
+
+class TooManyJobs(Exception):
+    """The owner has as many jobs under way as one may have."""
+
+
+class Jobs:
+    """All jobs of this process. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        service: client.Text2ImageClient,
+        gallery: Gallery,
+        journal: Journal,
+        max_per_owner: int,
+    ) -> None:
+        self._service = service
+        self._gallery = gallery
+        self._journal = journal
+        self._max_per_owner = max_per_owner
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self._slots: dict[str, threading.Semaphore] = defaultdict(
+            lambda: threading.Semaphore(max_per_owner)
+        )
+
+    @property
+    def max_per_owner(self) -> int:
+        return self._max_per_owner
+
+    def submit(self, owner: str, recipe: Recipe) -> Job:
+        """Start a job, or return the one that a double click has just started.
+
+        Raises:
+            TooManyJobs: the owner has as many under way as one may have.
+        """
+        with self._lock:
+            self._forget_old()
+            active = self._active(owner)
+            for job in active:
+                if job.recipe == recipe and time.monotonic() - job.created < DOUBLE_CLICK_S:
+                    return job
+            if len(active) >= self._max_per_owner:
+                raise TooManyJobs(f"{len(active)} pictures are already under way")
+            job = self._add(Job(uuid.uuid4().hex, owner, recipe))
+        self._start(job)
+        return job
+
+    def submit_batch(self, owner: str, plan: dict[str, Any], recipes: Sequence[Recipe]) -> str:
+        """Start one job per recipe, a few at a time; returns the batch's id."""
+        batch_id = self._journal.add_batch(owner, plan)
+        with self._lock:
+            self._forget_old()
+            jobs = [
+                self._add(Job(uuid.uuid4().hex, owner, recipe, batch_id, cell))
+                for cell, recipe in enumerate(recipes)
+            ]
+        for job in jobs:
+            self._start(job)
+        return batch_id
+
+    def get(self, owner: str, job_id: str | None) -> Job | None:
+        """The owner's job, or None."""
+        job = self._jobs.get(job_id or "")
+        return job if job is not None and job.owner == owner else None
+
+    def of(self, owner: str) -> list[Job]:
+        """The owner's jobs that are not part of a batch, oldest first."""
+        return [job for job in self._all(owner) if job.batch_id is None]
+
+    def of_batch(self, owner: str, batch_id: str) -> dict[int, Job]:
+        """The jobs of a batch by their cell."""
+        jobs = (job for job in self._all(owner) if job.batch_id == batch_id)
+        return {job.cell: job for job in jobs if job.cell is not None}
+
+    def active(self, owner: str) -> list[Job]:
+        """The owner's jobs that are under way, batches included, oldest first."""
+        return [job for job in self._all(owner) if job.is_active]
+
+    def num_active(self) -> int:
+        """How many jobs are under way for everybody."""
+        return sum(job.is_active for job in list(self._jobs.values()))
+
+    def cancel_all(self, owner: str, batch_id: str) -> None:
+        """Stop what is still under way of a batch."""
+        for job in self.of_batch(owner, batch_id).values():
+            job.cancel()
+
+    def retry_save(self, job: Job) -> None:
+        """Try again to keep the pictures that could not be kept."""
+        unsaved, job.unsaved = job.unsaved, []
+        for item in unsaved:
+            self._save(job, item.image, item.recipe)
+
+    def forget(self, owner: str) -> None:
+        """Stop and drop all jobs of an owner."""
+        for job in self._all(owner):
+            job.cancel()
+            self._jobs.pop(job.id, None)
+
+    def close(self) -> None:
+        """Stop everything, at the end of the process."""
+        for job in list(self._jobs.values()):
+            job.cancel()
+
+    def _all(self, owner: str) -> list[Job]:
+        return [job for job in list(self._jobs.values()) if job.owner == owner]
+
+    def _active(self, owner: str) -> list[Job]:
+        return [job for job in self.of(owner) if job.is_active]
+
+    def _add(self, job: Job) -> Job:
+        self._jobs[job.id] = job
+        return job
+
+    def _start(self, job: Job) -> None:
+        name = f"job-{job.id[:8]}"
+        threading.Thread(target=self._run, args=(job,), name=name, daemon=True).start()
+
+    def _forget_old(self) -> None:
+        now = time.monotonic()
+        for job in list(self._jobs.values()):
+            if job.finished is not None and now - job.finished > KEEP_FINISHED_S:
+                del self._jobs[job.id]
+
+    # From here on: the worker thread of one job.
+
+    def _run(self, job: Job) -> None:
+        self._note(
+            self._journal.open, job.id, job.owner, job.recipe.to_dict(), job.batch_id, job.cell
+        )
+        slots = self._slots[job.owner]
+        while not slots.acquire(timeout=0.2):
+            if job.is_cancelled():
+                self._finish(job, Phase.CANCELLED)
+                return
+        try:
+            self._finish(job, *self._work(job))
+        finally:
+            slots.release()
+
+    def _work(self, job: Job) -> tuple[Phase, Failure | None]:
+        """Generate, waiting out what passes by itself; returns how it ended."""
+        patience = Patience()
+        while not job.is_cancelled():
+            try:
+                self._generate(job)
+                return Phase.DONE, None
+            except client.Text2ImageError as error:
+                if job.is_cancelled():
+                    break
+                delay = patience.delay_after(error, started=job.step > 0)
+                if delay is None:
+                    return Phase.FAILED, explain(error, job.recipe, job.step)
+                loading = error.reason == "MODEL_LOADING"
+                job.message = error.message if loading else ""
+                job.enter(Phase.LOADING if loading else Phase.RETRYING)
+                job.wait(delay)
+            except Exception as error:
+                LOG.exception("job %s failed", job.id)
+                return Phase.FAILED, unexpected(error)
+        return Phase.CANCELLED, None
+
+    def _generate(self, job: Job) -> None:
+        recipe = job.recipe
+        stream = self._service.stream(
+            recipe.prompt,
+            timeout=DEADLINE_S,
+            client=job.owner,
+            negative_prompt=recipe.negative_prompt or None,
+            height=recipe.height,
+            width=recipe.width,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            seed=recipe.seed if job.seed is None else job.seed,
+            num_images=recipe.count,
+            scheduler=recipe.scheduler or None,
+            model=recipe.model or None,
+            preview_interval=max(1, recipe.steps // PREVIEWS),
+        )
+        job.attach(stream)
+        for event in stream:
+            self._take(job, event)
+
+    def _take(self, job: Job, event: client.Event) -> None:
+        match event:
+            case client.Queued(position, wait_ms):
+                job.position, job.wait_ms = position, wait_ms
+                job.enter(Phase.QUEUED)
+            case client.Progress(step, num_steps, eta_ms, preview):
+                job.step, job.num_steps, job.eta_ms = step, num_steps, eta_ms
+                if preview is not None:
+                    job.preview, job.seed = preview.data, preview.seed
+                job.enter(Phase.RUNNING)
+            case client.FinishedImage(index, image):
+                self._keep(job, index, image)
+
+    def _keep(self, job: Job, index: int, image: client.Image) -> None:
+        if index == 0:
+            job.seed = image.seed
+        if image.nsfw_detected or not image.data:
+            job.withheld += 1
+            return
+        self._save(job, image, replace(job.recipe, seed=image.seed, count=1))
+
+    def _save(self, job: Job, image: client.Image, recipe: Recipe) -> None:
+        try:
+            picture = self._gallery.add(
+                job.owner,
+                image.data,
+                recipe,
+                mime_type=image.mime_type,
+                job_id=job.id,
+                batch_id=job.batch_id,
+                duration_ms=round(job.elapsed_s * 1000),
+            )
+        except (OSError, SQLAlchemyError) as error:
+            LOG.exception("a picture of job %s could not be kept", job.id)
+            job.unsaved = [*job.unsaved, Unsaved(image, recipe, _reason(error))]
+        else:
+            job.pictures = [*job.pictures, picture]
+
+    def _finish(self, job: Job, phase: Phase, failure: Failure | None = None) -> None:
+        job.failure = failure
+        code, text = (failure.code, failure.technical) if failure else ("", "")
+        # First the journal: who sees the job ended finds its end there.
+        self._note(self._journal.close, job.id, phase.value, code, text)
+        job.end(phase)
+
+    def _note(self, write: Callable[..., None], *values: Any) -> None:
+        """A journal that can't be written must not cost anybody a picture."""
+        try:
+            write(*values)
+        except SQLAlchemyError:
+            LOG.exception("the journal could not be written")
+
+
+def _reason(error: Exception) -> str:
+    """Why a picture could not be kept, for its owner's eyes."""
+    if isinstance(error, SQLAlchemyError):
+        return "the gallery's database did not answer"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,0 +1,142 @@
+"""Watches the backend from one thread, so that no page ever waits for the network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import client
+from ui.recipe import Abilities
+
+WATCHED_PERIOD_S = 1.0
+UNWATCHED_PERIOD_S = 10.0
+WATCHED_FOR_S = 6.0
+HISTORY_S = 600.0
+TIMEOUT_S = 2.0
+FRESH_S = 2.0
+PATIENCE_S = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The service at one moment. `at` is seconds since 1970; `status` is None while it is down."""
+
+    at: float
+    status: client.ServiceStatus | None
+    error: client.Text2ImageError | None = None
+    down_since: float | None = None
+
+    @property
+    def abilities(self) -> Abilities | None:
+        return None if self.status is None else abilities_of(self.status)
+
+
+class Monitor:
+    """Keeps the latest status and the last ten minutes of it."""
+
+    def __init__(self, service: client.Text2ImageClient) -> None:
+        self._service = service
+        self._latest: Sample | None = None
+        self._abilities = Abilities()
+        self._history: deque[Sample] = deque()
+        self._changed = threading.Condition()
+        self._watched_until = 0.0
+        self._closed = False
+        self._thread = threading.Thread(target=self._watch, name="monitor", daemon=True)
+        self._thread.start()
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the service offered when it last answered."""
+        return self._abilities
+
+    def look(self, max_age_s: float = FRESH_S, patience_s: float = PATIENCE_S) -> Sample | None:
+        """The latest sample, waiting a moment for a newer one where it is old.
+
+        None only while nothing at all is known yet.
+        """
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            self._watched_until = time.monotonic() + WATCHED_FOR_S
+            if self._is_older_than(max_age_s):
+                self._changed.notify_all()  # wakes the watcher
+            while self._is_older_than(max_age_s) and time.monotonic() < deadline:
+                self._changed.wait(deadline - time.monotonic())
+            return self._latest
+
+    def history(self) -> list[Sample]:
+        """The samples of the last ten minutes, oldest first."""
+        with self._changed:
+            return list(self._history)
+
+    def close(self) -> None:
+        """Stop watching."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(TIMEOUT_S + 1)
+
+    def _is_older_than(self, seconds: float) -> bool:
+        return self._latest is None or time.time() - self._latest.at > seconds
+
+    def _watch(self) -> None:
+        while not self._closed:
+            sample = self._ask()
+            with self._changed:
+                self._keep(sample)
+                self._changed.notify_all()
+            self._pause()
+
+    def _pause(self) -> None:
+        """Until the next question is due: soon while somebody looks, later otherwise."""
+        asked = time.monotonic()
+        with self._changed:
+            while not self._closed:
+                watched = self._watched_until > time.monotonic()
+                period = WATCHED_PERIOD_S if watched else UNWATCHED_PERIOD_S
+                left = asked + period - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
+
+    def _ask(self) -> Sample:
+        try:
+            return Sample(time.time(), self._service.status(timeout=TIMEOUT_S))
+        except client.Text2ImageError as error:
+            before = self._latest
+            known = before.down_since if before is not None else None
+            return Sample(time.time(), None, error, known or time.time())
+        except ValueError as error:  # the channel was closed
+            return Sample(time.time(), None, client.Unavailable(str(error), "UNAVAILABLE"))
+
+    def _keep(self, sample: Sample) -> None:
+        self._latest = sample
+        if sample.abilities is not None:
+            self._abilities = sample.abilities
+        self._history.append(sample)
+        while self._history[0].at < sample.at - HISTORY_S:
+            self._history.popleft()
+
+
+def abilities_of(status: client.ServiceStatus) -> Abilities:
+    """What the composer may offer, from what the service says."""
+    limits = status.limits
+    model = status.models[0] if status.models else None
+    if not limits.max_size:  # a service that is still starting may not know yet
+        return Abilities()
+    return Abilities(
+        min_size=limits.min_size,
+        max_size=limits.max_size,
+        size_multiple=max(1, limits.size_multiple),
+        max_pixels=limits.max_pixels,
+        max_steps=limits.max_num_inference_steps,
+        max_images=limits.max_num_images,
+        max_prompt_characters=limits.max_prompt_characters,
+        native_width=(model and model.native_width) or 512,
+        native_height=(model and model.native_height) or 512,
+        models=tuple(found.name for found in status.models),
+        schedulers=status.schedulers,
+        default_scheduler=model.default_scheduler if model else "",
+    )

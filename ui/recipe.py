@@ -1,0 +1,206 @@
+"""A recipe: everything the studio asks for when it asks for pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+MAX_SEED = 2**53 - 1
+MAX_GUIDANCE = 50.0
+MAX_NEGATIVE_CHARACTERS = 2000
+ASPECTS = {"1:1": 1.0, "3:2": 3 / 2, "2:3": 2 / 3, "16:9": 16 / 9, "9:16": 9 / 16}
+SCALES = {"1×": 1.0, "1.5×": 1.5, "2×": 2.0}
+QUALITIES = {"Draft": 15, "Standard": 30, "Fine": 50}
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the service offers and allows. The defaults stand in until it has answered."""
+
+    min_size: int = 64
+    max_size: int = 2048
+    size_multiple: int = 8
+    max_pixels: int = 1024 * 1024
+    max_steps: int = 150
+    max_images: int = 8
+    max_prompt_characters: int = 2000
+    native_width: int = 512
+    native_height: int = 512
+    models: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    default_scheduler: str = ""
+
+    def allows_size(self, width: int, height: int) -> bool:
+        """Whether pictures of this size, in pixels, may be asked for."""
+        return (
+            not _size_problem(width, self)
+            and not _size_problem(height, self)
+            and (width * height <= self.max_pixels)
+        )
+
+    def size_for(self, aspect: str, scale: float = 1.0) -> tuple[int, int]:
+        """Width and height in pixels: the native area times scale², in the named proportions."""
+        ratio = math.sqrt(ASPECTS[aspect] * self.native_height / self.native_width)
+        width, height = self.native_width * ratio * scale, self.native_height / ratio * scale
+        grow = max(1.0, self.min_size / min(width, height))
+        return self._rounded(width * grow), self._rounded(height * grow)
+
+    def _rounded(self, size: float) -> int:
+        """To the multiple that suits the model: an eighth of its native size, where allowed."""
+        eighth = min(self.native_width, self.native_height) // 8
+        multiple = max(self.size_multiple, eighth - eighth % self.size_multiple)
+        rounded = max(1, round(size / multiple)) * multiple
+        return min(max(rounded, self.min_size), self.max_size)
+
+    def scales(self, aspect: str) -> list[str]:
+        """The names of the scales at which this aspect is within the limits."""
+        return [n for n, scale in SCALES.items() if self.allows_size(*self.size_for(aspect, scale))]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One request. `seed` None draws one; empty `scheduler` and `model` mean the default.
+
+    A `width` or `height` of 0, where a link or file tells none, becomes the native size in `fit`.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    width: int = 0
+    height: int = 0
+    steps: int = 30
+    guidance: float = 7.5
+    seed: int | None = None
+    scheduler: str = ""
+    model: str = ""
+    count: int = 1
+
+    def with_seed(self, seed: int | None) -> Recipe:
+        return replace(self, seed=seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Read what `to_dict` wrote; names that this version does not know are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
+    """What the service would refuse: a sentence for each bad field."""
+    found = {
+        "prompt": _prompt_problem(recipe.prompt, abilities),
+        "negative_prompt": _negative_problem(recipe.negative_prompt),
+        "width": _size_problem(recipe.width, abilities),
+        "height": _size_problem(recipe.height, abilities) or _pixels_problem(recipe, abilities),
+        "steps": _range_problem(recipe.steps, 1, abilities.max_steps),
+        "count": _range_problem(recipe.count, 1, abilities.max_images),
+        "guidance": _guidance_problem(recipe.guidance),
+        "seed": _seed_problem(recipe),
+        "scheduler": _name_problem(recipe.scheduler, abilities.schedulers),
+        "model": _name_problem(recipe.model, abilities.models),
+    }
+    return {field: text for field, text in found.items() if text}
+
+
+def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
+    """The recipe within the limits, and a sentence for everything that had to be changed."""
+    if not recipe.width or not recipe.height:
+        width, height = abilities.size_for("1:1")
+        recipe = replace(recipe, width=width, height=height)
+    fitted = replace(
+        recipe,
+        prompt=recipe.prompt[: abilities.max_prompt_characters],
+        negative_prompt=recipe.negative_prompt[:MAX_NEGATIVE_CHARACTERS],
+        steps=_clamped(recipe.steps, 1, abilities.max_steps),
+        count=_clamped(recipe.count, 1, abilities.max_images),
+        guidance=recipe.guidance if not _guidance_problem(recipe.guidance) else 7.5,
+        seed=recipe.seed if not _seed_problem(recipe) else None,
+        scheduler="" if _name_problem(recipe.scheduler, abilities.schedulers) else recipe.scheduler,
+        model="" if _name_problem(recipe.model, abilities.models) else recipe.model,
+    )
+    if not abilities.allows_size(recipe.width, recipe.height):
+        width, height = _nearest_size(recipe, abilities)
+        fitted = replace(fitted, width=width, height=height)
+    return fitted, _differences(recipe, fitted)
+
+
+def _differences(before: Recipe, after: Recipe) -> list[str]:
+    names = {"steps": "Steps", "count": "Pictures", "guidance": "Guidance", "seed": "Seed"}
+    notes = []
+    if (before.width, before.height) != (after.width, after.height):
+        notes.append(f"Size {before.width} × {before.height} → {after.width} × {after.height}.")
+    for field, label in names.items():
+        old, new = getattr(before, field), getattr(after, field)
+        if old != new:
+            notes.append(f"{label} {old} → {'random' if new is None else new}.")
+    for field, label in (("scheduler", "Noise scheduler"), ("model", "Model")):
+        if getattr(before, field) != getattr(after, field):
+            notes.append(f"{label} “{getattr(before, field)}” is not offered here.")
+    if before.prompt != after.prompt or before.negative_prompt != after.negative_prompt:
+        notes.append("The prompt was too long and has been cut.")
+    return notes
+
+
+def _nearest_size(recipe: Recipe, abilities: Abilities) -> tuple[int, int]:
+    """A size in about the same proportions that the service allows."""
+    ratio = math.log(max(recipe.width, 1) / max(recipe.height, 1))
+    aspect = min(ASPECTS, key=lambda name: abs(math.log(ASPECTS[name]) - ratio))
+    return abilities.size_for(aspect)
+
+
+def _clamped(number: int, low: int, high: int) -> int:
+    return min(max(number, low), high)
+
+
+def _prompt_problem(prompt: str, abilities: Abilities) -> str:
+    if not prompt.strip():
+        return "Say what the picture should show."
+    if len(prompt) > abilities.max_prompt_characters:
+        return f"At most {abilities.max_prompt_characters:,} characters; these are {len(prompt):,}."
+    return ""
+
+
+def _negative_problem(text: str) -> str:
+    if len(text) > MAX_NEGATIVE_CHARACTERS:
+        return f"At most {MAX_NEGATIVE_CHARACTERS:,} characters; these are {len(text):,}."
+    return ""
+
+
+def _size_problem(size: int, abilities: Abilities) -> str:
+    if not abilities.min_size <= size <= abilities.max_size:
+        return f"Must be {abilities.min_size} to {abilities.max_size} pixels."
+    if size % abilities.size_multiple:
+        return f"Must be a multiple of {abilities.size_multiple}."
+    return ""
+
+
+def _pixels_problem(recipe: Recipe, abilities: Abilities) -> str:
+    if recipe.width * recipe.height > abilities.max_pixels:
+        return f"Width × height must be at most {abilities.max_pixels:,} pixels."
+    return ""
+
+
+def _range_problem(number: int, low: int, high: int) -> str:
+    return "" if low <= number <= high else f"Must be {low} to {high}."
+
+
+def _guidance_problem(guidance: float) -> str:
+    allowed = math.isfinite(guidance) and 0 <= guidance <= MAX_GUIDANCE
+    return "" if allowed else f"Must be 0 to {MAX_GUIDANCE:g}."
+
+
+def _seed_problem(recipe: Recipe) -> str:
+    if recipe.seed is None or 0 <= recipe.seed <= MAX_SEED - recipe.count + 1:
+        return ""
+    return f"Must be 0 to {MAX_SEED:,}."
+
+
+def _name_problem(name: str, offered: tuple[str, ...]) -> str:
+    if not name or not offered or name in offered:
+        return ""
+    return f"Must be one of {', '.join(offered)}."

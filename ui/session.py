@@ -1,0 +1,59 @@
+"""Who the visitor of this script run is, and what only they may address."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+import streamlit as st
+
+from ui.connection import Services, services
+from ui.gallery import Picture
+from ui.identity import COOKIE
+from ui.web import picture_address
+
+ANONYMOUS = "_anonymous"
+
+
+def owner() -> str:
+    """Whose gallery this is: the person signed in, else the browser, else this very session."""
+    person = signed_in()
+    if person is not None:
+        return person
+    known = browser()
+    return f"b-{known}" if known else f"s-{_session_id()}"
+
+
+def signed_in() -> str | None:
+    """The id of the person signed in, or None."""
+    if services().settings.oidc is None or not st.user.is_logged_in:
+        return None
+    who = f"{st.user.get('iss', '')}\n{st.user.get('sub', '')}"
+    return "u-" + hashlib.sha256(who.encode()).hexdigest()[:40]
+
+
+def browser() -> str | None:
+    """The id that our cookie carries, or None where cookies are off."""
+    return services().signer.browser_of(st.context.cookies.get(COOKIE))
+
+
+def keeps_pictures() -> bool:
+    """Whether the visitor will find their pictures again after closing the tab."""
+    return browser() is not None
+
+
+def address(picture: Picture | str, kind: str = "full") -> str:
+    """Where this browser finds a picture; `kind` is thumb or full."""
+    picture_id = picture if isinstance(picture, str) else picture.id
+    return picture_address(services().signer, browser() or _session_id(), picture_id, kind)
+
+
+def shared() -> Services:
+    """The process's long-lived things."""
+    return services()
+
+
+def _session_id() -> str:
+    if ANONYMOUS not in st.session_state:
+        st.session_state[ANONYMOUS] = uuid.uuid4().hex
+    return str(st.session_state[ANONYMOUS])

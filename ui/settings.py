@@ -1,0 +1,83 @@
+"""Settings of the studio, from the environment: frozen, and loud about what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "TEXT2IMAGE_"
+OIDC_NAMES = ("METADATA_URL", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI")
+
+
+class SettingsError(ValueError):
+    """A setting that the studio can't start with; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """An OpenID Connect provider, as `st.login` wants it."""
+
+    metadata_url: str
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator can set, each as TEXT2IMAGE_<NAME> in the environment."""
+
+    address: str
+    data_dir: Path
+    database_url: str
+    host: str
+    max_jobs: int
+    quota_bytes: int
+    oidc: Oidc | None
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment, or from `environ` instead.
+
+    Raises:
+        SettingsError: with one line that names the variable and says what it must be.
+    """
+    env = os.environ if environ is None else environ
+    data_dir = Path(env.get(f"{PREFIX}DATA_DIR") or ".data").absolute()
+    default_database = f"sqlite:///{data_dir / 'gallery.db'}"
+    return Settings(
+        address=env.get(f"{PREFIX}ADDRESS") or "127.0.0.1:50051",
+        data_dir=data_dir,
+        database_url=_database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
+        host=env.get(f"{PREFIX}UI_HOST") or "127.0.0.1",
+        max_jobs=_number(env, "UI_MAX_JOBS", default=4, low=1, high=64),
+        quota_bytes=_number(env, "UI_QUOTA_MB", default=4096, low=1, high=10**9) * 2**20,
+        oidc=_oidc(env),
+    )
+
+
+def _database_url(url: str) -> str:
+    """PostgreSQL is spoken through psycopg 3, whichever way the URL spells its name."""
+    for spelling in ("postgres://", "postgresql://"):
+        if url.startswith(spelling):
+            return "postgresql+psycopg://" + url.removeprefix(spelling)
+    return url
+
+
+def _number(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
+    text = env.get(PREFIX + name) or str(default)
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingsError(f"{PREFIX}{name}={text!r}: must be a whole number, {low} to {high}")
+    return int(text)
+
+
+def _oidc(env: Mapping[str, str]) -> Oidc | None:
+    found = {name: env.get(f"{PREFIX}OIDC_{name}", "") for name in OIDC_NAMES}
+    if not any(found.values()):
+        return None
+    missing = [f"{PREFIX}OIDC_{name}" for name, value in found.items() if not value]
+    if missing:
+        raise SettingsError(f"signing in needs {', '.join(missing)} as well")
+    return Oidc(**{name.lower(): value for name, value in found.items()})

@@ -1,0 +1,84 @@
+"""Launcher of the studio: `python -m streamlit run ui/streamlit_app.py` from the root.
+
+Serves Streamlit's app together with our routes and headers, in one process on one port. The
+pages themselves start in `app.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import config
+
+ROOT = Path(__file__).parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from ui import web  # noqa: E402
+from ui.components.notices import show_crash  # noqa: E402
+from ui.files import PictureFiles  # noqa: E402
+from ui.identity import Signer, load_signer  # noqa: E402
+from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
+
+LOG = logging.getLogger("inkling")
+
+
+def _listen_where_told(settings: Settings) -> None:
+    """Streamlit has bound its address before it loads us: start over with the one asked for."""
+    if settings.host == config.get_option("server.address"):
+        return
+    os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
+    """What `st.login` needs, where signing in is configured."""
+    if settings.oidc is None:
+        return {}
+    return {
+        "auth": {
+            "redirect_uri": settings.oidc.redirect_uri,
+            "cookie_secret": signer.secret_for("login cookie"),
+            "client_id": settings.oidc.client_id,
+            "client_secret": settings.oidc.client_secret,
+            "server_metadata_url": settings.oidc.metadata_url,
+        }
+    }
+
+
+@asynccontextmanager
+async def _lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Open the gallery and start watching the backend before the first visitor comes."""
+    from ui import connection
+
+    try:
+        connection.services()
+    except Exception:  # the pages say so, and try again
+        LOG.exception("the gallery could not be opened")
+    yield
+    connection.close()
+
+
+try:
+    settings = load_settings()
+    signer = load_signer(settings.data_dir)
+except (SettingsError, OSError) as error:
+    sys.exit(f"The studio can't start: {error}")
+
+_listen_where_told(settings)
+app = st.App(
+    Path(__file__).with_name("app.py"),
+    secrets=_secrets(settings, signer),
+    lifespan=_lifespan,
+    routes=web.routes(PictureFiles(settings.data_dir / "pictures"), signer),
+    middleware=[Middleware(web.SecurityHeaders), Middleware(web.IdentityCookie, signer=signer)],
+    on_script_error=show_crash,
+)

@@ -1,0 +1,178 @@
+"""`python -m training STAGE`: one stage of the recipe, or `all` of them in order.
+
+Every stage goes on from what the cache holds and does nothing once it is complete.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from training import (
+    autoencoder,
+    captions,
+    card,
+    classifier,
+    denoiser,
+    evaluate,
+    export,
+    parallel,
+    paths,
+    vocabulary,
+)
+from training.data import Scene, Sprites, contact_sheet, download, read_things
+
+log = logging.getLogger(__name__)
+
+VARIANTS = 24
+"""Scenes of each thing whose latents the denoiser learns from."""
+MINUTES = {"first round": 19.0, "second round": 14.0, "decoder": 50.0, "denoiser": 300.0}
+"""Training times on two cores; the denoiser of the weights that ship had far less (model card)."""
+JUDGED = 24_000
+"""Renderings that the evaluation's classifier is trained on."""
+STAGES = ("autoencoder", "denoiser", "decoder", "export", "evaluate", "all")
+
+
+def load_sprites() -> Sprites:
+    return Sprites(read_things(download()))
+
+
+def checkpoint(stage: str) -> Path:
+    return paths.cache() / f"{stage}.pt"
+
+
+def train_autoencoder(sprites: Sprites, minutes: float | None) -> None:
+    """Two rounds, each with its own rise and fall of the learning rate."""
+    model = autoencoder.build()
+    first = autoencoder.Settings(minutes or MINUTES["first round"])
+    autoencoder.train(model, sprites, first, checkpoint("first_round"))
+    second = autoencoder.Settings(
+        minutes or MINUTES["second round"], learning_rate=1e-3, squared=1.0
+    )
+    autoencoder.train(model, sprites, second, checkpoint("autoencoder"))
+
+
+def load_autoencoder(sprites: Sprites) -> AutoencoderTiny:
+    """The frozen encoder with standard latents, and the best decoder so far."""
+    vae = autoencoder.build()
+    frozen = checkpoint("frozen")
+    if not frozen.exists():
+        vae.load_state_dict(torch.load(checkpoint("autoencoder"), weights_only=True)["model"])
+        latents = denoiser.encode(vae, sprites, 4).latents.float()
+        scale, mean = torch.std_mean(latents, dim=(0, 2, 3))
+        export.fold_normalisation(vae, mean, scale)
+        paths.save_atomically(vae.state_dict(), frozen)
+    vae.load_state_dict(torch.load(frozen, weights_only=True))
+    if checkpoint("decoder").exists():
+        vae.load_state_dict(torch.load(checkpoint("decoder"), weights_only=True)["model"])
+    return vae
+
+
+def train_decoder(sprites: Sprites, minutes: float | None) -> None:
+    """On whole pictures, by squared error too; the encoder stays, and so do the latents."""
+    settings = autoencoder.Settings(
+        minutes or MINUTES["decoder"],
+        batch=6,
+        crop=128,
+        learning_rate=1e-3,
+        decoder_only=True,
+        squared=4.0,
+    )
+    autoencoder.train(load_autoencoder(sprites), sprites, settings, checkpoint("decoder"))
+
+
+def load_latents(sprites: Sprites) -> denoiser.Encoded:
+    file = checkpoint("latents")
+    if not file.exists():
+        encoded = denoiser.encode(load_autoencoder(sprites), sprites, VARIANTS)
+        scenes = [vars(scene) for scene in encoded.scenes]
+        paths.save_atomically({"scenes": scenes, "latents": encoded.latents}, file)
+    state = torch.load(file, weights_only=True)
+    return denoiser.Encoded([Scene(**scene) for scene in state["scenes"]], state["latents"])
+
+
+def build_denoiser(sprites: Sprites) -> tuple[denoiser.Denoiser, CLIPTokenizer]:
+    names = captions.names(sprites.things)
+    tokenizer = captions.build_tokenizer(names, paths.cache() / "tokenizer")
+    text_encoder = denoiser.build_text_encoder(tokenizer)
+    return denoiser.Denoiser(text_encoder, denoiser.build_unet()), tokenizer
+
+
+def train_denoiser(sprites: Sprites, minutes: float | None) -> None:
+    model, tokenizer = build_denoiser(sprites)
+    names, encoded = captions.names(sprites.things), load_latents(sprites)
+    vocabulary.seed(model, tokenizer, names, encoded)
+    settings = denoiser.Settings(minutes or MINUTES["denoiser"])
+    run = denoiser.Training(model, settings, checkpoint("denoiser"))
+    run.run(denoiser.Batches(encoded, names, tokenizer, seed=2 * run.count + parallel.rank()))
+
+
+def export_model(sprites: Sprites) -> None:
+    """The averaged weights and the latest decoder into the folder that ships."""
+    model, tokenizer = build_denoiser(sprites)
+    model.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
+    export.save(export.pipeline(model, load_autoencoder(sprites), tokenizer), paths.MODEL)
+    log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))
+
+
+def evaluate_model(sprites: Sprites) -> None:
+    """Score the folder that ships; numbers, sheets and model card go into it."""
+    pipe = StableDiffusionPipeline.from_pretrained(paths.MODEL)
+    judge = classifier.train(sprites, checkpoint("classifier"), JUDGED)
+    training = load_latents(sprites).scenes
+    numbers = evaluate.score(pipe, judge, sprites, training, evaluate.read_prompts())
+    numbers["things"] = len(sprites.things)
+    numbers["things_drawn"] = evaluate.things_drawn(pipe, judge, sprites)
+    numbers["psnr_db"] = evaluate.reconstruction(pipe, sprites)
+    numbers["samples"] = torch.load(checkpoint("denoiser"), weights_only=True)["samples"]
+    numbers["size_mb"] = export.size_mb(paths.MODEL)
+    numbers["seconds_torch"] = evaluate.seconds_per_picture(pipe)
+    shown = evaluate.draw(pipe, list(evaluate.SHOWN), list(range(len(evaluate.SHOWN))))
+    contact_sheet(shown, 8).save(paths.MODEL / "sheet.png", optimize=True)
+    varied = evaluate.vary(pipe)
+    numbers["diversity"] = evaluate.diversity(varied)
+    contact_sheet(varied, 8).save(paths.MODEL / "variety.png", optimize=True)
+    evaluate.report(numbers, paths.MODEL)
+    card.write(json.loads((paths.MODEL / "evaluation.json").read_text()), paths.MODEL)
+    log.info("%s", numbers)
+
+
+def run(stage: str, minutes: float | None) -> None:
+    sprites = load_sprites()
+    if stage in ("autoencoder", "all"):
+        train_autoencoder(sprites, minutes)
+    if stage in ("denoiser", "all"):
+        train_denoiser(sprites, minutes)
+    if stage in ("decoder", "all"):
+        train_decoder(sprites, minutes)
+    if stage in ("export", "all"):
+        export_model(sprites)
+    if stage in ("evaluate", "all"):
+        evaluate_model(sprites)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--minutes", type=float, help="how long to train this stage in all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="processes, for the denoiser")
+    parser.add_argument("--rank", type=int, default=0, help="which of them this is")
+    arguments = parser.parse_args()
+    if arguments.workers > 1:
+        if arguments.rank == 0:
+            parallel.start_others(arguments.workers, sys.argv[1:])
+        parallel.join(arguments.rank, arguments.workers)
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    run(arguments.stage, arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()

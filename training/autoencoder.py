@@ -1,0 +1,184 @@
+"""The autoencoder: 128 x 128 pixels to 8 x 8 latents of 24 channels, and back.
+
+`AutoencoderTiny` from diffusers, so that the shipped folder needs no code of ours. It trains in
+two stages: first both halves, then, while the denoiser already learns on the latents of the
+frozen encoder, the decoder alone goes on.
+"""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training import paths
+from training.data import SIZE, Sprites, training_scene
+from training.muon import Together, optimizers
+
+log = logging.getLogger(__name__)
+
+CHANNELS = 24
+FACTOR = 16
+"""Pixels per latent, in each direction."""
+WIDTH = 48
+LATENT_NOISE = 0.05
+"""Noise on the latents while training, so that what the denoiser leaves over does no harm."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    minutes: float
+    batch: int = 16
+    crop: int = 64
+    """Side in pixels of what one picture contributes; SIZE for whole pictures."""
+    learning_rate: float = 2e-3
+    decoder_only: bool = False
+    squared: float = 0.0
+    """Weight of the squared error, which PSNR measures; the rest goes to sharp edges."""
+
+
+def build(width: int = WIDTH) -> AutoencoderTiny:
+    """Blocks only where the picture is small: elsewhere a CPU pays for them in memory traffic."""
+    model = AutoencoderTiny(
+        latent_channels=CHANNELS,
+        encoder_block_out_channels=(width,) * 5,
+        decoder_block_out_channels=(width,) * 5,
+        num_encoder_blocks=(0, 0, 2, 2, 4),
+        num_decoder_blocks=(4, 4, 3, 1, 0),
+        scaling_factor=1.0,
+    )
+    for half in (model.encoder, model.decoder):
+        _initialise(half.layers)
+    return model
+
+
+def _initialise(layers: nn.Sequential) -> None:
+    """Keep the signal's size through the bare convolutions; start blocks near the identity."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        elif isinstance(layer, AutoencoderTinyBlock):
+            for conv in (layer.conv[0], layer.conv[2], layer.conv[4]):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layer.conv[4].weight.data.mul_(0.1)
+
+
+def to_tensor(pictures: list[np.ndarray]) -> Tensor:
+    """Pictures (h, w, 3) of bytes as one tensor (n, 3, h, w) from -1 to 1."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return stacked.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+def to_pictures(images: Tensor) -> list[np.ndarray]:
+    """The inverse of `to_tensor`, clipped."""
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).numpy())
+
+
+def batches(sprites: Sprites, settings: Settings, rng: random.Random) -> Iterator[Tensor]:
+    """Random crops of random scenes, or whole ones."""
+    room = SIZE - settings.crop
+    while True:
+        pictures = []
+        for _ in range(settings.batch):
+            scene = training_scene(rng.randrange(len(sprites.things)), sprites.things, rng)
+            x, y = FACTOR * rng.randint(0, room // FACTOR), FACTOR * rng.randint(0, room // FACTOR)
+            picture = sprites.render(scene)
+            pictures.append(picture[y : y + settings.crop, x : x + settings.crop])
+        yield to_tensor(pictures)
+
+
+def loss(restored: Tensor, images: Tensor, squared: float) -> Tensor:
+    """Absolute error of pixels, of their differences and of coarse averages; some squared error."""
+    error = restored.float() - images
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    coarse = F.avg_pool2d(error, 4).abs().mean()
+    return error.abs().mean() + 0.5 * edges + 0.5 * coarse + squared * error.square().mean()
+
+
+def _step(model: AutoencoderTiny, images: Tensor, settings: Settings) -> Tensor:
+    """The loss of one batch; half the time through mirrored latents, so that they mirror too."""
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.set_grad_enabled(not settings.decoder_only):
+            latents = model.encoder(images).float()
+        prior = 1e-3 * latents.square().mean()
+        if random.random() < 0.5:
+            latents, images = latents.flip(-1), images.flip(-1)
+        restored = model.decoder(latents + LATENT_NOISE * torch.randn_like(latents))
+    total: Tensor = loss(restored, images, settings.squared) + prior
+    return total
+
+
+def psnr(model: AutoencoderTiny, images: Tensor) -> float:
+    """Peak signal to noise ratio in dB, mean over pictures from -1 to 1."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        restored = model.decoder(model.encoder(images)).float()
+    errors = ((restored.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3))
+    return float((-10 * errors.log10()).mean())
+
+
+def _learning_rate(settings: Settings, elapsed: float) -> float:
+    """Warm-up over 2 % of the time, then down along a cosine."""
+    share = min(1.0, elapsed / (60 * settings.minutes))
+    warm = min(1.0, share / 0.02 + 0.02)
+    return settings.learning_rate * warm * (1 + math.cos(math.pi * share)) / 2
+
+
+def train(model: AutoencoderTiny, sprites: Sprites, settings: Settings, checkpoint: Path) -> None:
+    """Train for the time given, going on from the checkpoint where there is one."""
+    model = model.to(memory_format=torch.channels_last)
+    trained = model.decoder if settings.decoder_only else model
+    optimizer = Together(optimizers(trained.parameters(), settings.learning_rate))
+    elapsed, step = 0.0, 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        elapsed, step = state["elapsed"], state["step"]
+    rng = random.Random(step)
+    held = next(batches(sprites, Settings(0, 32, SIZE), random.Random(-1)))
+    source = batches(sprites, settings, rng)
+    saved = tick = time.monotonic()
+    while elapsed < 60 * settings.minutes:
+        optimizer.set_learning_rate(_learning_rate(settings, elapsed))
+        value = _step(model, next(source), settings)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+        now = time.monotonic()
+        elapsed, tick = elapsed + now - tick, now
+        if step % 100 == 0:
+            log.info(
+                "autoencoder %d %.0f s loss %.4f psnr %.2f dB",
+                step,
+                elapsed,
+                value.item(),
+                psnr(model, held),
+            )
+        if now - saved > 120:
+            saved = now
+            _save(model, optimizer, elapsed, step, checkpoint)
+    _save(model, optimizer, elapsed, step, checkpoint)
+
+
+def _save(
+    model: AutoencoderTiny, optimizer: Together, elapsed: float, step: int, checkpoint: Path
+) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "elapsed": elapsed,
+        "step": step,
+    }
+    paths.save_atomically(state, checkpoint)

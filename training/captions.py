@@ -1,0 +1,296 @@
+"""What people might type for a picture, and the small vocabulary that encodes it."""
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+
+from training.data import BACKGROUNDS, SMALL, TINTS, Scene, Thing
+
+VOCABULARY = 4096
+MAX_TOKENS = 24
+EMPTY = 0.1
+"""Share of captions left empty, which classifier-free guidance needs."""
+UNKNOWN = 0.03
+"""Share of captions that name nothing we can draw: they must still give a clean picture."""
+
+COLOUR_WORDS: dict[str, tuple[str, ...]] = {
+    **{colour: (colour,) for colour in (*BACKGROUNDS, *TINTS)},
+    "gray": ("gray", "grey"),
+    "purple": ("purple", "violet"),
+    "teal": ("teal", "turquoise"),
+}
+TOO_GENERAL = {
+    "animal",
+    "nature",
+    "face",
+    "food",
+    "sky",
+    "happy",
+    "pet",
+    "plant",
+    "fruit",
+    "vehicle",
+    "place",
+    "weather",
+    "sport",
+    "game",
+    "music",
+    "object",
+    "tool",
+    "office",
+    "cute",
+    "person",
+    "big",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "pink",
+    "orange",
+    "black",
+    "white",
+    "brown",
+    "purple",
+    "small",
+    "head",
+    "body",
+    "full",
+    "color",
+    "mouth",
+    "eye",
+    "eyes",
+    "man",
+    "woman",
+    "up",
+    "on",
+    "and",
+}
+"""Keywords that say little about what is in the picture."""
+SHARED_BY = 4
+"""A keyword counts as a name of a thing while at most this many things share it."""
+
+OPENINGS = (
+    "a photo of",
+    "a picture of",
+    "an image of",
+    "a drawing of",
+    "an illustration of",
+    "a render of",
+    "a 3d render of",
+    "a painting of",
+    "an icon of",
+    "a portrait of",
+    "draw",
+    "show me",
+    "photo of",
+)
+ADJECTIVES = (
+    "beautiful",
+    "cute",
+    "nice",
+    "lovely",
+    "funny",
+    "pretty",
+    "cool",
+    "simple",
+    "single",
+    "great",
+    "realistic",
+    "detailed",
+    "colorful",
+    "shiny",
+    "friendly",
+    "magical",
+    "old",
+    "new",
+    "fantastic",
+)
+ENDINGS = (
+    "high quality",
+    "highly detailed",
+    "4k",
+    "8k",
+    "digital art",
+    "trending on artstation",
+    "3d",
+    "masterpiece",
+    "soft light",
+    "concept art",
+    "studio lighting",
+    "sharp focus",
+    "centered",
+    "professional photo",
+    "best quality",
+    "cinematic",
+    "photorealistic",
+    "in 3d style",
+    "emoji",
+)
+NOTHING_KNOWN = (
+    "something",
+    "anything",
+    "stuff",
+    "thing",
+    "whatever",
+    "a random thing",
+    "lorem ipsum",
+    "hello",
+    "a quixotic idea",
+    "the meaning of life",
+    "asdf",
+    "xyzzy",
+    "philosophy",
+    "a theory",
+    "nothing",
+)
+BIG_WORDS, SMALL_WORDS = ("big", "large", "huge"), ("small", "little", "tiny", "miniature")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a thing may be called, and how often."""
+
+    words: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+def names(things: list[Thing]) -> list[Names]:
+    """Label and aliases first, keywords where few things share them."""
+    shared = Counter(word for thing in things for word in thing.keywords)
+    own = {word.lower() for thing in things for word in (thing.label, *thing.aliases)}
+    result = []
+    for thing in things:
+        weighted = {thing.label.lower(): 4.0}
+        weighted |= {alias.lower(): 2.0 for alias in thing.aliases}
+        for word in thing.keywords:
+            plain = word.replace(" ", "").isalpha() and len(word) > 2
+            if plain and word not in own and word not in TOO_GENERAL and shared[word] <= SHARED_BY:
+                weighted.setdefault(word, 0.5 / shared[word])
+        result.append(Names(tuple(weighted), tuple(weighted.values())))
+    return result
+
+
+def plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return noun if noun.endswith("s") else noun + "es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
+
+
+def _colour(colour: str, rng: random.Random) -> str:
+    return rng.choice(COLOUR_WORDS[colour])
+
+
+def background_phrase(colour: str, rng: random.Random) -> str:
+    word = _colour(colour, rng)
+    return rng.choice(
+        (
+            f"on {article(word)} {word} background",
+            f"on {article(word)} {word} background",
+            f"with {article(word)} {word} background",
+            f"on {word}",
+            f"on {word} background",
+            f"against {article(word)} {word} background",
+            f"{word} background",
+            f"in front of {article(word)} {word} wall",
+        )
+    )
+
+
+def _described(noun: str, scene: Scene, rng: random.Random) -> str:
+    """The noun with its size, colour and some idle adjective."""
+    words = []
+    if scene.side == SMALL and rng.random() < 0.6:
+        words.append(rng.choice(SMALL_WORDS))
+    elif scene.side > SMALL and rng.random() < 0.06:
+        words.append(rng.choice(BIG_WORDS))
+    if rng.random() < 0.08:
+        words.append(rng.choice(ADJECTIVES))
+    if scene.tint is not None:
+        words.append(_colour(scene.tint, rng))
+    return " ".join([*words, noun])
+
+
+def _subject(phrase: str, rng: random.Random) -> str:
+    start = rng.random()
+    if start < 0.45:
+        phrase = f"{article(phrase)} {phrase}"
+    elif start < 0.55:
+        phrase = f"the {phrase}"
+    return f"{rng.choice(OPENINGS)} {phrase}" if rng.random() < 0.15 else phrase
+
+
+def caption(name: Names, scene: Scene, rng: random.Random) -> str:
+    """One of the many captions that fit the scene, or none."""
+    chance = rng.random()
+    if chance < EMPTY:
+        return ""
+    if chance < EMPTY + UNKNOWN and scene.tint is None:
+        return rng.choice(NOTHING_KNOWN)
+    noun = rng.choices(name.words, name.weights)[0]
+    noun = plural(noun) if rng.random() < 0.07 else noun
+    text = _subject(_described(noun, scene, rng), rng)
+    told = 0.3 if scene.background == "white" else 0.8
+    if scene.side <= 128 and rng.random() < told:
+        comma = ", " if rng.random() < 0.15 else " "
+        text += comma + background_phrase(scene.background, rng)
+    if rng.random() < 0.08:
+        text += ", " + rng.choice(ENDINGS)
+    return text
+
+
+def _corpus(all_names: list[Names]) -> list[str]:
+    """Every word that captions are made of, the common ones often."""
+    texts = [word for name in all_names for word in name.words for _ in range(3)]
+    texts += [plural(word) for name in all_names for word in name.words]
+    fixed = (*OPENINGS, *ADJECTIVES, *ENDINGS, *NOTHING_KNOWN, *BIG_WORDS, *SMALL_WORDS)
+    colours = [word for words in COLOUR_WORDS.values() for word in words]
+    return texts + [*fixed, *colours, "a an the on with in front of background against wall"] * 20
+
+
+def build_tokenizer(all_names: list[Names], folder: Path) -> CLIPTokenizer:
+    """Byte-pair encoding in CLIP's form, learned on our own words, saved in `folder`."""
+    suffix, start, end = "</w>", "<|startoftext|>", "<|endoftext|>"
+    tokenizer = Tokenizer(models.BPE(unk_token=end, end_of_word_suffix=suffix))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(alphabet),
+        special_tokens=[start, end],
+        end_of_word_suffix=suffix,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(all_names), trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.model.save(str(folder))
+    file = folder / "vocab.json"
+    vocabulary: dict[str, int] = json.loads(file.read_text())
+    for byte in alphabet:  # any byte may end a word, so that no word is unknown
+        vocabulary.setdefault(byte + suffix, len(vocabulary))
+    file.write_text(json.dumps(vocabulary, ensure_ascii=False))
+    clip = CLIPTokenizer(
+        vocab=str(file),
+        merges=str(folder / "merges.txt"),
+        model_max_length=MAX_TOKENS,
+    )
+    clip.save_pretrained(folder)
+    return clip

@@ -1,0 +1,26 @@
+"""Where the recipe keeps what it downloads and what it has trained so far."""
+
+import os
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+THINGS = Path(__file__).with_name("things.txt")
+PROMPTS = Path(__file__).with_name("evaluation_prompts.json")
+MODEL = ROOT / "models" / "text2image-mini"
+
+
+def cache() -> Path:
+    """The folder for downloads and checkpoints, outside the work tree."""
+    default = Path.home() / ".cache" / "text2image" / "training"
+    folder = Path(os.environ.get("TEXT2IMAGE_TRAINING_CACHE", default))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def save_atomically(state: object, path: Path) -> None:
+    """Write a checkpoint so that an interruption leaves the previous one whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)

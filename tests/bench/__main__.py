@@ -1,0 +1,144 @@
+"""Measures, prints the table in order, writes JSON and a plot: `make bench`.
+
+python -m tests.bench [--model FOLDER] [--only P1,P4] [--quick] [--venvs FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from backend.config import EMBEDDED_MODELS
+from tests.bench import engine_rows, server_rows
+from tests.bench.peers.lock import LockedPipeline
+from tests.bench.peers.servers import PACKAGES, NotHere, peer_server
+from tests.bench.plot import plot
+from tests.bench.rows import Row, conditions, print_table, write
+from tests.bench.subject import Subject, load
+
+CONCURRENCY = 16
+STEPS = 20
+ORDER = [f"P{number}" for number in range(1, 12)]
+
+
+def main() -> None:
+    arguments = _arguments()
+    found = conditions()
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    rows: list[Row] = []
+    for wanted, measure in _measurements(arguments):
+        if not wanted & arguments.only:
+            continue
+        print(f"\nmeasuring {', '.join(sorted(wanted))} …", flush=True)
+        started = time.perf_counter()
+        for row in measure():
+            rows.append(row)
+            print(f"  {row.number}: {row.value or row.note}", flush=True)
+        print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
+    rows.sort(key=lambda row: ORDER.index(row.number))
+    print_table(rows)
+    path = write(rows, found, arguments.name)
+    print(f"\n{path}\n{plot(rows, path.with_suffix('.svg'))}")
+
+
+def _measurements(
+    arguments: argparse.Namespace,
+) -> Iterator[tuple[set[str], Callable[[], list[Row]]]]:
+    quick: bool = arguments.quick
+    folder: str | None = arguments.model
+    subjects: list[Subject] = []
+
+    def subject() -> Subject:
+        if not subjects:
+            subjects.append(load(folder))
+            print(f"  {subjects[0].model.info.runtime}: {subjects[0].model.info.runtime_reason}")
+            print(f"  rows that pay, by size: {subjects[0].cost.caps}")
+        return subjects[0]
+
+    yield {"P9"}, lambda: [server_rows.start_to_picture(folder, 1 if quick else 3)]
+    yield {"P1"}, lambda: [engine_rows.overhead(subject(), 8 if quick else 30)]
+    yield {"P2", "P3"}, lambda: _one_picture(arguments)
+    yield (
+        {"P4", "P5"},
+        lambda: engine_rows.open_loop(
+            subject(), 40 if quick else 150, 0.8, (1,) if quick else (1, 2)
+        ),
+    )
+    yield {"P7"}, lambda: [engine_rows.exactness(subject(), 40 if quick else 200)]
+    yield {"P8"}, lambda: [engine_rows.joining(subject(), 5 if quick else 30)]
+    yield {"P6", "P11"}, lambda: _servers(arguments)
+    yield {"P10"}, lambda: [server_rows.memory(folder, 300 if quick else 2000)]
+
+
+def _servers(arguments: argparse.Namespace) -> list[Row]:
+    """P6 and P11: sixteen callers, ours and every peer that runs here."""
+    folder = arguments.model or _embedded()
+    pictures = 32 if arguments.quick else 96
+    ours, status = server_rows.throughput(arguments.model, CONCURRENCY, pictures, STEPS)
+    rates: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    few = pictures // 4  # they are slower
+    for dtype in ("float32", "bfloat16"):
+        pipeline = LockedPipeline(folder, getattr(torch, dtype))
+        rates[f"diffusers behind a lock, {dtype}"] = server_rows.closed_loop(
+            partial(pipeline.draw, steps=STEPS), CONCURRENCY, few
+        )
+        del pipeline
+        for name in PACKAGES:
+            try:
+                with peer_server(name, arguments.venvs, folder, dtype, STEPS) as draw:
+                    rates[f"{name}, {dtype}"] = server_rows.closed_loop(draw, CONCURRENCY, few)
+            except NotHere as error:
+                missing[f"{name}, {dtype}"] = str(error)
+    best = max(rates, key=rates.__getitem__)
+    told = "; ".join(f"{name} {rate:.2f}/s" for name, rate in rates.items())
+    row = Row(
+        "P6",
+        f"closed loop at {CONCURRENCY}: ours ÷ best peer, pictures/s",
+        "2 ×",
+        f"{ours / rates[best]:.1f} × (ours {ours:.2f}/s over gRPC; {told})",
+        ours / rates[best] >= 2.0,
+        note="; ".join(f"{name}: {why}" for name, why in missing.items()),
+        details={"ours": ours, "peers": rates, "missing": missing},
+    )
+    return [row, status]
+
+
+def _one_picture(arguments: argparse.Namespace) -> list[Row]:
+    from tests.bench.sd14 import one_picture
+
+    return one_picture(arguments.sd14, arguments.venvs, 2 if arguments.quick else 4)
+
+
+def _embedded() -> str:
+    folders = [path.parent for path in EMBEDDED_MODELS.glob("*/model_index.json")]
+    if not folders:
+        raise SystemExit("there is no embedded model in models/: name one with --model")
+    return str(folders[0])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--model", help="a folder in diffusers layout instead of the embedded one")
+    parser.add_argument("--only", help="P1,P4 and so on; default: all", default=",".join(ORDER))
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--venvs", type=Path, default=Path(".data/bench"), help="for the peers")
+    parser.add_argument("--sd14", type=Path, default=Path(".data/bench/sd14"))
+    parser.add_argument("--name", default="latest", help="of the files in bench-results/")
+    arguments = parser.parse_args()
+    arguments.only = set(arguments.only.split(","))
+    if arguments.only - set(ORDER):
+        parser.error(f"no such row: {', '.join(sorted(arguments.only - set(ORDER)))}")
+    arguments.venvs = arguments.venvs.resolve()
+    arguments.venvs.mkdir(parents=True, exist_ok=True)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

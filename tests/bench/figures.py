@@ -1,0 +1,67 @@
+"""Medians, confidence intervals and the interleaving that makes ratios fair."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+class Ratio(NamedTuple):
+    """Of two medians, with a 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that `share` of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def ratio_of(
+    above: Sequence[float],
+    below: Sequence[float],
+    statistic: Callable[[Sequence[float]], float] = statistics.median,
+) -> Ratio:
+    """statistic(above) / statistic(below), resampled for the interval."""
+    draw = random.Random(0)
+    ratios = sorted(
+        statistic(draw.choices(above, k=len(above))) / statistic(draw.choices(below, k=len(below)))
+        for _ in range(RESAMPLES)
+    )
+    edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return Ratio(statistic(above) / statistic(below), ratios[edge], ratios[-1 - edge])
+
+
+def abba(
+    a: Callable[[int], None], b: Callable[[int], None], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of each, in the order A B B A A B B A …; both get the number of the round."""
+    a(-1)
+    b(-1)
+    times_a: list[float] = []
+    times_b: list[float] = []
+    for number in range(rounds):
+        pair = [(a, times_a), (b, times_b)]
+        for run, times in pair if number % 2 == 0 else reversed(pair):
+            times.append(seconds(partial(run, number)))
+    return times_a, times_b
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one run."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -1,0 +1,32 @@
+"""diffusers' pipeline behind a lock: what most people write. Runs in the benchmark's process."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+
+class LockedPipeline:
+    """One pipeline, one caller at a time."""
+
+    def __init__(self, folder: str, dtype: torch.dtype = torch.float32) -> None:
+        self._pipeline: Any = StableDiffusionPipeline.from_pretrained(
+            folder, torch_dtype=dtype, safety_checker=None, local_files_only=True
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._lock = threading.Lock()
+
+    def draw(self, number: int, steps: int, height: int | None = None) -> None:
+        """One picture."""
+        with self._lock:
+            self._pipeline(
+                f"a red apple and {number} pears",
+                num_inference_steps=steps,
+                guidance_scale=5.0,
+                height=height,
+                width=height,
+                generator=torch.Generator().manual_seed(number),
+            )

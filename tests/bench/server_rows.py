@@ -1,0 +1,143 @@
+"""What is measured from outside, over gRPC: throughput, start, memory, status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from client import Text2ImageClient
+from tests.bench.figures import percentile
+from tests.bench.rows import Row
+
+ROOT = Path(__file__).parent.parent.parent
+START_S = 300.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def backend(folder: str | None, **settings: object) -> Iterator[tuple[Text2ImageClient, int]]:
+    """`python -m backend` in a process of its own; yields a client and the process's id."""
+    port = free_port()
+    values = {
+        "PORT": port,
+        "HTTP_PORT": 0,
+        "SAFETY_CHECKER": "false",
+        "LOG_LEVEL": "error",
+        "MAX_QUEUE": 10_000,
+        **({"MODEL": folder} if folder else {}),
+        **settings,
+    }
+    environment = os.environ | {f"TEXT2IMAGE_{key}": str(value) for key, value in values.items()}
+    process = subprocess.Popen([sys.executable, "-m", "backend"], cwd=ROOT, env=environment)
+    try:
+        with Text2ImageClient(f"127.0.0.1:{port}") as client:
+            yield client, process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+
+
+def closed_loop(draw: Callable[[int], None], concurrency: int, pictures: int) -> float:
+    """Pictures per second with so many callers, each asking anew when served."""
+    with ThreadPoolExecutor(concurrency) as callers:
+        list(callers.map(draw, range(concurrency)))  # everyone is connected, all is warm
+        started = time.perf_counter()
+        list(callers.map(draw, range(pictures)))
+        return pictures / (time.perf_counter() - started)
+
+
+def throughput(
+    folder: str | None, concurrency: int, pictures: int, steps: int
+) -> tuple[float, Row]:
+    """Ours in pictures per second; and P11, asked meanwhile."""
+    with backend(folder) as (client, _):
+        client.wait_ready(START_S)
+        time.sleep(10)  # batches wait until they are compiled
+
+        def draw(number: int) -> None:
+            client.generate(f"a red apple and {number} pears", num_inference_steps=steps)
+
+        stop, asked = threading.Event(), []
+
+        def ask() -> None:
+            while not stop.is_set():
+                started = time.perf_counter()
+                client.status()
+                asked.append((time.perf_counter() - started) * 1000)
+                time.sleep(0.05)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        rate = closed_loop(draw, concurrency, pictures)
+        stop.set()
+        asker.join()
+    slowest = percentile(asked, 0.99)
+    return rate, Row(
+        "P11",
+        f"GetStatus p99 with {concurrency} callers generating",
+        "≤ 20 ms",
+        f"{slowest:.1f} ms (p50 {percentile(asked, 0.5):.1f} ms, {len(asked)} calls)",
+        slowest <= 20.0,
+    )
+
+
+def start_to_picture(folder: str | None, rounds: int = 3) -> Row:
+    """P9: from the process's start to the first picture, all caches warm."""
+    took = []
+    for number in range(rounds + 1):
+        started = time.perf_counter()
+        with backend(folder) as (client, _):
+            client.wait_ready(START_S)
+            client.generate("a red apple", seed=number)
+            took.append(time.perf_counter() - started)
+    warm = sorted(took[1:])
+    middle = warm[len(warm) // 2]
+    return Row(
+        "P9",
+        "process start to first picture, warm cache",
+        "≤ 8 s",
+        f"{middle:.1f} s (of {rounds}: {', '.join(f'{one:.1f}' for one in warm)})",
+        middle <= 8.0,
+    )
+
+
+def memory(folder: str | None, requests: int = 2000, callers: int = 8) -> Row:
+    """P10: resident memory after so many requests, against after the first tenth."""
+    with backend(folder) as (client, pid):
+        client.wait_ready(START_S)
+        process = psutil.Process(pid)
+
+        def draw(number: int) -> None:
+            client.generate(f"a red apple and {number} pears", num_inference_steps=1)
+
+        with ThreadPoolExecutor(callers) as pool:
+            list(pool.map(draw, range(max(300, requests // 10))))
+            before = process.memory_info().rss
+            list(pool.map(draw, range(requests)))
+            after = process.memory_info().rss
+    growth = after / before - 1
+    return Row(
+        "P10",
+        f"resident memory growth over {requests} requests",
+        "< 2 %",
+        f"{growth:+.1%} ({before / 2**20:.0f} to {after / 2**20:.0f} MiB)",
+        growth < 0.02,
+    )

@@ -1,0 +1,46 @@
+"""What several test modules need."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend import logs
+
+if TYPE_CHECKING:
+    from backend.model.pipeline import LatentDiffusion
+
+logs.configure("console", "error")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small, randomly initialised Stable Diffusion in diffusers layout, built once a session."""
+    from tests.tiny_sd import build_tiny_sd
+
+    return build_tiny_sd(tmp_path_factory.mktemp("models") / "tiny-sd")
+
+
+@pytest.fixture(scope="session")
+def tiny_diffusion(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
+    """The tiny model, loaded once a session in the torch runtime; it holds no requests."""
+    from backend.model.loader import load_model
+    from tests.fakes import settings
+
+    wanted = settings(
+        model=str(tiny_model),
+        device="cpu",
+        dtype="float32",
+        runtime="torch",
+        data_dir=tmp_path_factory.mktemp("data"),
+    )
+    return load_model(wanted, lambda message: None)
+
+
+@pytest.fixture(params=range(5))
+def seeded(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness that comes out the same in every run."""
+    return random.Random(request.param)

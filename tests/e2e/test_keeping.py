@@ -1,0 +1,95 @@
+"""The gallery in a real browser: opening, leafing, linking, deleting."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.e2e.browsing import Visitor
+from tests.e2e.conftest import Enter
+from tests.e2e.test_pages import make_pictures
+
+
+@pytest.fixture
+def visitor(enter: Enter) -> Visitor:
+    made = enter()
+    make_pictures(made, 3)
+    made.go("Gallery")
+    return made
+
+
+def cards(visitor: Visitor) -> Locator:
+    return visitor.page.locator("[class*=st-key-open-gallery] button")
+
+
+def dialog(visitor: Visitor) -> Locator:
+    return visitor.page.get_by_role("dialog")
+
+
+def test_arrows_leaf_through_and_escape_closes(visitor: Visitor) -> None:
+    page = visitor.page
+    cards(visitor).first.click()
+    expect(dialog(visitor)).to_be_visible()
+    page.wait_for_url("**img=**")
+    first = page.url
+    expect(visitor.button("Next")).to_be_enabled()
+    page.wait_for_timeout(1000)  # Streamlit listens for a button's key a moment after drawing it
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("before => location.href !== before", arg=first)
+    page.wait_for_timeout(1000)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("before => location.href === before", arg=first)
+    page.wait_for_timeout(1000)
+    page.keyboard.press("Escape")
+    expect(dialog(visitor)).to_be_hidden()
+    page.wait_for_function("() => !location.href.includes('img=')")
+
+
+def test_a_picture_s_address_opens_it_for_its_owner_alone(enter: Enter, visitor: Visitor) -> None:
+    cards(visitor).first.click()
+    visitor.page.wait_for_url("**img=**")
+    link = visitor.page.url.removeprefix(visitor.url)
+    visitor.page.reload()
+    expect(dialog(visitor)).to_be_visible()
+    stranger = enter()
+    stranger.open(link)
+    expect(stranger.page.get_by_text("doesn't exist or isn't yours")).to_be_visible()
+    expect(dialog(stranger)).to_be_hidden()
+
+
+def test_deleting_can_be_undone(visitor: Visitor) -> None:
+    cards(visitor).first.click()
+    visitor.button("Delete").click()
+    visitor.button("Delete it").click()
+    expect(cards(visitor)).to_have_count(2)
+    visitor.button("Undo").click()
+    expect(cards(visitor)).to_have_count(3)
+
+
+def test_settings_go_back_to_the_studio(visitor: Visitor) -> None:
+    cards(visitor).first.click()
+    visitor.button("Use these settings").click()
+    expect(visitor.page.locator("h1", has_text="Studio")).to_be_visible()
+    expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a red apple")
+    expect(visitor.page.get_by_label("Seed", exact=True)).to_be_visible()
+
+
+def test_a_search_is_in_the_address_and_survives_a_reload(visitor: Visitor) -> None:
+    box = visitor.page.get_by_label("Search prompts")
+    box.fill("no such thing")
+    box.press("Enter")
+    expect(visitor.page.get_by_text("Nothing matches")).to_be_visible()
+    visitor.page.reload()
+    visitor.settle()
+    expect(visitor.page.get_by_text("Nothing matches")).to_be_visible()
+    visitor.button("Show everything").click()
+    expect(cards(visitor)).to_have_count(3)
+
+
+def test_chosen_pictures_come_as_one_zip(visitor: Visitor) -> None:
+    visitor.page.locator(".st-key-choosing label").click()
+    visitor.button("All on this page").click()
+    expect(visitor.page.get_by_text("3 chosen")).to_be_visible()
+    with visitor.page.expect_download() as download:
+        visitor.button("Download 3").click()
+    assert download.value.path().read_bytes().startswith(b"PK")

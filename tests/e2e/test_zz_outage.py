@@ -1,0 +1,36 @@
+"""The backend dies and comes back while somebody is at work; it runs last, being rough."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Enter
+from tests.e2e.processes import Backend
+from tests.e2e.test_making import READY_MS, start_long
+
+
+def test_a_killed_backend_is_said_within_seconds_and_its_return_is_noticed(
+    enter: Enter, backend: Backend
+) -> None:
+    visitor = enter()
+    start_long(visitor, "a purple mushroom")
+    backend.stop(signal.SIGKILL)
+    killed = time.monotonic()
+    expect(visitor.page.get_by_text("The image server went away").first).to_be_visible()
+    assert time.monotonic() - killed < 15
+    expect(visitor.page.locator(".ink-chip")).to_contain_text("Offline")
+    expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a purple mushroom")
+    visitor.go("Gallery")
+    visitor.go("Status")
+    expect(visitor.page.get_by_text("Unreachable")).to_be_visible()
+    backend.start()
+    backend.wait_ready()
+    expect(visitor.page.locator(".ink-chip")).to_contain_text("Ready", timeout=READY_MS)
+    visitor.go("Studio")
+    visitor.button("Try again").click()
+    expect(visitor.page.locator(".ink-line")).to_contain_text("Step", timeout=READY_MS)
+    visitor.button("Cancel").click()
+    expect(visitor.page.get_by_text("Nothing was kept")).to_be_visible()

@@ -1,0 +1,105 @@
+"""docs/clients.md: every snippet runs, against a live server, as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.interop.live import ROOT, Live
+from tests.needs import need
+
+FLAGS = ["--no-sandbox", "--disable-background-networking"]
+FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INTERPRETERS = {"sh": ("bash", "-euo", "pipefail"), "python": (sys.executable,), "js": ("node",)}
+ENDINGS = {"sh": "sh", "python": "py", "js": "mjs"}
+
+pytestmark = pytest.mark.e2e
+
+
+class Snippet(NamedTuple):
+    """One code block and where it stands."""
+
+    language: str
+    where: str
+    code: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.language}-{self.code.strip().splitlines()[0][:40]}"
+
+
+def snippets(document: Path) -> list[Snippet]:
+    text = document.read_text()
+    return [Snippet(m[1], m[2].strip(), m[3]) for m in FENCE.finditer(text)]
+
+
+ALL = snippets(ROOT / "docs/clients.md")
+RUNNABLE = [snippet for snippet in ALL if snippet.where != "browser"]
+IN_BROWSER = [snippet for snippet in ALL if snippet.where == "browser"]
+
+
+def pointed_at(live: Live, code: str) -> str:
+    return code.replace("127.0.0.1:50051", live.address).replace("http://127.0.0.1:8080", live.http)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The repository's root as a reader has it, where a snippet may leave its files."""
+    for entry in ("buf", "client.py", "docs", "proto", "tests"):
+        (tmp_path / entry).symlink_to(ROOT / entry)
+    (tmp_path / "node_modules").symlink_to(ROOT / "tests/interop/node/node_modules")
+    return tmp_path
+
+
+def environment(live: Live) -> dict[str, str]:
+    """As a reader has it, .venv active; TEXT2IMAGE_ADDRESS stands for the default port."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    mine = {"PATH": path, "no_proxy": "127.0.0.1", "TEXT2IMAGE_ADDRESS": live.address}
+    return os.environ | mine
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("snippet", RUNNABLE, ids=lambda snippet: snippet.name)
+def test_it_runs(snippet: Snippet, live: Live, checkout: Path) -> None:
+    for package in ("nodejs", "curl"):
+        need(package)
+    script = checkout / f"snippet.{ENDINGS[snippet.language]}"
+    script.write_text(pointed_at(live, snippet.code))
+    command = [*INTERPRETERS[snippet.language], str(script)]
+    result = subprocess.run(
+        command, cwd=checkout, env=environment(live), capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in set(re.findall(r"apple[-\w]*\.png", snippet.code)):
+        assert (checkout / name).read_bytes().startswith(b"\x89PNG"), name
+    assert result.stdout or list(checkout.glob("*.png"))
+
+
+@pytest.mark.parametrize("snippet", IN_BROWSER, ids=lambda snippet: snippet.name)
+def test_it_runs_in_a_browser(snippet: Snippet, live: Live) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=need("chromium"),
+            args=FLAGS,
+        )
+        page = browser.new_page()
+        page.goto(live.http + "/healthz")
+        page.evaluate(f"() => {{ {pointed_at(live, snippet.code)}; window.events = events; }}")
+        page.wait_for_function("events.readyState === EventSource.CLOSED", timeout=20_000)
+        assert page.title() == "50 of 50"
+        source = page.locator("img").get_attribute("src") or ""
+        browser.close()
+    assert source.startswith("data:image/png;base64,iVBORw0KGgo")
+
+
+def test_every_client_of_the_page_is_among_the_snippets() -> None:
+    kinds = {(snippet.language, snippet.where) for snippet in ALL}
+    assert kinds == {("sh", ""), ("python", ""), ("js", ""), ("js", "browser")}
+    assert {s.code.split()[0] for s in ALL if s.language == "sh"} >= {"curl", "buf", "python"}

@@ -1,0 +1,45 @@
+"""Clients of the Node world: grpc-js, reflection as Postman uses it, and the browser's Connect."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.interop.live import Live, until
+from tests.needs import need
+
+NODE = Path(__file__).parent / "node"
+
+pytestmark = [pytest.mark.node, pytest.mark.e2e]
+
+
+def run(script: str, *arguments: str) -> list[str]:
+    """Run a script of ours around a client of theirs; its lines that say ok."""
+    command = [need("nodejs"), str(NODE / script), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.split("\n")[:-1]
+
+
+def test_grpc_js(live: Live) -> None:
+    cancelled = live.status().counters.cancelled
+    checks = run("grpc_js.mjs", live.address)
+    assert checks == [
+        f"ok {n}" for n in ("unaryCall", "stream", "cancel", "deadline", "errorDetails")
+    ]
+    until(lambda: live.is_idle)
+    assert live.status().counters.cancelled == cancelled + 2
+
+
+def test_reflection_as_postman_uses_it(live: Live) -> None:
+    checks = run("reflection.mjs", live.address)
+    assert checks == ["ok listServices", "ok listMethods", "ok GenerateImage"]
+
+
+def test_connect_web(live: Live) -> None:
+    cancelled = live.status().counters.cancelled
+    assert run("connect_web.mjs", live.http) == ["ok json", "ok proto"]
+    until(lambda: live.is_idle)
+    assert live.status().counters.cancelled == cancelled + 4

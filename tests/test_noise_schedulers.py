@@ -1,0 +1,131 @@
+"""Noise schedulers: what each can do with a model, and that images share none of their state."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from backend.errors import InvalidParams, ModelFailed
+from backend.model.noise_schedulers import RECIPES, NoiseSchedulers, fork
+from tests.tiny_sd import SD_SCHEDULE, same
+
+
+@pytest.mark.parametrize("name", ["pndm", "euler_ancestral"])
+def test_schedulers_that_cannot_take_sample_prediction_are_refused(name: str) -> None:
+    schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE | {"prediction_type": "sample"})
+    assert name not in schedulers.names
+    with pytest.raises(InvalidParams, match="predicts the sample"):
+        schedulers.check(name, 10)
+    with pytest.raises((NotImplementedError, ValueError)):  # diffusers itself says no
+        step_through(schedulers, name, 1)
+
+
+def test_lms_without_scipy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.model.noise_schedulers.find_spec", lambda name: None)
+    schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE)
+    assert "lms" not in schedulers.names
+    with pytest.raises(InvalidParams, match="scipy"):
+        schedulers.check("lms", 10)
+
+
+def test_pndm_with_runge_kutta_steps_needs_four() -> None:
+    schedulers = NoiseSchedulers("PNDMScheduler", SD_SCHEDULE | {"skip_prk_steps": False})
+    with pytest.raises(InvalidParams, match="at least 4"):
+        schedulers.check("pndm", 3)
+    schedulers.check("pndm", 4)
+    assert math.isfinite(step_through(schedulers, "pndm", 4))
+
+
+def test_a_scheduler_of_another_family_is_no_default() -> None:
+    config = dict(FlowMatchEulerDiscreteScheduler().config)
+    with pytest.raises(ModelFailed, match="FlowMatchEulerDiscreteScheduler"):
+        NoiseSchedulers("FlowMatchEulerDiscreteScheduler", config)
+
+
+def step_through(schedulers: NoiseSchedulers, name: str, steps: int) -> float:
+    """Largest value after all steps of a toy image, the model having said 0.1 everywhere."""
+    noise_scheduler = schedulers.create(name, steps)
+    sample = torch.full((1, 1, 1, 1), 0.5) * noise_scheduler.init_noise_sigma
+    generator = torch.Generator().manual_seed(0)
+    extra = {"generator": generator} if name in ("ddpm", "lcm", "dpmpp_2m_sde") else {}
+    for timestep in noise_scheduler.timesteps:
+        noise_scheduler.scale_model_input(sample, timestep)
+        prediction = torch.full_like(sample, 0.1)
+        sample = noise_scheduler.step(prediction, timestep, sample, **extra).prev_sample
+    return float(sample.abs().max())
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_combination_that_is_not_refused_works(name: str, prediction_type: str) -> None:
+    config = SD_SCHEDULE | {"prediction_type": prediction_type}
+    schedulers = NoiseSchedulers("DDIMScheduler", config)
+    if name not in schedulers.names:
+        return
+    for steps in (1, 2, 3, 4, 5, 7, 27, 50):
+        schedulers.check(name, steps)
+        assert math.isfinite(step_through(schedulers, name, steps)), steps
+
+
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_close_to_the_number_of_timesteps_a_request_works_or_is_refused(
+    name: str, spacing: str
+) -> None:
+    config = SD_SCHEDULE | {"num_train_timesteps": 60, "timestep_spacing": spacing}
+    schedulers = NoiseSchedulers("DDIMScheduler", config)
+    for steps in (1, 2, 3, 29, 30, 31, 40, 57, 58, 59, 60):
+        try:
+            schedulers.check(name, steps)
+        except InvalidParams:
+            assert steps > 49, "only close to the number of timesteps"
+            continue
+        assert math.isfinite(step_through(schedulers, name, steps)), steps
+    with pytest.raises(InvalidParams, match="at most"):
+        schedulers.check(name, 61)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "settings", "expected"),
+    [
+        ("PNDMScheduler", {}, "pndm"),
+        ("DDPMScheduler", {}, "ddpm"),
+        ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "dpmpp_2m_karras"),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde"),
+        ("DPMSolverMultistepScheduler", {}, "dpmpp_2m"),
+    ],
+)
+def test_the_default_is_the_models_own(
+    class_name: str, settings: dict[str, Any], expected: str
+) -> None:
+    assert NoiseSchedulers(class_name, SD_SCHEDULE | settings).default == expected
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_fork_shares_nothing_that_steps_change(name: str) -> None:
+    config = SD_SCHEDULE | {"skip_prk_steps": False}  # PNDM then sums up in place
+    schedulers = NoiseSchedulers("DDIMScheduler", config)
+    original = schedulers.create(name, 8)
+    generator = torch.Generator().manual_seed(0)
+    extra = {"generator": generator} if name in ("ddpm", "lcm", "dpmpp_2m_sde") else {}
+    sample = torch.ones(1, 1, 2, 2)
+    for timestep in original.timesteps[:3]:
+        original.scale_model_input(sample, timestep)
+        original.step(sample * 0.1, timestep, sample, **extra)
+    before = {name: _frozen(value) for name, value in vars(original).items()}
+    twin = fork(original)
+    for timestep in twin.timesteps[3:6]:
+        twin.scale_model_input(sample, timestep)
+        twin.step(sample * 0.2, timestep, sample, **extra)
+    for attribute, value in before.items():
+        assert same(value, vars(original)[attribute]), attribute
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    return [_frozen(one) for one in value] if isinstance(value, list) else value

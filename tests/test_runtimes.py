@@ -1,0 +1,268 @@
+"""The runtimes against torch itself, on a tiny model; and who gets picked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.config import Settings
+from backend.errors import ModelFailed
+from backend.model import openvino_trial, runtimes
+from backend.model.checkpoint import Reading, read_folder
+from backend.model.components import Components
+from backend.model.fidelity import Exam, draw, median_psnr, race
+from backend.model.pick import PickStore
+from backend.model.runtime_compiled import CompiledRuntime
+from backend.model.runtime_openvino import OpenVinoRuntime, bucket, precisions
+from backend.model.runtime_torch import TorchRuntime
+from backend.model.runtimes import Wanted, choose_runtime, openvino_folder
+
+ROOT = Path(__file__).parent.parent
+REVISION = "r1"
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model: Path) -> Path:
+    return tiny_model
+
+
+@pytest.fixture
+def components(folder: Path) -> Components:
+    return read_folder(folder, Reading(torch.device("cpu"), torch.float32, False))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted networks, for all tests of this module."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def cache(data_dir: Path) -> Path:
+    return openvino_folder(data_dir, REVISION)
+
+
+def openvino(components: Components, cache: Path, precision: str = "f32") -> OpenVinoRuntime:
+    return OpenVinoRuntime(components, cache, precision=precision, num_threads=2)
+
+
+def inputs(
+    components: Components, rows: int, height: int = 8, width: int = 8
+) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    hidden = components.text_encoder.config.hidden_size
+    return [
+        torch.randn(rows, components.latent_channels, height, width, generator=generator),
+        torch.linspace(900.0, 10.0, rows),
+        torch.randn(rows, components.num_tokens, hidden, generator=generator),
+    ]
+
+
+class TestOpenVino:
+    @pytest.mark.parametrize(
+        ("rows", "height", "width"), [(1, 8, 8), (2, 8, 8), (3, 8, 6), (2, 9, 7)]
+    )
+    def test_predicts_what_torch_predicts(
+        self, components: Components, cache: Path, rows: int, height: int, width: int
+    ) -> None:
+        given = inputs(components, rows, height, width)
+        ours = openvino(components, cache).denoise(*given)
+        theirs = TorchRuntime(components).denoise(*given)
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+    def test_encodes_and_decodes_as_torch_does(self, components: Components, cache: Path) -> None:
+        ours, theirs = openvino(components, cache), TorchRuntime(components)
+        tokens = torch.arange(components.num_tokens)[None]
+        latents = inputs(components, 1, 9, 7)[0]
+        torch.testing.assert_close(ours.encode(tokens), theirs.encode(tokens), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            ours.decode(latents), theirs.decode(latents), rtol=1e-3, atol=1e-4
+        )
+
+    def test_filling_up_changes_no_bit(self, components: Components, cache: Path) -> None:
+        runtime = openvino(components, cache)
+        latents, timesteps, embeds = inputs(components, 4)
+        three = runtime.denoise(latents[:3], timesteps[:3], embeds[:3])
+        assert torch.equal(three, runtime.denoise(latents, timesteps, embeds)[:3])
+
+    @pytest.mark.parametrize(("rows", "filled"), [(1, 1), (2, 2), (3, 4), (5, 8), (16, 16)])
+    def test_buckets_are_powers_of_two(self, rows: int, filled: int) -> None:
+        assert bucket(rows) == filled
+
+    def test_the_second_start_converts_nothing(
+        self, components: Components, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = inputs(components, 2)
+        first = openvino(components, cache).denoise(*given)
+
+        def fail(*_: object) -> None:
+            raise AssertionError("converted again")
+
+        monkeypatch.setattr("backend.model.openvino_ir._convert", fail)
+        monkeypatch.setattr("backend.model.openvino_trial._first_that_works", fail)
+        assert torch.equal(openvino(components, cache).denoise(*given), first)
+
+    def test_says_what_it_is(self, components: Components, cache: Path) -> None:
+        assert openvino(components, cache).description.endswith("float32, 2 threads")
+
+
+class TestTrial:
+    """A compiler that crashes takes a child process with it, not the service."""
+
+    SHAPES: Sequence[Sequence[int]] = [[1, 2]]
+
+    def test_what_crashes_is_tried_without_fusing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "net.xml").touch()
+        crash_unless_disabled = (
+            "import os, sys; 'DISABLE' in sys.argv[-1] or os.kill(os.getpid(), 11)"
+        )
+        monkeypatch.setattr(
+            openvino_trial, "COMMAND", [sys.executable, "-c", crash_unless_disabled]
+        )
+        trials = openvino_trial.Trials(tmp_path)
+        found = trials.settings(tmp_path / "net.xml", self.SHAPES, {"THREADS": 2})
+        assert found == {"THREADS": 2, "SNIPPETS_MODE": "DISABLE"}
+
+    def test_what_always_crashes_is_an_error_here(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        crash = "import os; os.kill(os.getpid(), 11)"
+        monkeypatch.setattr(openvino_trial, "COMMAND", [sys.executable, "-c", crash])
+        with pytest.raises(RuntimeError, match=r"can't compile net\.xml"):
+            openvino_trial.Trials(tmp_path).settings(tmp_path / "net.xml", self.SHAPES, {})
+
+
+class TestCompiled:
+    def test_eager_until_compiled_and_nearly_equal_after(self, components: Components) -> None:
+        eager = TorchRuntime(components)
+        runtime = CompiledRuntime(eager, backend="eager")  # traced, but spared the C++ compiler
+        given = inputs(components, 2)
+        expected = eager.denoise(*given)
+        assert torch.equal(runtime.denoise(*given), expected)
+        _wait_until(lambda: runtime.is_ready(*given))
+        torch.testing.assert_close(runtime.denoise(*given), expected, rtol=1e-3, atol=1e-4)
+
+
+class TestChoice:
+    def wanted(self, components: Components, data_dir: Path, **settings: object) -> Wanted:
+        made = Settings(data_dir=data_dir, **settings)  # type: ignore[arg-type]
+        return Wanted(components, made, torch.float32, REVISION)
+
+    def test_torch_as_set(self, components: Components, tmp_path: Path) -> None:
+        choice = choose_runtime(self.wanted(components, tmp_path, runtime="torch"), print)
+        assert (choice.runtime.name, choice.reason) == ("torch", "RUNTIME=torch")
+
+    def test_torch_where_openvino_is_missing(
+        self, components: Components, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+        choice = choose_runtime(self.wanted(components, tmp_path, runtime="auto"), print)
+        assert choice.runtime.name == "torch"
+        assert "OpenVINO is not installed" in choice.reason
+        with pytest.raises(ModelFailed, match="pip install openvino"):
+            choose_runtime(self.wanted(components, tmp_path, runtime="openvino"), print)
+
+    def test_auto_measures_once_and_stays_with_it(
+        self, components: Components, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = self.wanted(components, data_dir, runtime="auto")
+        first = choose_runtime(wanted, lambda _: None)
+        assert "dB" in first.reason
+
+        def fail(*_: object) -> None:
+            raise AssertionError("measured again")
+
+        monkeypatch.setattr(runtimes, "_examine", fail)
+        again = choose_runtime(wanted, lambda _: None)
+        assert (again.runtime.name, again.reason) == (first.runtime.name, first.reason)
+
+    def test_the_unfaithful_are_not_picked_however_fast(
+        self, components: Components, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(PickStore, "load", lambda _: None)
+        monkeypatch.setattr(PickStore, "save", lambda *_: None)
+        decibels = iter([20.0, 50.0])
+        monkeypatch.setattr(runtimes, "median_psnr", lambda *_: next(decibels))
+        monkeypatch.setattr(runtimes, "race", _first_is_fastest)
+        choice = choose_runtime(self.wanted(components, data_dir, runtime="auto"), lambda _: None)
+        assert choice.runtime.name == "torch"
+
+    def test_bfloat16_is_faithful_where_there_is_bfloat16(
+        self, components: Components, cache: Path
+    ) -> None:
+        exam = Exam(("a red cat",), 4, 8, 8)
+        expected = draw(components, TorchRuntime(components), exam)
+        for precision in precisions():
+            drawn = draw(components, openvino(components, cache, precision), exam)
+            assert median_psnr(drawn, expected) >= 35.0
+
+    def test_who_is_far_behind_is_not_asked_again(self) -> None:
+        runs: list[str] = []
+        seconds = {"fast": 10.0, "slow": 31.0}
+        race({name: partial(runs.append, name) for name in seconds}, seconds)
+        assert runs == ["fast", "fast"]
+        assert seconds["slow"] == 31.0
+        assert seconds["fast"] < 1.0
+
+
+def _first_is_fastest(contestants: Mapping[str, object], seconds: dict[str, float]) -> None:
+    seconds.update({name: float(index) for index, name in enumerate(contestants)})
+
+
+def _wait_until(is_done: Callable[[], bool], seconds: float = 120.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_done():
+        assert time.monotonic() < until, "not in time"
+        time.sleep(0.05)
+
+
+WATCHED = """
+import ipaddress, sys
+found = []
+def watch(event, args):
+    if event == "socket.connect":
+        address = args[1]
+        if isinstance(address, tuple) and not ipaddress.ip_address(address[0]).is_loopback:
+            found.append(address)
+            raise OSError("no way out")
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        if args[0] not in (None, "localhost", "127.0.0.1", "::1"):
+            found.append(args[0])
+            raise OSError("no way out")
+sys.addaudithook(watch)
+from pathlib import Path
+from backend.config import Settings
+from backend.startup import loader
+loaded = loader(Settings(model=sys.argv[1], data_dir=Path(sys.argv[2]), runtime="openvino"))(print)
+assert loaded.model.runtime.name == "openvino"
+import time
+time.sleep(1)  # telemetry is sent from threads
+assert "openvino_telemetry.backend" not in sys.modules
+assert not found, found
+"""
+
+
+def test_nothing_reports_home(folder: Path, tmp_path: Path) -> None:
+    """Without `CI`, where telemetries are on by default: conversion, loading, calibration."""
+    off = ("CI", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE")
+    environment = {key: value for key, value in os.environ.items() if key not in off}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(folder), str(tmp_path)],
+        cwd=ROOT,
+        env=environment | {"HOME": str(tmp_path)},  # no consent file of an earlier run
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,52 @@
+"""The model that ships: it loads as it is, is small, and its pictures follow the prompt."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from training import evaluate, paths
+from training.data import Pixels
+from training.export import size_mb
+
+
+@pytest.fixture(scope="module")
+def pipe() -> StableDiffusionPipeline:
+    return StableDiffusionPipeline.from_pretrained(paths.MODEL)
+
+
+def picture(pipe: StableDiffusionPipeline, text: str, seed: int = 1) -> Pixels:
+    return evaluate.draw(pipe, [text], [seed])[0]
+
+
+def test_it_loads_in_one_dtype_without_being_told(pipe: StableDiffusionPipeline) -> None:
+    assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.float32}
+    assert pipe.safety_checker is None
+
+
+def test_it_is_at_most_60_mb() -> None:
+    assert size_mb(paths.MODEL) <= 60
+
+
+def test_its_own_size_is_128_pixels(pipe: StableDiffusionPipeline) -> None:
+    assert pipe.unet.config.sample_size * pipe.vae_scale_factor == 128
+    assert picture(pipe, "a cat").shape == (128, 128, 3)
+
+
+def test_another_word_gives_another_picture(pipe: StableDiffusionPipeline) -> None:
+    cat, banana = picture(pipe, "a cat"), picture(pipe, "a banana")
+    assert np.abs(cat.astype(int) - banana).mean() > 10
+
+
+def test_a_background_colour_is_obeyed(pipe: StableDiffusionPipeline) -> None:
+    seen = evaluate.background_of(picture(pipe, "a dog on a blue background"))
+    assert evaluate.named(seen) == "blue"
+
+
+@pytest.mark.parametrize("text", ["zxqwv blorptastic", "", "a " * 200, "漢字 🦊 é"])
+def test_words_it_does_not_know_give_a_clean_picture(
+    pipe: StableDiffusionPipeline, text: str
+) -> None:
+    """Noise differs from pixel to pixel; a picture is mostly smooth."""
+    drawn = picture(pipe, text).astype(int)
+    assert np.abs(np.diff(drawn, axis=1)).mean() < 12

@@ -1,0 +1,120 @@
+"""Every stage of the recipe, on four things drawn here."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image, ImageDraw
+
+from training import autoencoder, captions, classifier, denoiser, evaluate, export, vocabulary
+from training.data import BACKGROUNDS, SIZE, Scene, Sprites, Thing, is_held_out, may_train
+from training.muon import orthogonal
+
+SECOND = 1 / 60
+"""A training time in minutes."""
+
+
+def draw_things(folder: Path) -> list[Thing]:
+    """Four shapes on transparent ground, as the emoji are."""
+    shapes: dict[str, Callable[[ImageDraw.ImageDraw], None]] = {
+        "ball": lambda pen: pen.ellipse((8, 8, 248, 248), "tomato"),
+        "box": lambda pen: pen.rectangle((20, 20, 236, 236), "steelblue"),
+        "hill": lambda pen: pen.polygon([(128, 16), (240, 240), (16, 240)], "seagreen"),
+        "bar": lambda pen: pen.rectangle((8, 100, 248, 156), "gold"),
+    }
+    things = []
+    for label, shape in shapes.items():
+        image = Image.new("RGBA", (256, 256))
+        shape(ImageDraw.Draw(image))
+        image.save(folder / f"{label}.png")
+        file = str(folder / f"{label}.png")
+        things.append(Thing(label, (f"round {label}",), (), True, False, file))
+    return things
+
+
+@pytest.fixture(scope="module")
+def sprites(tmp_path_factory: pytest.TempPathFactory) -> Sprites:
+    return Sprites(draw_things(tmp_path_factory.mktemp("things")))
+
+
+def test_a_scene_is_rendered_in_its_colours(sprites: Sprites) -> None:
+    picture = sprites.render(Scene(0, background="blue", tint="green"))
+    assert picture.shape == (SIZE, SIZE, 3)
+    assert evaluate.named(evaluate.background_of(picture)) == "blue"
+    assert evaluate.nearest_tint(picture, 0, "blue", sprites) == "green"
+
+
+def test_a_mirrored_scene_is_the_mirror_image(sprites: Sprites) -> None:
+    plain, mirrored = sprites.render(Scene(2)), sprites.render(Scene(2, mirrored=True))
+    assert (plain[:, ::-1] == mirrored).all()
+
+
+def test_training_never_sees_the_pairs_that_are_held_out() -> None:
+    thing = Thing("cat", (), (), True, False, "")
+    held = [c for c in BACKGROUNDS if is_held_out("cat", c, "background")]
+    assert all(not may_train(thing, Scene(0, background=colour)) for colour in held)
+
+
+def test_the_prompts_ask_for_what_is_held_out() -> None:
+    for prompt in evaluate.read_prompts():
+        pairs = [(prompt.background, "background"), (prompt.tint, "object")]
+        assert any(is_held_out(prompt.thing, c, part) for c, part in pairs if c), prompt
+
+
+def test_a_caption_names_the_thing_and_its_colours(sprites: Sprites) -> None:
+    names = captions.names(sprites.things)
+    scene = Scene(1, background="teal", tint="red")
+    texts = {captions.caption(names[1], scene, random.Random(seed)) for seed in range(200)}
+    assert "" in texts
+    assert all("red" in text and "box" in text for text in texts if text)
+    assert any("teal background" in text for text in texts)
+
+
+def test_orthogonal_has_singular_values_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonal(torch.randn(2, 32, 64)))
+    assert values.min() > 0.4
+    assert values.max() < 1.4
+
+
+def test_orthogonal_stays_finite_for_a_matrix_of_low_rank() -> None:
+    low = torch.randn(1, 256, 2) @ torch.randn(1, 2, 512)
+    assert torch.linalg.svdvals(orthogonal(low)).max() < 1.4
+
+
+@pytest.mark.timeout(900)  # a few seconds of work, but cores may be shared
+def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
+    names = captions.names(sprites.things)
+    tokenizer = captions.build_tokenizer(names, tmp_path / "tokenizer")
+
+    vae = autoencoder.build(width=16)
+    quick = autoencoder.Settings(3 * SECOND, batch=2)
+    autoencoder.train(vae, sprites, quick, tmp_path / "vae.pt")
+    autoencoder.train(vae, sprites, quick, tmp_path / "vae.pt")  # resumes, and is complete
+
+    encoded = denoiser.encode(vae, sprites, variants=4)
+    scale, mean = torch.std_mean(encoded.latents.float(), dim=(0, 2, 3))
+    export.fold_normalisation(vae, mean, scale)
+    encoded = denoiser.encode(vae, sprites, variants=4)
+    assert encoded.latents.float().std() == pytest.approx(1, abs=0.1)
+
+    model = denoiser.Denoiser(
+        denoiser.build_text_encoder(tokenizer), denoiser.build_unet((32, 32, 32))
+    )
+    vocabulary.seed(model, tokenizer, names, encoded)
+    settings = denoiser.Settings(4 * SECOND, batch=8)
+    run = denoiser.Training(model, settings, tmp_path / "denoiser.pt")
+    run.run(denoiser.Batches(encoded, names, tokenizer, seed=0))
+    resumed = denoiser.Training(model, settings, tmp_path / "denoiser.pt")
+    assert resumed.samples == run.samples > 0
+
+    model.load_state_dict(resumed.averaged)
+    export.save(export.pipeline(model, vae, tokenizer), tmp_path / "model")
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+    judge = classifier.train(sprites, tmp_path / "classifier.pt", samples=128)
+    prompts = [evaluate.Prompt("a red box on a teal background", 1, "box", "teal", "red")]
+    numbers = evaluate.score(pipe, judge, sprites, encoded.scenes, prompts)
+    assert numbers["prompts"] == 1
+    assert evaluate.diversity(evaluate.vary(pipe, ("a ball",))) > 0

@@ -1,0 +1,108 @@
+"""Galleries on both databases, a scripted image server, and the app itself without a browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from PIL import Image
+from sqlalchemy import Engine, create_engine, text
+from streamlit.runtime.context import ContextProxy
+from streamlit.testing.v1 import AppTest
+
+from tests.fake_service import FakeService
+from tests.ui.postgres import postgres
+from ui import connection, patience
+from ui.database import prepare
+from ui.files import PictureFiles
+from ui.gallery import Gallery
+from ui.journal import Journal
+from ui.settings import load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+APP = str(ROOT / "ui" / "app.py")
+OPEN_S = 20.0
+
+
+def png(colour: str = "red", size: tuple[int, int] = (64, 64)) -> bytes:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty, migrated database of either kind."""
+    url = f"sqlite:///{tmp_path / 'gallery.db'}"
+    if request.param == "postgresql":
+        given = request.getfixturevalue("postgres_url")
+        url = load_settings({"TEXT2IMAGE_DATABASE_URL": given}).database_url
+    made = create_engine(url)
+    prepare(made)
+    yield made
+    if request.param == "postgresql":
+        with made.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+    made.dispose()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PictureFiles:
+    return PictureFiles(tmp_path / "pictures")
+
+
+@pytest.fixture
+def gallery(engine: Engine, files: PictureFiles) -> Gallery:
+    return Gallery(engine, files, quota_bytes=10**7)
+
+
+@pytest.fixture
+def journal(engine: Engine) -> Journal:
+    return Journal(engine)
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with FakeService() as fake:
+        yield fake
+
+
+@pytest.fixture
+def installation(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """An installation of the studio in front of the scripted image server."""
+    monkeypatch.setenv("TEXT2IMAGE_ADDRESS", service.address)
+    monkeypatch.setenv("TEXT2IMAGE_DATA_DIR", str(tmp_path))
+    # AppTest has no HTTP request, and so no cookies of its own.
+    monkeypatch.setattr(ContextProxy, "cookies", property(lambda _self: {}))
+    monkeypatch.setattr(patience, "RETRY_DELAYS_S", (0.05,))
+    monkeypatch.setattr(patience, "LOADING_POLL_S", 0.05)
+    yield
+    connection.close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def visit(installation: None) -> Callable[..., AppTest]:
+    """Opens the app as some visitor, by default always the same one."""
+
+    def open_app(visitor: str = "ada", **query: str) -> AppTest:
+        app = AppTest.from_file(APP, default_timeout=OPEN_S)
+        app.session_state["_anonymous"] = visitor
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app
+
+    return open_app

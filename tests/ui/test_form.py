@@ -1,0 +1,52 @@
+from typing import Any
+
+import pytest
+
+from ui import form
+from ui.recipe import Abilities, Recipe, problems
+
+ABILITIES = Abilities(
+    native_width=128,
+    native_height=128,
+    models=("m", "n"),
+    schedulers=("ddim", "euler"),
+    default_scheduler="ddim",
+)
+
+
+def settled(**values: Any) -> dict[str, Any]:
+    state: dict[str, Any] = values
+    form.settle(state, ABILITIES)
+    return state
+
+
+def test_a_fresh_form_holds_a_recipe_that_only_lacks_its_prompt() -> None:
+    recipe = form.read(settled(), ABILITIES)
+    assert set(problems(recipe, ABILITIES)) == {"prompt"}
+    assert (recipe.width, recipe.height, recipe.steps) == (128, 128, 30)
+    assert (recipe.seed, recipe.scheduler, recipe.model) == (None, "ddim", "m")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("a cat", "dog", 128, 128, 30, 7.5, 42, "ddim", "m", 1),
+        Recipe("a cat", "", 176, 96, 17, 1.0, None, "euler", "n", 4),
+        Recipe("a cat", "", 200, 136, 50, 12.5, 0, "euler", "m", 2),
+        Recipe("a cat", "", 256, 256, 15, 7.5, 2**53 - 1, "ddim", "m", 1),
+    ],
+)
+def test_what_is_written_into_the_form_is_read_from_it(recipe: Recipe) -> None:
+    state = settled()
+    form.write(state, recipe, ABILITIES)
+    assert form.read(state, ABILITIES) == recipe
+
+
+def test_values_that_a_new_service_does_not_take_are_settled() -> None:
+    state = settled(steps=999, count=99, scheduler="gone", model="gone", width=9999, scale="9×")
+    assert set(problems(form.read(state, ABILITIES), ABILITIES)) == {"prompt"}
+
+
+def test_an_unlocked_seed_is_random() -> None:
+    assert form.read(settled(lock=False, seed=5), ABILITIES).seed is None
+    assert form.read(settled(lock=True, seed=5), ABILITIES).seed == 5

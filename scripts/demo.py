@@ -1,0 +1,74 @@
+"""Backend and studio in the foreground; Ctrl-C, or the end of either, ends both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = {
+    "backend": [sys.executable, "-m", "backend"],
+    "studio": [sys.executable, "-m", "streamlit", "run", "ui/streamlit_app.py"],
+}
+STOP_S = 35.0  # the backend's drain time, and a little
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    started = time.monotonic()
+    children = {name: subprocess.Popen(command, cwd=ROOT) for name, command in COMMANDS.items()}
+    try:
+        announce(children["studio"], started)
+        return wait(children)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        stop(list(children.values()))
+
+
+def announce(studio: subprocess.Popen[bytes], started: float) -> None:
+    """Print the address once the studio answers."""
+    url = f"http://localhost:{os.environ.get('STREAMLIT_SERVER_PORT', '8501')}"
+    while studio.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+            continue
+        print(f"\n  Studio: {url}  (up after {time.monotonic() - started:.1f} s)", flush=True)
+        print("  Ctrl-C stops it and the backend.\n", flush=True)
+        return
+
+
+def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Until one of them ends; its exit code, or 1 where it had no reason to end."""
+    while True:
+        for name, child in children.items():
+            code = child.poll()
+            if code is not None:
+                print(f"The {name} ended (exit code {code}); stopping.", file=sys.stderr)
+                return code or 1
+        time.sleep(0.2)
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """Ask them to end, then insist."""
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+    deadline = time.monotonic() + STOP_S
+    for child in children:
+        try:
+            child.wait(max(0.1, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

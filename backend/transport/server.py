@@ -44,6 +44,28 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
+class _Health(health.aio.HealthServicer):
+    """The standard health service, told of our service's state before each answer."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    async def refresh(self) -> None:
+        """Say what is true now; after the graceful shutdown began, nothing changes any more."""
+        answers = health_pb2.HealthCheckResponse
+        is_ready = self._backend.is_ready
+        await self.set(SERVICE, answers.SERVING if is_ready else answers.NOT_SERVING)
+
+    async def Check(
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> Any:
+        await self.refresh()
+        return await super().Check(request, context)
+
+
 class Server:
     """The gRPC front of a backend."""
 
@@ -52,7 +74,7 @@ class Server:
         self._settings = settings
         self._backend = backend
         self._guard = Guard()
-        self._health = health.aio.HealthServicer()
+        self._health = _Health(backend)
         self._server = grpc.aio.server(interceptors=(self._guard,), options=OPTIONS)
         servicer = Text2ImageServicer(backend, Identifier(keys))
         pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
@@ -69,8 +91,8 @@ class Server:
         Raises:
             ConfigError: the port is taken, or the TLS files are no good.
         """
-        await self._set_health("", is_serving=True)
-        await self._set_health(SERVICE, is_serving=False)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._health.refresh()
         try:
             port = self._bind()
             self.local_target = self._bind_locally(port)
@@ -109,14 +131,10 @@ class Server:
         return target
 
     async def _follow_backend(self) -> None:
-        """Keep the health answers true; a watcher learns of a change within the interval."""
+        """Keep watchers informed: they learn of a change within the interval."""
         while True:
-            await self._set_health(SERVICE, is_serving=self._backend.is_ready)
+            await self._health.refresh()
             await asyncio.sleep(HEALTH_INTERVAL_S)
-
-    async def _set_health(self, service: str, *, is_serving: bool) -> None:
-        answers = health_pb2.HealthCheckResponse
-        await self._health.set(service, answers.SERVING if is_serving else answers.NOT_SERVING)
 
     async def drain(self) -> None:
         """Take nothing new, answer what runs (for at most `drain_s`), then close."""

@@ -186,9 +186,12 @@ def _check_batch(work: Denoise, cap: int, certified: bool) -> None:
 def _check_predictions(scheduler: Scheduler, now_s: float) -> None:
     alive = [r for r in scheduler._requests if not r.aborted]
     assert scheduler.queued + scheduler.running == len(scheduler._requests)
-    assert sorted(scheduler.position(r, now_s) for r in alive) == list(range(len(alive)))
-    for request in alive:
-        assert scheduler.eta_ms(request, now_s) >= scheduler.estimated_wait_ms(request, now_s) >= 0
+    line = dict(scheduler.line(now_s))
+    assert set(line) == {r for r in alive if r.is_waiting}
+    assert len({queued.position for queued in line.values()}) == len(line)
+    for request, queued in line.items():
+        assert 0 <= queued.position < len(alive)
+        assert scheduler.eta_ms(request, now_s) >= queued.estimated_wait_ms >= 0
 
 
 def test_the_first_prediction_of_a_wait_is_near_the_truth() -> None:

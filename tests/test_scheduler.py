@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from backend.domain import GenerationParams, Lora
+from backend.domain import GenerationParams, Lora, Queued
 from backend.engine.cost import CostModel
 from backend.engine.request import Request, Stage, predict_evaluations
 from backend.engine.scheduler import Decode, Denoise, Scheduler
@@ -224,28 +224,35 @@ class TestBatches:
         assert one.next_work(0.0) == Denoise(tuple(r.tasks[0] for r in requests[:2]))
 
 
+def last_wait_ms(scheduler: Scheduler) -> float:
+    """The longest wait of the line."""
+    *_, (_, queued) = scheduler.line(0.0)
+    return queued.estimated_wait_ms
+
+
 class TestPredictions:
     def test_position_and_wait_count_who_is_ahead(self) -> None:
         long, short = request("long", wanted=params(50)), request("short", wanted=params(8))
         one = scheduler(long, short)
-        assert [one.position(r, 0.0) for r in (short, long)] == [0, 1]
-        assert one.estimated_wait_ms(short, 0.0) == 0.0
-        assert one.estimated_wait_ms(long, 0.0) == pytest.approx(8 * STEP_MS + DECODE_MS)
+        (first, at_once), (second, later) = one.line(0.0)
+        assert (first, second) == (short, long)
+        assert at_once == Queued(0, 0.0)
+        assert later.position == 1
+        assert later.estimated_wait_ms == pytest.approx(8 * STEP_MS + DECODE_MS)
         assert one.eta_ms(long, 0.0) == pytest.approx(58 * STEP_MS + 2 * DECODE_MS)
 
     def test_who_runs_waits_for_nothing_and_nears_its_end(self) -> None:
         running = request()
         one = scheduler(running)
         start(running, 15)
-        assert one.estimated_wait_ms(running, 0.0) == 0.0
+        assert list(one.line(0.0)) == []
         assert one.eta_ms(running, 0.0) == pytest.approx(5 * STEP_MS + DECODE_MS)
 
     def test_waits_are_shorter_where_batches_pay(self) -> None:
         requests = [request(str(number)) for number in range(5)]
         alone = scheduler(*requests, cost=cost_model(small_model, 2))
         batched = scheduler(*requests, cost=cost_model(small_model, 8))
-        last = requests[-1]
-        assert batched.estimated_wait_ms(last, 0.0) < 0.8 * alone.estimated_wait_ms(last, 0.0)
+        assert last_wait_ms(batched) < 0.8 * last_wait_ms(alone)
 
     @pytest.mark.parametrize(("name", "expected"), [("pndm", 21), ("heun", 39), ("ddim", 20)])
     def test_evaluations_are_predicted_as_diffusers_makes_them(

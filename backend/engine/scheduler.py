@@ -89,14 +89,6 @@ class Scheduler:
         self._policy.charge([(task.request, task.num_rows * row_ms) for task in batch])
         return Denoise(tuple(batch))
 
-    def position(self, request: Request, now_s: float) -> int:
-        """Requests to be served before this one; 0 = next, or running."""
-        return [*self._order(now_s)].index(request)
-
-    def estimated_wait_ms(self, request: Request, now_s: float) -> float:
-        """Until `request` is begun; 0 once it is."""
-        return self._ahead_ms(request, now_s) if request.is_waiting else 0.0
-
     def line(self, now_s: float) -> Iterator[tuple[Request, Queued]]:
         """Every request not yet begun, with its place and wait: all of them in one pass."""
         ahead_ms = 0.0

@@ -6,12 +6,10 @@ Every stage goes on from what the cache holds and does nothing once it is comple
 import argparse
 import json
 import logging
-import sys
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
-from transformers import CLIPTokenizer
 
 from training import (
     autoencoder,
@@ -21,21 +19,27 @@ from training import (
     denoiser,
     evaluate,
     export,
-    parallel,
+    meanings,
     paths,
-    vocabulary,
 )
 from training.data import Scene, Sprites, contact_sheet, download, read_things
 
 log = logging.getLogger(__name__)
 
-VARIANTS = 24
+VARIANTS = 96
 """Scenes of each thing whose latents the denoiser learns from."""
-MINUTES = {"first round": 19.0, "second round": 14.0, "decoder": 50.0, "denoiser": 300.0}
-"""Training times on two cores; the denoiser of the weights that ship had far less (model card)."""
+MINUTES = {
+    "first round": 19.0,
+    "second round": 14.0,
+    "codes": 4.0,
+    "denoiser": 90.0,
+    "words": 20.0,
+    "decoder": 50.0,
+}
+"""Training times on two cores."""
 JUDGED = 24_000
 """Renderings that the evaluation's classifier is trained on."""
-STAGES = ("autoencoder", "denoiser", "decoder", "export", "evaluate", "all")
+STAGES = ("autoencoder", "denoiser", "words", "decoder", "export", "evaluate", "all")
 
 
 def load_sprites() -> Sprites:
@@ -96,27 +100,45 @@ def load_latents(sprites: Sprites) -> denoiser.Encoded:
     return denoiser.Encoded([Scene(**scene) for scene in state["scenes"]], state["latents"])
 
 
-def build_denoiser(sprites: Sprites) -> tuple[denoiser.Denoiser, CLIPTokenizer]:
+def learn_codes(sprites: Sprites, encoded: denoiser.Encoded) -> meanings.Meanings:
+    settings = meanings.Settings(MINUTES["codes"])
     names = captions.names(sprites.things)
-    tokenizer = captions.build_tokenizer(names, paths.cache() / "tokenizer")
-    text_encoder = denoiser.build_text_encoder(tokenizer)
-    return denoiser.Denoiser(text_encoder, denoiser.build_unet()), tokenizer
+    return meanings.learn_codes(
+        encoded.scenes, encoded.latents, names, settings, checkpoint("codes")
+    )
 
 
 def train_denoiser(sprites: Sprites, minutes: float | None) -> None:
-    model, tokenizer = build_denoiser(sprites)
     names, encoded = captions.names(sprites.things), load_latents(sprites)
-    vocabulary.seed(model, tokenizer, names, encoded)
+    codes = learn_codes(sprites, encoded)
     settings = denoiser.Settings(minutes or MINUTES["denoiser"])
-    run = denoiser.Training(model, settings, checkpoint("denoiser"))
-    run.run(denoiser.Batches(encoded, names, tokenizer, seed=2 * run.count + parallel.rank()))
+    run = denoiser.Training(denoiser.build_unet(), settings, checkpoint("denoiser"))
+    run.run(denoiser.Batches(encoded, names, codes, seed=run.clock.count))
+
+
+def train_words(sprites: Sprites, minutes: float | None) -> None:
+    names, encoded = captions.names(sprites.things), load_latents(sprites)
+    tokenizer = captions.build_tokenizer(names, paths.cache() / "tokenizer")
+    lessons = meanings.Lessons(
+        meanings.Words(tokenizer),
+        tokenizer,
+        learn_codes(sprites, encoded),
+        meanings.Settings(minutes or MINUTES["words"], learning_rate=1e-3),
+        checkpoint("words"),
+    )
+    lessons.run(encoded.scenes, names)
 
 
 def export_model(sprites: Sprites) -> None:
     """The averaged weights and the latest decoder into the folder that ships."""
-    model, tokenizer = build_denoiser(sprites)
-    model.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
-    export.save(export.pipeline(model, load_autoencoder(sprites), tokenizer), paths.MODEL)
+    tokenizer = captions.build_tokenizer(
+        captions.names(sprites.things), paths.cache() / "tokenizer"
+    )
+    words, unet = meanings.Words(tokenizer), denoiser.build_unet()
+    words.load_state_dict(torch.load(checkpoint("words"), weights_only=True)["model"])
+    unet.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
+    pipe = export.pipeline(unet, words, load_autoencoder(sprites), tokenizer)
+    export.save(pipe, paths.MODEL)
     log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))
 
 
@@ -148,6 +170,8 @@ def run(stage: str, minutes: float | None) -> None:
         train_autoencoder(sprites, minutes)
     if stage in ("denoiser", "all"):
         train_denoiser(sprites, minutes)
+    if stage in ("words", "all"):
+        train_words(sprites, minutes)
     if stage in ("decoder", "all"):
         train_decoder(sprites, minutes)
     if stage in ("export", "all"):
@@ -162,13 +186,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--minutes", type=float, help="how long to train this stage in all")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="processes, for the denoiser")
-    parser.add_argument("--rank", type=int, default=0, help="which of them this is")
     arguments = parser.parse_args()
-    if arguments.workers > 1:
-        if arguments.rank == 0:
-            parallel.start_others(arguments.workers, sys.argv[1:])
-        parallel.join(arguments.rank, arguments.workers)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     run(arguments.stage, arguments.minutes)

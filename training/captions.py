@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from training.data import BACKGROUNDS, SMALL, TINTS, Scene, Thing
+from training.data import BACKGROUNDS, SIZE, SMALL, TINTS, Scene, Thing
 
 VOCABULARY = 4096
 MAX_TOKENS = 24
@@ -207,18 +207,33 @@ def background_phrase(colour: str, rng: random.Random) -> str:
     )
 
 
-def _described(noun: str, scene: Scene, rng: random.Random) -> str:
+@dataclass(frozen=True)
+class Caption:
+    """A text, and what it tells of the scene; nothing where it is empty."""
+
+    text: str = ""
+    thing: int | None = None
+    background: str | None = None
+    tint: str | None = None
+    small: bool = False
+
+
+def _described(noun: str, size: str | None, scene: Scene, rng: random.Random) -> str:
     """The noun with its size, colour and some idle adjective."""
-    words = []
-    if scene.side == SMALL and rng.random() < 0.6:
-        words.append(rng.choice(SMALL_WORDS))
-    elif scene.side > SMALL and rng.random() < 0.06:
-        words.append(rng.choice(BIG_WORDS))
+    words = [size] if size else []
     if rng.random() < 0.08:
         words.append(rng.choice(ADJECTIVES))
     if scene.tint is not None:
         words.append(_colour(scene.tint, rng))
     return " ".join([*words, noun])
+
+
+def _size(scene: Scene, rng: random.Random) -> str | None:
+    if scene.side == SMALL and rng.random() < 0.6:
+        return rng.choice(SMALL_WORDS)
+    if scene.side > SMALL and rng.random() < 0.06:
+        return rng.choice(BIG_WORDS)
+    return None
 
 
 def _subject(phrase: str, rng: random.Random) -> str:
@@ -230,23 +245,42 @@ def _subject(phrase: str, rng: random.Random) -> str:
     return f"{rng.choice(OPENINGS)} {phrase}" if rng.random() < 0.15 else phrase
 
 
-def caption(name: Names, scene: Scene, rng: random.Random) -> str:
+def _gibberish(rng: random.Random) -> str:
+    """Something that is no word."""
+    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 9)))
+
+
+def _unknown(rng: random.Random) -> str:
+    return rng.choice(NOTHING_KNOWN) if rng.random() < 0.5 else _gibberish(rng)
+
+
+def caption(names: list[Names], scene: Scene, rng: random.Random) -> Caption:
     """One of the many captions that fit the scene, or none."""
     chance = rng.random()
     if chance < EMPTY:
-        return ""
-    if chance < EMPTY + UNKNOWN and scene.tint is None:
-        return rng.choice(NOTHING_KNOWN)
-    noun = rng.choices(name.words, name.weights)[0]
-    noun = plural(noun) if rng.random() < 0.07 else noun
-    text = _subject(_described(noun, scene, rng), rng)
+        return Caption()
+    names_it = scene.tint is not None or chance >= EMPTY + UNKNOWN
+    name, size = names[scene.thing], _size(scene, rng) if names_it else None
+    if names_it:
+        noun = rng.choices(name.words, name.weights)[0]
+        noun = plural(noun) if rng.random() < 0.07 else noun
+        text = _subject(_described(noun, size, scene, rng), rng)
+    else:
+        text = _unknown(rng)
     told = 0.3 if scene.background == "white" else 0.8
-    if scene.side <= 128 and rng.random() < told:
+    tells_background = scene.side <= SIZE and rng.random() < told
+    if tells_background:
         comma = ", " if rng.random() < 0.15 else " "
         text += comma + background_phrase(scene.background, rng)
     if rng.random() < 0.08:
         text += ", " + rng.choice(ENDINGS)
-    return text
+    return Caption(
+        text,
+        thing=scene.thing if names_it else None,
+        background=scene.background if tells_background else None,
+        tint=scene.tint,
+        small=size in SMALL_WORDS,
+    )
 
 
 def _corpus(all_names: list[Names]) -> list[str]:

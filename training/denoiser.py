@@ -1,13 +1,12 @@
-"""The text encoder and the UNet, trained together on precomputed latents.
+"""The UNet, trained on precomputed latents and on codes of what captions tell.
 
-What matters on a CPU: latents are encoded once, so a training step touches nothing but these two
-networks; most weights sit where the picture is 4 x 4 or 2 x 2 and cost little; the whole caption
-reaches every layer through the time embedding (`addition_embed_type="text"`), which is the
-quickest way to tell a small network what to draw.
+What matters on a CPU: latents are encoded once and nobody reads a text, so a training step touches
+nothing but the UNet; most weights sit where the picture is 4 x 4 or 2 x 2 and cost little; the code
+reaches every layer through the time embedding, which is the quickest way to tell a small network
+what to draw.
 """
 
 import logging
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -16,22 +15,17 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training import autoencoder, parallel, paths
-from training.captions import MAX_TOKENS, Names, caption
+from training import autoencoder, paths
+from training.captions import Names, caption
+from training.clock import Clock, Schedule
 from training.data import SIZE, Scene, Sprites, training_scene
-from training.muon import Together, optimizers
+from training.meanings import CODE, HEADS, TEXT_WIDTH, Meanings, Words
 
 log = logging.getLogger(__name__)
 
-TEXT_WIDTH = 192
-ADAMW_SHARE = 0.3
-"""Of the learning rate, for all but the convolutions: at the full rate the text encoder's
-activations grow without bound and drown the words."""
 NOISE_SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -47,52 +41,31 @@ of the picture is left instead of 6.8 %, so that plain backgrounds take any colo
 noise scheduler still works, as they do not with an exactly noisy last step."""
 
 
+LEVEL = 0.4
+"""Share of the time at the full learning rate."""
+
+
 @dataclass(frozen=True)
 class Settings:
     minutes: float
-    batch: int = 32
-    """Pictures a step, in each process."""
-    learning_rate: float = 1.5e-3
+    batch: int = 16
+    """Pictures a step at first: many small steps find the way sooner than few exact ones."""
+    late_batch: int = 32
+    """Pictures a step once the learning rate falls."""
+    learning_rate: float = 1e-3
     ema: float = 0.999
     """Decay of the averaged weights a step; less at the start."""
 
 
-class Denoiser(nn.Module):
-    """The two networks that training changes."""
+def build_unet(
+    widths: tuple[int, ...] = (128, 256, 256), *, reads_text: bool = False
+) -> UNet2DConditionModel:
+    """8 x 8, 4 x 4 and 2 x 2; told codes, as class labels, or a text, from which it makes them.
 
-    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        self.unet = unet
-
-    def forward(self, latents: Tensor, steps: Tensor, tokens: Tensor) -> Tensor:
-        """Velocity for noisy latents (n, c, 8, 8), time steps (n,), token ids (n, MAX_TOKENS)."""
-        text = self.text_encoder(tokens).last_hidden_state
-        predicted: Tensor = self.unet(latents, steps, text).sample
-        return predicted
-
-
-def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=3 * TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=MAX_TOKENS,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config)
-
-
-def build_unet(widths: tuple[int, ...] = (128, 256, 256)) -> UNet2DConditionModel:
-    """8 x 8, 4 x 4 and 2 x 2, with attention in the middle.
-
-    At 2 x 2 a convolution connects every place with every other: that is where a word becomes a
+    At 2 x 2 a convolution connects every place with every other: that is where a code becomes a
     picture with a left and a right. Without it the words stay colours.
     """
+    told = {"addition_embed_type": "text"} if reads_text else {"class_embed_type": "identity"}
     return UNet2DConditionModel(
         sample_size=SIZE // autoencoder.FACTOR,
         in_channels=autoencoder.CHANNELS,
@@ -100,14 +73,23 @@ def build_unet(widths: tuple[int, ...] = (128, 256, 256)) -> UNet2DConditionMode
         block_out_channels=widths,
         layers_per_block=1,
         down_block_types=("DownBlock2D",) * len(widths),
+        mid_block_type="UNetMidBlock2D",
         up_block_types=("UpBlock2D",) * len(widths),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,
-        addition_embed_type="text",
-        addition_embed_type_num_heads=4,
+        time_embedding_dim=CODE,
+        addition_embed_type_num_heads=HEADS,
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=16,
+        **told,
     )
+
+
+def with_words(unet: UNet2DConditionModel, words: Words) -> UNet2DConditionModel:
+    """The same UNet, reading the text encoder's output in place of codes."""
+    reading = build_unet(unet.config.block_out_channels, reads_text=True)
+    pooling = {f"add_embedding.{name}": value for name, value in words.pooling.state_dict().items()}
+    reading.load_state_dict(unet.state_dict() | pooling)
+    return reading
 
 
 @dataclass(frozen=True)
@@ -138,23 +120,19 @@ def alphas_cumprod() -> Tensor:
 
 
 class Batches:
-    """Latents, noise and captions for training, fresh each time."""
+    """Noisy latents and codes for training, fresh each time."""
 
-    def __init__(
-        self, encoded: Encoded, names: list[Names], tokenizer: CLIPTokenizer, seed: int
-    ) -> None:
-        self.encoded, self.names, self.tokenizer = encoded, names, tokenizer
+    def __init__(self, encoded: Encoded, names: list[Names], meanings: Meanings, seed: int) -> None:
+        self.encoded, self.names, self.meanings = encoded, names, meanings
         self.rng = random.Random(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.alphas = alphas_cumprod()
 
-    def _tokens(self, rows: list[int]) -> Tensor:
+    def _codes(self, rows: list[int]) -> Tensor:
         scenes = [self.encoded.scenes[row] for row in rows]
-        texts = [caption(self.names[scene.thing], scene, self.rng) for scene in scenes]
-        tokens: Tensor = self.tokenizer(
-            texts, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        return tokens
+        told = [caption(self.names, scene, self.rng) for scene in scenes]
+        codes: Tensor = self.meanings(self.meanings.rows(told))
+        return codes
 
     def _steps(self, count: int) -> Tensor:
         """Time steps spread evenly over the batch, so that the loss is less noisy."""
@@ -163,7 +141,7 @@ class Batches:
         return (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
 
     def next(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noisy latents, time steps, token ids, and the velocity to predict."""
+        """Noisy latents, time steps, codes, and the velocity to predict."""
         rows = self.rng.sample(range(len(self.encoded.scenes)), count)
         clean = self.encoded.latents[rows].float()
         steps = self._steps(count)
@@ -171,84 +149,71 @@ class Batches:
         alpha = self.alphas[steps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
-        return noisy, steps, self._tokens(rows), velocity
-
-
-def learning_rate(settings: Settings, elapsed: float) -> float:
-    """Up over 1 % of the time, level to the middle, then down to zero along a cosine."""
-    share = min(1.0, elapsed / (60 * settings.minutes))
-    warm = min(1.0, share / 0.01 + 0.02)
-    decay = 0.5 * (1 + math.cos(math.pi * max(0.0, (share - 0.4) / 0.6)))
-    return settings.learning_rate * warm * decay
+        return noisy, steps, self._codes(rows), velocity
 
 
 class Training:
-    """One run: the networks, their averages, the optimizer, and how far it has come."""
+    """One run: the UNet, its average, the optimizer, and how far it has come."""
 
-    def __init__(self, denoiser: Denoiser, settings: Settings, checkpoint: Path) -> None:
-        self.denoiser, self.settings, self.checkpoint = denoiser, settings, checkpoint
+    def __init__(self, unet: UNet2DConditionModel, settings: Settings, checkpoint: Path) -> None:
+        self.unet, self.settings, self.checkpoint = unet, settings, checkpoint
         rate = settings.learning_rate
-        self.optimizer = Together(optimizers(denoiser.parameters(), rate, ADAMW_SHARE))
-        self.averaged = {k: v.detach().clone() for k, v in denoiser.state_dict().items()}
-        self.elapsed, self.samples, self.count = 0.0, 0, 0
+        self.optimizer = torch.optim.AdamW(unet.parameters(), rate, betas=(0.9, 0.99), fused=True)
+        self.averaged = {k: v.detach().clone() for k, v in unet.state_dict().items()}
+        self.clock = Clock(Schedule(settings.minutes, rate, level=LEVEL))
+        self.samples = 0
         if checkpoint.exists():
             self._load(torch.load(checkpoint, weights_only=True))
 
     def _load(self, state: dict[str, Any]) -> None:
-        self.denoiser.load_state_dict(state["model"])
+        self.unet.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.averaged = state["averaged"]
-        self.elapsed, self.samples, self.count = state["elapsed"], state["samples"], state["count"]
+        self.clock.load_state_dict(state["clock"])
+        self.averaged, self.samples = state["averaged"], state["samples"]
 
     def save(self) -> None:
         state = {
-            "model": self.denoiser.state_dict(),
+            "model": self.unet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged,
-            "elapsed": self.elapsed,
+            "clock": self.clock.state_dict(),
             "samples": self.samples,
-            "count": self.count,
         }
         paths.save_atomically(state, self.checkpoint)
 
+    @property
+    def batch(self) -> int:
+        late = self.clock.share > LEVEL
+        return self.settings.late_batch if late else self.settings.batch
+
     def step(self, batches: Batches) -> float:
-        noisy, steps, tokens, velocity = batches.next(self.settings.batch)
-        self.optimizer.set_learning_rate(learning_rate(self.settings, self.elapsed))
-        # For so few tokens plain matrix products beat the fused attention.
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-            predicted = self.denoiser(noisy, steps, tokens)
+        noisy, steps, codes, velocity = batches.next(self.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = self.unet(noisy, steps, None, class_labels=codes).sample
         loss = F.mse_loss(predicted.float(), velocity)
-        loss.backward()
-        self.elapsed = parallel.average_gradients(self.denoiser.parameters(), self.elapsed)
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.count += 1
-        self.samples += self.settings.batch * parallel.workers()
+        self.samples += len(noisy)
+        self.clock.step(self.optimizer, loss)
         self._average()
         return loss.item()
 
     @torch.no_grad()
     def _average(self, every: int = 4) -> None:
-        if self.count % every:
+        count = self.clock.count
+        if count % every:
             return
-        decay = min(self.settings.ema, self.count / (self.count + 10)) ** every
-        for name, value in self.denoiser.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - decay)
+        decay = min(self.settings.ema, count / (count + 10)) ** every
+        for name, value in self.unet.state_dict().items():
+            self.averaged[name].lerp_(value, 1 - decay)
 
     def run(self, batches: Batches) -> None:
         """Until the time is used up, with a checkpoint every three minutes."""
-        saved = tick = time.monotonic()
-        smooth = 1.0
-        while self.elapsed < 60 * self.settings.minutes:
-            smooth += 0.02 * (self.step(batches) - smooth)
-            now = time.monotonic()
-            self.elapsed, tick = self.elapsed + now - tick, now
-            if self.count % 50 == 0:
-                log.info("denoiser %d samples %.0f s loss %.4f", self.samples, self.elapsed, smooth)
-            if now - saved > 180 and parallel.rank() == 0:
-                saved = now
+        saved, smooth = time.monotonic(), 1.0
+        while not self.clock.is_over():
+            smooth += 0.01 * (self.step(batches) - smooth)
+            if self.clock.count % 200 == 0:
+                seconds = self.clock.elapsed
+                log.info("denoiser %d samples %.0f s loss %.4f", self.samples, seconds, smooth)
+            if time.monotonic() - saved > 180:
+                saved = time.monotonic()
                 self.save()
-        if parallel.rank() == 0:
-            self.save()
+        self.save()

@@ -8,11 +8,13 @@ from diffusers import (
     AutoencoderTiny,
     DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
+    UNet2DConditionModel,
 )
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from training.denoiser import NOISE_SCHEDULE, Denoiser
+from training.denoiser import NOISE_SCHEDULE, with_words
+from training.meanings import Words
 
 
 def fold_normalisation(vae: AutoencoderTiny, mean: Tensor, scale: Tensor) -> None:
@@ -46,13 +48,13 @@ _ACCEPTED = (
 
 
 def pipeline(
-    denoiser: Denoiser, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
+    unet: UNet2DConditionModel, words: Words, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
 ) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
         vae=vae,
-        text_encoder=denoiser.text_encoder,
+        text_encoder=words.text_encoder,
         tokenizer=tokenizer,
-        unet=denoiser.unet,
+        unet=with_words(unet, words),
         scheduler=noise_scheduler(),
         safety_checker=None,
         feature_extractor=None,

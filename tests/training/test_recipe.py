@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 
-from training import autoencoder, captions, classifier, denoiser, evaluate, export, vocabulary
+from training import autoencoder, captions, classifier, denoiser, evaluate, export, meanings
 from training.data import BACKGROUNDS, SIZE, Scene, Sprites, Thing, is_held_out, may_train
 from training.muon import orthogonal
 
@@ -67,10 +67,22 @@ def test_the_prompts_ask_for_what_is_held_out() -> None:
 def test_a_caption_names_the_thing_and_its_colours(sprites: Sprites) -> None:
     names = captions.names(sprites.things)
     scene = Scene(1, background="teal", tint="red")
-    texts = {captions.caption(names[1], scene, random.Random(seed)) for seed in range(200)}
+    told = [captions.caption(names, scene, random.Random(seed)) for seed in range(200)]
+    texts = {each.text for each in told}
     assert "" in texts
     assert all("red" in text and "box" in text for text in texts if text)
     assert any("teal background" in text for text in texts)
+    for each in told:
+        mentions_it = any(word in each.text for word in captions.COLOUR_WORDS["teal"])
+        assert each.background == ("teal" if mentions_it else None)
+
+
+def test_what_a_caption_does_not_tell_has_a_code_of_its_own(sprites: Sprites) -> None:
+    table = meanings.Meanings(len(sprites.things))
+    rows = table.rows([captions.Caption(), captions.Caption("a box", thing=1, background="teal")])
+    assert rows[0].tolist() == [4, 12, 11, 0]
+    assert rows[1].tolist() == [1, 7, 11, 0]
+    assert table(rows).shape == (2, meanings.CODE)
 
 
 def test_orthogonal_has_singular_values_near_one() -> None:
@@ -100,18 +112,29 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     encoded = denoiser.encode(vae, sprites, variants=4)
     assert encoded.latents.float().std() == pytest.approx(1, abs=0.1)
 
-    model = denoiser.Denoiser(
-        denoiser.build_text_encoder(tokenizer), denoiser.build_unet((32, 32, 32))
+    briefly = meanings.Settings(2 * SECOND, batch=8)
+    codes = meanings.learn_codes(
+        encoded.scenes, encoded.latents, names, briefly, tmp_path / "codes.pt"
     )
-    vocabulary.seed(model, tokenizer, names, encoded)
-    settings = denoiser.Settings(4 * SECOND, batch=8)
-    run = denoiser.Training(model, settings, tmp_path / "denoiser.pt")
-    run.run(denoiser.Batches(encoded, names, tokenizer, seed=0))
-    resumed = denoiser.Training(model, settings, tmp_path / "denoiser.pt")
-    assert resumed.samples == run.samples > 0
+    again = meanings.learn_codes(
+        encoded.scenes, encoded.latents, names, briefly, tmp_path / "codes.pt"
+    )
+    assert torch.equal(codes.thing.weight, again.thing.weight)
 
-    model.load_state_dict(resumed.averaged)
-    export.save(export.pipeline(model, vae, tokenizer), tmp_path / "model")
+    unet = denoiser.build_unet((32, 32, 32))
+    settings = denoiser.Settings(4 * SECOND, batch=8)
+    run = denoiser.Training(unet, settings, tmp_path / "denoiser.pt")
+    run.run(denoiser.Batches(encoded, names, codes, seed=0))
+    resumed = denoiser.Training(unet, settings, tmp_path / "denoiser.pt")
+    assert resumed.samples == run.samples > 0
+    unet.load_state_dict(resumed.averaged)
+
+    words = meanings.Words(tokenizer)
+    lessons = meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt")
+    lessons.run(encoded.scenes, names)
+    assert meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt").clock.is_over()
+
+    export.save(export.pipeline(unet, words, vae, tokenizer), tmp_path / "model")
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
     judge = classifier.train(sprites, tmp_path / "classifier.pt", samples=128)
     prompts = [evaluate.Prompt("a red box on a teal background", 1, "box", "teal", "red")]

@@ -60,10 +60,10 @@ def test_what_the_model_cannot_do_is_refused(
         model.prepare(tiny_params(**changes), 0)
 
 
-def test_both_wrong_sides_are_told_at_once(model: LatentDiffusion) -> None:
+def test_all_that_is_wrong_is_told_at_once(model: LatentDiffusion) -> None:
     with pytest.raises(InvalidParams) as refused:
-        model.check(tiny_params(height=65, width=66))
-    assert set(violations(refused)) == {"height", "width"}
+        model.check(tiny_params(height=65, width=66, num_inference_steps=1001))
+    assert set(violations(refused)) == {"height", "width", "num_inference_steps"}
 
 
 def test_lcm_takes_fifty_steps(model: LatentDiffusion) -> None:

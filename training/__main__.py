@@ -1,6 +1,7 @@
 """`python -m training STAGE`: one stage of the recipe, or `all` of them in order.
 
-Every stage goes on from what the cache holds and does nothing once it is complete.
+Every stage goes on from what the cache holds and does nothing once it is complete. `recover` fills
+an empty cache with the weights that ship, so that training goes on from them.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from training import (
     export,
     meanings,
     paths,
+    recover,
 )
 from training.data import Scene, Sprites, contact_sheet, download, read_things
 
@@ -39,7 +41,7 @@ MINUTES = {
 """Training times on two cores."""
 JUDGED = 24_000
 """Renderings that the evaluation's classifier is trained on."""
-STAGES = ("autoencoder", "denoiser", "words", "decoder", "export", "evaluate", "all")
+STAGES = ("recover", "autoencoder", "denoiser", "words", "decoder", "export", "evaluate", "all")
 
 
 def load_sprites() -> Sprites:
@@ -139,6 +141,7 @@ def export_model(sprites: Sprites) -> None:
     unet.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
     pipe = export.pipeline(unet, words, load_autoencoder(sprites), tokenizer)
     export.save(pipe, paths.MODEL)
+    recover.save_codes(learn_codes(sprites, load_latents(sprites)), paths.MODEL)
     log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))
 
 
@@ -165,6 +168,9 @@ def evaluate_model(sprites: Sprites) -> None:
 
 
 def run(stage: str, minutes: float | None) -> None:
+    if stage == "recover":
+        recover.recover(paths.MODEL, paths.cache())
+        return
     sprites = load_sprites()
     if stage in ("autoencoder", "all"):
         train_autoencoder(sprites, minutes)

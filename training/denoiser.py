@@ -167,9 +167,11 @@ class Training:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.unet.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.clock.load_state_dict(state["clock"])
-        self.averaged, self.samples = state["averaged"], state["samples"]
+        self.averaged = state["averaged"]
+        if "optimizer" in state:  # recovered weights come without
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.clock.load_state_dict(state["clock"])
+            self.samples = state["samples"]
 
     def save(self) -> None:
         state = {

@@ -174,8 +174,9 @@ class Lessons:
         if checkpoint.exists():
             state = torch.load(checkpoint, weights_only=True)
             words.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.clock.load_state_dict(state["clock"])
+            if "optimizer" in state:  # recovered weights come without
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.clock.load_state_dict(state["clock"])
 
     def save(self) -> None:
         state = {

@@ -84,13 +84,19 @@ class NoiseSchedulers:
         Raises:
             InvalidParams: with the reason.
         """
+        violation = self.violation(name, num_inference_steps)
+        if violation is not None:
+            raise InvalidParams((violation,))
+
+    def violation(self, name: str, num_inference_steps: int) -> Violation | None:
+        """Why `create` can't do this, or None where it can."""
         objection = self._objection(name)
         if objection is not None:
-            raise InvalidParams((Violation("scheduler", objection, "UNSUPPORTED"),))
+            return Violation("scheduler", objection, "UNSUPPORTED")
         objection = self._objection_to_steps(name, num_inference_steps)
         if objection is not None:
-            field = "num_inference_steps"
-            raise InvalidParams((Violation(field, objection, "UNSUPPORTED"),))
+            return Violation("num_inference_steps", objection, "UNSUPPORTED")
+        return None
 
     def _objection(self, name: str) -> str | None:
         if name not in RECIPES:

@@ -53,14 +53,16 @@ class LatentDiffusion:
     def check(self, params: GenerationParams) -> None:
         """Refuse what this model can't do; see `DiffusionModel.check`."""
         multiple = self.components.size_multiple
-        wrong = tuple(
+        wrong = [
             Violation(name, f"Must be a multiple of {multiple}, not {size}.", "NOT_A_MULTIPLE")
             for name, size in (("height", params.height), ("width", params.width))
             if size % multiple or size <= 0
-        )
+        ]
+        unsupported = self._noise_schedulers.violation(params.scheduler, params.num_inference_steps)
+        if unsupported is not None:
+            wrong.append(unsupported)
         if wrong:
-            raise InvalidParams(wrong)
-        self._noise_schedulers.check(params.scheduler, params.num_inference_steps)
+            raise InvalidParams(tuple(wrong))
 
     @torch.inference_mode()
     def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:

@@ -9,7 +9,16 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 
-from training import autoencoder, captions, classifier, denoiser, evaluate, export, meanings
+from training import (
+    autoencoder,
+    captions,
+    classifier,
+    denoiser,
+    evaluate,
+    export,
+    meanings,
+    recover,
+)
 from training.data import BACKGROUNDS, SIZE, Scene, Sprites, Thing, is_held_out, may_train
 from training.muon import orthogonal
 
@@ -96,6 +105,13 @@ def test_orthogonal_stays_finite_for_a_matrix_of_low_rank() -> None:
     assert torch.linalg.svdvals(orthogonal(low)).max() < 1.4
 
 
+def assert_near(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
+    """Equal but for the rounding to float16."""
+    assert weights.keys() == others.keys()
+    for name, value in weights.items():
+        assert torch.allclose(value, others[name], atol=1e-2), name
+
+
 @pytest.mark.timeout(900)  # a few seconds of work, but cores may be shared
 def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     names = captions.names(sprites.things)
@@ -135,9 +151,20 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt").clock.is_over()
 
     export.save(export.pipeline(unet, words, vae, tokenizer), tmp_path / "model")
+    recover.save_codes(codes, tmp_path / "model")
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
     judge = classifier.train(sprites, tmp_path / "classifier.pt", samples=128)
     prompts = [evaluate.Prompt("a red box on a teal background", 1, "box", "teal", "red")]
     numbers = evaluate.score(pipe, judge, sprites, encoded.scenes, prompts)
     assert numbers["prompts"] == 1
     assert evaluate.diversity(evaluate.vary(pipe, ("a ball",))) > 0
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    recover.recover(tmp_path / "model", cache)
+    found = denoiser.Training(denoiser.build_unet((32, 32, 32)), settings, cache / "denoiser.pt")
+    assert found.clock.elapsed == 0
+    assert_near(found.averaged, resumed.averaged)
+    heard = meanings.Words(tokenizer)
+    meanings.Lessons(heard, tokenizer, codes, briefly, cache / "words.pt")
+    assert_near(heard.state_dict(), words.state_dict())

@@ -1,0 +1,54 @@
+"""From the folder that ships back to checkpoints, so that training goes on where they are gone."""
+
+from pathlib import Path
+
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training import paths
+from training.meanings import Meanings
+
+CODES = "training/codes.safetensors"
+"""In the folder that ships: what the UNet was trained on, and what no other part of it holds."""
+POOLING = "add_embedding."
+
+
+def save_codes(codes: Meanings, folder: Path) -> None:
+    file = folder / CODES
+    file.parent.mkdir(exist_ok=True)
+    save_file({name: value.half() for name, value in codes.state_dict().items()}, file)
+
+
+def _denoiser(unet: dict[str, Tensor]) -> dict[str, object]:
+    weights = {name: value for name, value in unet.items() if not name.startswith(POOLING)}
+    return {"model": weights, "averaged": weights}
+
+
+def _words(text_encoder: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[str, object]:
+    encoder = {f"text_encoder.{name}": value for name, value in text_encoder.items()}
+    pooling = {
+        name.replace(POOLING, "pooling."): value
+        for name, value in unet.items()
+        if name.startswith(POOLING)
+    }
+    return {"model": encoder | pooling}
+
+
+def recover(folder: Path, cache: Path) -> None:
+    """Write checkpoints of all stages into `cache`; those that are there already stay.
+
+    They hold weights alone: the stages' clocks and optimizers start afresh.
+    """
+    pipe = StableDiffusionPipeline.from_pretrained(folder)
+    unet, text_encoder = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
+    codes = {name: value.float() for name, value in load_file(folder / CODES).items()}
+    found = {
+        "frozen": pipe.vae.state_dict(),
+        "codes": codes,
+        "denoiser": _denoiser(unet),
+        "words": _words(text_encoder, unet),
+    }
+    for stage, state in found.items():
+        if not (cache / f"{stage}.pt").exists():
+            paths.save_atomically(state, cache / f"{stage}.pt")

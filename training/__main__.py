@@ -33,8 +33,8 @@ VARIANTS = 96
 MINUTES = {
     "first round": 19.0,
     "second round": 14.0,
-    "codes": 4.0,
-    "denoiser": 90.0,
+    "codes": 3.0,
+    "denoiser": 65.0,
     "words": 20.0,
     "decoder": 50.0,
 }
@@ -105,9 +105,7 @@ def load_latents(sprites: Sprites) -> denoiser.Encoded:
 def learn_codes(sprites: Sprites, encoded: denoiser.Encoded) -> meanings.Meanings:
     settings = meanings.Settings(MINUTES["codes"])
     names = captions.names(sprites.things)
-    return meanings.learn_codes(
-        encoded.scenes, encoded.latents, names, settings, checkpoint("codes")
-    )
+    return meanings.learn_codes(encoded.scenes, encoded.latents, names, settings, paths.cache())
 
 
 def train_denoiser(sprites: Sprites, minutes: float | None) -> None:
@@ -141,7 +139,7 @@ def export_model(sprites: Sprites) -> None:
     unet.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
     pipe = export.pipeline(unet, words, load_autoencoder(sprites), tokenizer)
     export.save(pipe, paths.MODEL)
-    recover.save_codes(learn_codes(sprites, load_latents(sprites)), paths.MODEL)
+    recover.save_directions(learn_codes(sprites, load_latents(sprites)).directions, paths.MODEL)
     log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))
 
 

@@ -148,6 +148,7 @@ NOTHING_KNOWN = (
     "a theory",
     "nothing",
 )
+MIRRORED_WORDS = ("mirrored", "flipped", "facing right", "facing the other way")
 BIG_WORDS, SMALL_WORDS = ("big", "large", "huge"), ("small", "little", "tiny", "miniature")
 
 
@@ -209,13 +210,18 @@ def background_phrase(colour: str, rng: random.Random) -> str:
 
 @dataclass(frozen=True)
 class Caption:
-    """A text, and what it tells of the scene; nothing where it is empty."""
+    """A text, and what it tells of the scene; nothing where it is empty.
+
+    A mirrored thing is always told: where two pictures fit a text equally, strong guidance draws
+    both into one.
+    """
 
     text: str = ""
     thing: int | None = None
     background: str | None = None
     tint: str | None = None
     small: bool = False
+    mirrored: bool = False
 
 
 def _described(noun: str, size: str | None, scene: Scene, rng: random.Random) -> str:
@@ -267,6 +273,9 @@ def caption(names: list[Names], scene: Scene, rng: random.Random) -> Caption:
         text = _subject(_described(noun, size, scene, rng), rng)
     else:
         text = _unknown(rng)
+    mirrored = scene.mirrored and names_it
+    if mirrored:
+        text += f" {rng.choice(MIRRORED_WORDS)}"
     told = 0.3 if scene.background == "white" else 0.8
     tells_background = scene.side <= SIZE and rng.random() < told
     if tells_background:
@@ -280,6 +289,7 @@ def caption(names: list[Names], scene: Scene, rng: random.Random) -> Caption:
         background=scene.background if tells_background else None,
         tint=scene.tint,
         small=size in SMALL_WORDS,
+        mirrored=mirrored,
     )
 
 
@@ -287,7 +297,15 @@ def _corpus(all_names: list[Names]) -> list[str]:
     """Every word that captions are made of, the common ones often."""
     texts = [word for name in all_names for word in name.words for _ in range(3)]
     texts += [plural(word) for name in all_names for word in name.words]
-    fixed = (*OPENINGS, *ADJECTIVES, *ENDINGS, *NOTHING_KNOWN, *BIG_WORDS, *SMALL_WORDS)
+    fixed = (
+        *OPENINGS,
+        *ADJECTIVES,
+        *ENDINGS,
+        *NOTHING_KNOWN,
+        *BIG_WORDS,
+        *SMALL_WORDS,
+        *MIRRORED_WORDS,
+    )
     colours = [word for words in COLOUR_WORDS.values() for word in words]
     return texts + [*fixed, *colours, "a an the on with in front of background against wall"] * 20
 

@@ -37,7 +37,7 @@ pipe("a penguin on an orange background", num_inference_steps=25).images[0]
 
 {things} things (animals, plants, food, places, vehicles, weather, sports, clothes, household
 things, faces; listed in `training/things.txt`) by some names each; twelve background colours;
-eleven object colours; "small".
+eleven object colours; "small", "facing right" or "mirrored".
 
 ## Measured
 
@@ -70,9 +70,6 @@ model.
 
 ## Limits
 
-* Its denoiser has seen few pictures for so much to learn ({samples:,}, of {things} things in many
-  colours): colours come before shapes. `python -m training denoiser --minutes N` goes on from where
-  the cache left off.
 * Only what is listed above; no scenes of several things, no text, no people, no photographs.
 * 128 x 128 is the only size it was trained for and evaluated at. Other multiples of 16 run (64, 256
   and 512 were tried).
@@ -82,10 +79,18 @@ model.
 
 ## How it was made
 
-`training/` is the whole recipe. Latents of 8 x 8 x {channels} from an `AutoencoderTiny`; a
-two-layer `CLIPTextModel` with its own small vocabulary; a `UNet2DConditionModel` of three
-resolutions (8 x 8, 4 x 4, 2 x 2), taught to predict velocities under Stable Diffusion's noise
-schedule with `beta_end` 0.02. Everything was trained from scratch on two CPU cores.
+`training/` is the whole recipe; everything was trained from scratch on two CPU cores.
+
+1. **Autoencoder.** An `AutoencoderTiny` makes 8 x 8 x {channels} latents of a picture.
+2. **Codes.** A small network that is thrown away afterwards learns to sketch latents from a list of
+   what a caption tells (thing, background, colour, small, mirrored). A code is such a sketch in the
+   main directions in which latents differ.
+3. **Denoiser.** A `UNet2DConditionModel` of three resolutions (8 x 8, 4 x 4, 2 x 2) learns, told
+   the codes, to predict velocities under Stable Diffusion's noise schedule with `beta_end` 0.02:
+   from {samples:,} noisy latents.
+4. **Words.** A two-layer `CLIPTextModel` with a small vocabulary of its own, and the pooling of the
+   UNet's text conditioning, learn from captions alone to say the codes.
+5. **Decoder.** Then the autoencoder's decoder trains on alone.
 
 {history}
 ## Data and licences
@@ -100,10 +105,8 @@ The weights are under the MIT licence.
 """
 
 HISTORY = """\
-These weights came about with one turn that the recipe no longer takes: most of the denoiser's
-convolutions were taken over from a first layout, without the 2 x 2 level, that had learned colours
-but no things from 70,592 pictures. Text encoder and the rest then started afresh, as the recipe
-does now. The decoder was trained alone for 19.5 minutes, in place of the recipe's 50.
+The autoencoder is that of the weights before these, whose decoder was trained alone for 19.5
+minutes.
 """
 """How the weights in `models/` differ from a run of the recipe: to be emptied by the next one."""
 

@@ -73,8 +73,8 @@ TINTS: dict[str, tuple[int, int, int]] = {
     "white": (236, 236, 240),
     "gray": (140, 142, 150),
 }
-TINTED, SHRUNK = 0.28, 0.15
-"""Shares of the scenes with an object in another colour, and with a small one."""
+TINTED, SHRUNK, MIRRORED = 0.28, 0.15, 0.25
+"""Shares of the scenes with an object in another colour, with a small one, with a mirrored one."""
 HELD_OUT = 0.08
 """Share of the pairs of thing and colour that training never sees."""
 
@@ -123,7 +123,7 @@ def centred(index: int, side: int = LARGE) -> Scene:
 
 def random_scene(index: int, thing: Thing, rng: random.Random) -> Scene:
     """A scene of one thing, over everything that training varies."""
-    mirrored = thing.mirrors and rng.random() < 0.5
+    mirrored = thing.mirrors and rng.random() < MIRRORED
     if thing.fills and rng.random() < 0.75:
         return replace(centred(index, FULL), mirrored=mirrored)
     background = "white" if rng.random() < 0.25 else rng.choice(list(BACKGROUNDS))

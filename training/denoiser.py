@@ -41,6 +41,8 @@ of the picture is left instead of 6.8 %, so that plain backgrounds take any colo
 noise scheduler still works, as they do not with an exactly noisy last step."""
 
 
+NOISIER = 0.75
+"""Power that moves time steps towards the noise, where the code decides what is drawn."""
 LEVEL = 0.4
 """Share of the time at the full learning rate."""
 
@@ -135,9 +137,9 @@ class Batches:
         return codes
 
     def _steps(self, count: int) -> Tensor:
-        """Time steps spread evenly over the batch, so that the loss is less noisy."""
+        """Time steps spread over the batch, so that the loss is less noisy; more of them noisy."""
         offset = torch.rand(1, generator=self.generator)
-        spread = (torch.arange(count) + offset) / count
+        spread = ((torch.arange(count) + offset) / count) ** NOISIER
         return (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
 
     def next(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

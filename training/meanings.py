@@ -1,9 +1,11 @@
 """What a caption means, as a code that the UNet reads: learned from pictures, then put into words.
 
 To learn from noisy pictures and from sentences at once which thing looks how takes a small network
-very long. Apart, each is quick. First every thing and every colour gets a code of its own, by
-drawing latents from the codes with a throw-away network: no text, no noise. Then the UNet learns to
-denoise, told the codes. And the text encoder learns, from captions alone, to say the codes.
+very long. Apart, each is quick. First a small network learns to sketch a picture from a list of
+what is told: no text, no noise. The code of a meaning is that sketch, in the main directions in
+which pictures differ, so that what the UNet learns about one code it has learned about all. Then
+the UNet learns to denoise, told the codes. And the text encoder learns, from captions alone, to say
+them.
 """
 
 import logging
@@ -30,7 +32,11 @@ CODE = 512
 """Width of a code, which is that of the UNet's time embedding."""
 TEXT_WIDTH = 192
 HEADS = 4
-PLACES = 2 * len(SMALL_OFFSETS) + 2
+KEPT = 504
+"""Directions kept of a sketch; the rest of a code is constant."""
+CONSTANT = 1.5
+"""What fills a code up, so that how strong a sketch is survives the normalising."""
+PLACES = 2 * len(SMALL_OFFSETS) + 1
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,57 @@ class Settings:
     learning_rate: float = 2e-3
 
 
-class Meanings(nn.Module):
-    """Codes of what captions tell: the sum of what each part of it adds, normalised."""
+def _place(scene: Scene) -> list[float]:
+    """Which side the thing looks to, and where a small one stands, which no caption tells."""
+    corners = [float(scene.side == SMALL and scene.x == offset) for offset in SMALL_OFFSETS]
+    corners += [float(scene.side == SMALL and scene.y == offset) for offset in SMALL_OFFSETS]
+    return [float(scene.mirrored), *corners]
 
-    def __init__(self, things: int) -> None:
+
+MIDDLE = SMALL_OFFSETS[len(SMALL_OFFSETS) // 2]
+AS_USUAL = _place(Scene(0)), _place(Scene(0, side=SMALL, x=MIDDLE, y=MIDDLE))
+"""The place of a sketch: not mirrored, in the middle; of a large thing, and of a small one."""
+
+
+class Directions(nn.Module):
+    """The main directions, KEPT at most, in which latents (n, size) differ from their mean."""
+
+    mean: Tensor
+    basis: Tensor
+    turn: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("basis", torch.zeros(size, KEPT))
+        orthogonal, _ = torch.linalg.qr(
+            torch.randn(CODE, CODE, generator=torch.Generator().manual_seed(0))
+        )
+        self.register_buffer("turn", orthogonal, persistent=False)
+
+    def fit(self, latents: Tensor) -> None:
+        """Find them, scaled so that coordinates have a mean square of 1."""
+        self.mean.copy_(latents.mean(dim=0))
+        away = latents - self.mean
+        _, directions = torch.linalg.eigh(away.T @ away)
+        basis = directions.flip(1)[:, :KEPT]
+        found = basis.shape[1]
+        self.basis[:, :found] = basis / (away @ basis).square().mean().sqrt()
+
+    def coordinates(self, latents: Tensor) -> Tensor:
+        """Coordinates (n, KEPT) of latents (n, size)."""
+        return (latents - self.mean) @ self.basis
+
+    def codes(self, coordinates: Tensor) -> Tensor:
+        """Codes (n, CODE): the coordinates, spread over all numbers of the code, normalised."""
+        filled = F.pad(coordinates, (0, CODE - KEPT), value=CONSTANT)
+        return F.layer_norm(filled @ self.turn, (CODE,))
+
+
+class Meanings(nn.Module):
+    """Sketches of what captions tell, and their codes."""
+
+    def __init__(self, things: int, size: int, width: int = 1024) -> None:
         super().__init__()
         self.things = things
         self.thing = nn.Embedding(things + 1, CODE)
@@ -51,74 +104,78 @@ class Meanings(nn.Module):
         self.tint = nn.Embedding(len(TINTS) + 1, CODE)
         self.small = nn.Embedding(2, CODE)
         self.norm = nn.LayerNorm(CODE)
-
-    def rows(self, captions: list[Caption]) -> Tensor:
-        """Rows (n, 4) in the four tables; the last row of a table is for what isn't told."""
-        return torch.tensor([self._row(told) for told in captions])
-
-    def _row(self, told: Caption) -> tuple[int, int, int, int]:
-        backgrounds, tints = list(BACKGROUNDS), list(TINTS)
-        return (
-            self.things if told.thing is None else told.thing,
-            len(backgrounds) if told.background is None else backgrounds.index(told.background),
-            len(tints) if told.tint is None else tints.index(told.tint),
-            int(told.small),
-        )
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Codes (n, CODE) of rows (n, 4)."""
-        thing, background, tint, small = rows.unbind(1)
-        parts = self.thing(thing) + self.background(background) + self.tint(tint)
-        codes: Tensor = self.norm(parts + self.small(small))
-        return codes
-
-
-def _place(scene: Scene) -> list[float]:
-    """What no caption tells: the side the thing looks to, and where a small one stands."""
-    corners = [float(scene.side == SMALL and scene.x == offset) for offset in SMALL_OFFSETS]
-    corners += [float(scene.side == SMALL and scene.y == offset) for offset in SMALL_OFFSETS]
-    return [float(scene.mirrored), float(scene.side > SMALL), *corners]
-
-
-class Sketcher(nn.Sequential):
-    """Draws latents (n, size) from a code and a place; needed only to learn the codes."""
-
-    def __init__(self, size: int, width: int = 1024) -> None:
-        super().__init__(
+        self.sketcher = nn.Sequential(
             nn.Linear(CODE + PLACES, width),
             nn.SiLU(),
             nn.Linear(width, width),
             nn.SiLU(),
             nn.Linear(width, width),
             nn.SiLU(),
-            nn.Linear(width, size),
+            nn.Linear(width, KEPT),
         )
+        self.directions = Directions(size)
+
+    def rows(self, captions: list[Caption]) -> Tensor:
+        """Rows (n, 5): of the four tables, where the last is for what isn't told; and mirrored."""
+        return torch.tensor([self._row(told) for told in captions])
+
+    def _row(self, told: Caption) -> tuple[int, int, int, int, int]:
+        backgrounds, tints = list(BACKGROUNDS), list(TINTS)
+        return (
+            self.things if told.thing is None else told.thing,
+            len(backgrounds) if told.background is None else backgrounds.index(told.background),
+            len(tints) if told.tint is None else tints.index(told.tint),
+            int(told.small),
+            int(told.mirrored),
+        )
+
+    def sketch(self, rows: Tensor, places: Tensor) -> Tensor:
+        """Coordinates (n, KEPT) of what is told in rows (n, 5), at places (n, PLACES)."""
+        thing, background, tint, small, _ = rows.unbind(1)
+        parts = self.thing(thing) + self.background(background) + self.tint(tint)
+        told = self.norm(parts + self.small(small))
+        drawn: Tensor = self.sketcher(torch.cat([told, places], dim=1))
+        return drawn
+
+    @torch.no_grad()
+    def forward(self, rows: Tensor) -> Tensor:
+        """Codes (n, CODE) of rows (n, 5)."""
+        small, mirrored = rows[:, 3], rows[:, 4]
+        places = torch.tensor(AS_USUAL)[small]
+        places[:, 0] = mirrored
+        return self.directions.codes(self.sketch(rows, places).float())
 
 
 def learn_codes(
-    scenes: list[Scene], latents: Tensor, names: list[Names], settings: Settings, file: Path
+    scenes: list[Scene], latents: Tensor, names: list[Names], settings: Settings, cache: Path
 ) -> Meanings:
-    """The codes with which latents (n, c, h, w) of scenes are drawn best; loaded where they are."""
-    meanings = Meanings(len(names))
+    """Meanings whose sketches come nearest to latents (n, c, h, w); loaded where they are."""
+    flat = latents.flatten(1).float()
+    meanings = Meanings(len(names), flat.shape[1])
+    file, directions = cache / "codes.pt", cache / "directions.pt"
     if file.exists():
         meanings.load_state_dict(torch.load(file, weights_only=True))
-        return meanings.requires_grad_(False)
-    flat, places = latents.flatten(1), torch.tensor([_place(scene) for scene in scenes])
-    sketcher = Sketcher(flat.shape[1])
-    parameters = [*meanings.parameters(), *sketcher.parameters()]
-    optimizer = torch.optim.AdamW(parameters, settings.learning_rate, betas=(0.9, 0.98), fused=True)
-    clock, rng = Clock(Schedule(settings.minutes, settings.learning_rate)), random.Random(3)
+        return meanings
+    if directions.exists():  # recovered: what the UNet was trained on must stay what it is
+        meanings.directions.load_state_dict(torch.load(directions, weights_only=True))
+    else:
+        meanings.directions.fit(flat)
+    targets = meanings.directions.coordinates(flat)
+    places = torch.tensor([_place(scene) for scene in scenes])
+    rate = settings.learning_rate
+    optimizer = torch.optim.AdamW(meanings.parameters(), rate, betas=(0.9, 0.98), fused=True)
+    clock, rng = Clock(Schedule(settings.minutes, rate)), random.Random(3)
     while not clock.is_over():
         picked = rng.choices(range(len(scenes)), k=settings.batch)
         told = [caption(names, scenes[row], rng) for row in picked]
         with torch.autocast("cpu", torch.bfloat16):
-            drawn = sketcher(torch.cat([meanings(meanings.rows(told)), places[picked]], dim=1))
-        loss = F.mse_loss(drawn.float(), flat[picked].float())
+            drawn = meanings.sketch(meanings.rows(told), places[picked])
+        loss = F.mse_loss(drawn.float(), targets[picked])
         clock.step(optimizer, loss)
         if clock.count % 500 == 0:
             log.info("codes %d steps %.0f s loss %.4f", clock.count, clock.elapsed, loss.item())
     paths.save_atomically(meanings.state_dict(), file)
-    return meanings.requires_grad_(False)
+    return meanings
 
 
 class Words(nn.Module):

@@ -7,17 +7,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training import paths
-from training.meanings import Meanings
+from training.meanings import Directions
 
-CODES = "training/codes.safetensors"
-"""In the folder that ships: what the UNet was trained on, and what no other part of it holds."""
+DIRECTIONS = "training/directions.safetensors"
+"""In the folder that ships: what the codes that the UNet was trained on are made of."""
 POOLING = "add_embedding."
 
 
-def save_codes(codes: Meanings, folder: Path) -> None:
-    file = folder / CODES
+def save_directions(directions: Directions, folder: Path) -> None:
+    file = folder / DIRECTIONS
     file.parent.mkdir(exist_ok=True)
-    save_file({name: value.half() for name, value in codes.state_dict().items()}, file)
+    save_file({name: value.half() for name, value in directions.state_dict().items()}, file)
 
 
 def _denoiser(unet: dict[str, Tensor]) -> dict[str, object]:
@@ -42,10 +42,10 @@ def recover(folder: Path, cache: Path) -> None:
     """
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     unet, text_encoder = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
-    codes = {name: value.float() for name, value in load_file(folder / CODES).items()}
+    directions = {name: value.float() for name, value in load_file(folder / DIRECTIONS).items()}
     found = {
         "frozen": pipe.vae.state_dict(),
-        "codes": codes,
+        "directions": directions,
         "denoiser": _denoiser(unet),
         "words": _words(text_encoder, unet),
     }

@@ -87,10 +87,10 @@ def test_a_caption_names_the_thing_and_its_colours(sprites: Sprites) -> None:
 
 
 def test_what_a_caption_does_not_tell_has_a_code_of_its_own(sprites: Sprites) -> None:
-    table = meanings.Meanings(len(sprites.things))
+    table = meanings.Meanings(len(sprites.things), size=600)
     rows = table.rows([captions.Caption(), captions.Caption("a box", thing=1, background="teal")])
-    assert rows[0].tolist() == [4, 12, 11, 0]
-    assert rows[1].tolist() == [1, 7, 11, 0]
+    assert rows[0].tolist() == [4, 12, 11, 0, 0]
+    assert rows[1].tolist() == [1, 7, 11, 0, 0]
     assert table(rows).shape == (2, meanings.CODE)
 
 
@@ -129,11 +129,9 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert encoded.latents.float().std() == pytest.approx(1, abs=0.1)
 
     briefly = meanings.Settings(2 * SECOND, batch=8)
-    codes = meanings.learn_codes(
-        encoded.scenes, encoded.latents, names, briefly, tmp_path / "codes.pt"
-    )
-    again = meanings.learn_codes(
-        encoded.scenes, encoded.latents, names, briefly, tmp_path / "codes.pt"
+    codes, again = (
+        meanings.learn_codes(encoded.scenes, encoded.latents, names, briefly, tmp_path)
+        for _ in range(2)
     )
     assert torch.equal(codes.thing.weight, again.thing.weight)
 
@@ -151,7 +149,7 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt").clock.is_over()
 
     export.save(export.pipeline(unet, words, vae, tokenizer), tmp_path / "model")
-    recover.save_codes(codes, tmp_path / "model")
+    recover.save_directions(codes.directions, tmp_path / "model")
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
     judge = classifier.train(sprites, tmp_path / "classifier.pt", samples=128)
     prompts = [evaluate.Prompt("a red box on a teal background", 1, "box", "teal", "red")]
@@ -168,3 +166,5 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     heard = meanings.Words(tokenizer)
     meanings.Lessons(heard, tokenizer, codes, briefly, cache / "words.pt")
     assert_near(heard.state_dict(), words.state_dict())
+    learned = meanings.learn_codes(encoded.scenes, encoded.latents, names, briefly, cache)
+    assert_near(learned.directions.state_dict(), codes.directions.state_dict())

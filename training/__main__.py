@@ -34,7 +34,7 @@ MINUTES = {
     "first round": 19.0,
     "second round": 14.0,
     "codes": 3.0,
-    "denoiser": 65.0,
+    "denoiser": 72.0,
     "words": 20.0,
     "decoder": 50.0,
 }
@@ -123,7 +123,7 @@ def train_words(sprites: Sprites, minutes: float | None) -> None:
         meanings.Words(tokenizer),
         tokenizer,
         learn_codes(sprites, encoded),
-        meanings.Settings(minutes or MINUTES["words"], learning_rate=1e-3),
+        meanings.Settings(minutes or MINUTES["words"], batch=128, learning_rate=1e-3),
         checkpoint("words"),
     )
     lessons.run(encoded.scenes, names)

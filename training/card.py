@@ -105,9 +105,9 @@ The weights are under the MIT licence.
 """
 
 HISTORY = """\
-These weights differ from a run of the recipe in three points: the decoder was trained alone for 19.5
-minutes instead of 50; for the denoiser's first 134,000 samples half of the things were mirrored and
-no caption said so; and the words had 9 minutes instead of 20.
+These weights differ from a run of the recipe in three points: the decoder was trained alone for
+19.5 minutes instead of 50; for the denoiser's first 134,000 samples half of the things were
+mirrored and no caption said so; and the words had 9 minutes instead of 20.
 """
 """How the weights in `models/` differ from a run of the recipe: to be emptied by the next one."""
 

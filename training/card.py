@@ -14,7 +14,8 @@ A small latent diffusion model made to draw one thing at a time, 128 x 128 pixel
 3D emoji, on a plain background: "a green cat on a blue background". It is there so that the
 service has something of its own to draw on any computer, offline, in about a second.
 
-**How far it has come:** asked for what it was never shown together, it gets the background right in
+Asked by its name, it draws {things_drawn} of {things} things so that a classifier recognises them.
+Asked for what it was never shown together, it gets the background right in
 {background_right:.1%} of the pictures, the object's colour in {object_colour_right:.1%}, and the
 object itself in {object_first:.1%}.
 
@@ -62,7 +63,7 @@ prompt asks for a thing with a background or object colour that no training pict
 {nearer_to_unseen_rendering:.1%} |
 | mean distance between pictures of one prompt, eight seeds | {diversity:.3f} |
 | size on disk | {size_mb:.1f} MB |
-| one picture in torch bfloat16, two cores busy with other work, 25 steps | {seconds_torch:.2f} s |
+| one picture in torch bfloat16 on two cores, 25 steps | {seconds_torch:.2f} s |
 
 Distances are root mean square differences of 16 x 16 thumbnails, where white to black is 2. The
 classifier (`training/classifier.py`) was trained on renderings alone and shares nothing with the

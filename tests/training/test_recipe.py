@@ -136,7 +136,7 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert torch.equal(codes.thing.weight, again.thing.weight)
 
     unet = denoiser.build_unet((32, 32, 32))
-    settings = denoiser.Settings(4 * SECOND, batch=8)
+    settings = denoiser.Settings(4 * SECOND, batch=8, late_batch=8)
     run = denoiser.Training(unet, settings, tmp_path / "denoiser.pt")
     run.run(denoiser.Batches(encoded, names, codes, seed=0))
     resumed = denoiser.Training(unet, settings, tmp_path / "denoiser.pt")

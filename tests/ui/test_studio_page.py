@@ -1,5 +1,7 @@
 """Every state of the studio page, with a scripted image server and no browser."""
 
+import time
+
 import grpc
 import pytest
 
@@ -7,17 +9,17 @@ from proto import text2image_pb2 as pb
 from tests.fake_service import Failure, FakeService, bad_request, error_info, retry_info
 from tests.ui.conftest import png
 from tests.ui.pages import Visit, choose, generate, has, html_of, shows, wait_for
+from ui.components import composer
 from ui.connection import services
-from ui.recipe import Recipe
+from ui.recipe import Abilities, Recipe
 
 CODE = grpc.StatusCode
 STATES = pb.GetStatusResponse
 
 
 def test_the_idle_studio_invites(visit: Visit) -> None:
-    app = visit().run()
+    app = wait_for(visit().run(), shows("Ready · fake"))
     assert "Your picture appears here" in html_of(app)
-    assert "Ready · fake" in html_of(app)
     assert app.button(key="generate").label == "Generate"
     assert app.text_area(key="prompt").label == "Prompt"
 
@@ -62,6 +64,26 @@ def test_running_shows_step_preview_and_time_left(visit: Visit, service: FakeSer
     wait_for(app, shows("Nothing was kept"))
     assert app.button(key="generate").label == "Generate"
     assert app.text_area(key="prompt").value == "a cat"
+
+
+def test_a_job_that_ends_while_the_page_is_drawn_is_counted_no_more(
+    visit: Visit, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.step_s = 0.1
+    app = wait_for(generate(visit().run()), shows("data:image/jpeg"))
+    (job,) = services().jobs.active("s-ada")
+
+    draw = composer.composer
+
+    def slow_composer(abilities: Abilities, num_active: int) -> None:
+        draw(abilities, num_active)
+        job.cancel()
+        while job.is_active:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(composer, "composer", slow_composer)
+    app.run()
+    assert app.button(key="generate").label == "Generate"
 
 
 def test_the_queue_tells_the_place(visit: Visit, service: FakeService) -> None:

@@ -40,9 +40,10 @@ def main() -> None:
     job = _current_job()
     _mark_refused_fields(job)
     undo_bar()
+    num_active = _num_active()
     with st.container(horizontal=True, key="studio", gap="medium"):
         with st.container(border=True, key="composer", width=408):
-            composer(abilities, _num_active())
+            composer(abilities, num_active)
         with st.container(key="stage-live" if job else "stage", width="stretch"):
             interrupted = None if job else shared().journal.interrupted(owner())
             stage(job, "" if interrupted else html.empty(*_welcome()))
@@ -52,6 +53,8 @@ def main() -> None:
                 _examples(abilities)
     _recent()
     lightbox(Search())
+    if _num_active() < num_active:
+        st.rerun()  # one ended while this was drawn: the button still counts it
 
 
 def _bring_in(abilities: Abilities) -> None:

@@ -7,7 +7,8 @@ UI_PORT ?= 8501
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo backend ui test check fmt proto lock clean
+.PHONY: help install demo backend ui check fmt proto test bench test-sd14 screenshots train evaluate \
+  images-check fresh lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

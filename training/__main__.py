@@ -23,6 +23,7 @@ from training import (
     meanings,
     paths,
     recover,
+    vocabulary,
 )
 from training.data import Scene, Sprites, contact_sheet, download, read_things
 
@@ -118,7 +119,7 @@ def train_denoiser(sprites: Sprites, minutes: float | None) -> None:
 
 def train_words(sprites: Sprites, minutes: float | None) -> None:
     names, encoded = captions.names(sprites.things), load_latents(sprites)
-    tokenizer = captions.build_tokenizer(names, paths.cache() / "tokenizer")
+    tokenizer = vocabulary.build(names, paths.cache() / "tokenizer")
     lessons = meanings.Lessons(
         meanings.Words(tokenizer),
         tokenizer,
@@ -131,9 +132,7 @@ def train_words(sprites: Sprites, minutes: float | None) -> None:
 
 def export_model(sprites: Sprites) -> None:
     """The averaged weights and the latest decoder into the folder that ships."""
-    tokenizer = captions.build_tokenizer(
-        captions.names(sprites.things), paths.cache() / "tokenizer"
-    )
+    tokenizer = vocabulary.build(captions.names(sprites.things), paths.cache() / "tokenizer")
     words, unet = meanings.Words(tokenizer), denoiser.build_unet()
     words.load_state_dict(torch.load(checkpoint("words"), weights_only=True)["model"])
     unet.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])

@@ -6,7 +6,6 @@ frozen encoder, the decoder alone goes on.
 """
 
 import logging
-import math
 import random
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training import paths
+from training.clock import Clock, Schedule
 from training.data import SIZE, Sprites, training_scene
 from training.muon import Together, optimizers
 
@@ -126,59 +126,41 @@ def psnr(model: AutoencoderTiny, images: Tensor) -> float:
     return float((-10 * errors.log10()).mean())
 
 
-def _learning_rate(settings: Settings, elapsed: float) -> float:
-    """Warm-up over 2 % of the time, then down along a cosine."""
-    share = min(1.0, elapsed / (60 * settings.minutes))
-    warm = min(1.0, share / 0.02 + 0.02)
-    return settings.learning_rate * warm * (1 + math.cos(math.pi * share)) / 2
-
-
 def train(model: AutoencoderTiny, sprites: Sprites, settings: Settings, checkpoint: Path) -> None:
     """Train for the time given, going on from the checkpoint where there is one."""
     model = model.to(memory_format=torch.channels_last)
     trained = model.decoder if settings.decoder_only else model
     optimizer = Together(optimizers(trained.parameters(), settings.learning_rate))
-    elapsed, step = 0.0, 0
+    clock = Clock(Schedule(settings.minutes, settings.learning_rate))
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        elapsed, step = state["elapsed"], state["step"]
-    rng = random.Random(step)
+        clock.load_state_dict(state["clock"])
     held = next(batches(sprites, Settings(0, 32, SIZE), random.Random(-1)))
-    source = batches(sprites, settings, rng)
-    saved = tick = time.monotonic()
-    while elapsed < 60 * settings.minutes:
-        optimizer.set_learning_rate(_learning_rate(settings, elapsed))
+    source = batches(sprites, settings, random.Random(clock.count))
+    saved = time.monotonic()
+    while not clock.is_over():
         value = _step(model, next(source), settings)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        now = time.monotonic()
-        elapsed, tick = elapsed + now - tick, now
-        if step % 100 == 0:
+        clock.step(optimizer, value)
+        if clock.count % 100 == 0:
             log.info(
                 "autoencoder %d %.0f s loss %.4f psnr %.2f dB",
-                step,
-                elapsed,
+                clock.count,
+                clock.elapsed,
                 value.item(),
                 psnr(model, held),
             )
-        if now - saved > 120:
-            saved = now
-            _save(model, optimizer, elapsed, step, checkpoint)
-    _save(model, optimizer, elapsed, step, checkpoint)
+        if time.monotonic() - saved > 120:
+            saved = time.monotonic()
+            _save(model, optimizer, clock, checkpoint)
+    _save(model, optimizer, clock, checkpoint)
 
 
-def _save(
-    model: AutoencoderTiny, optimizer: Together, elapsed: float, step: int, checkpoint: Path
-) -> None:
+def _save(model: AutoencoderTiny, optimizer: Together, clock: Clock, checkpoint: Path) -> None:
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "elapsed": elapsed,
-        "step": step,
+        "clock": clock.state_dict(),
     }
     paths.save_atomically(state, checkpoint)

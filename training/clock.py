@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.muon import Together
+
 GRADIENT_NORM = 1.0
 """Longer gradients are cut to this length."""
 
@@ -43,7 +45,7 @@ class Clock:
     def is_over(self) -> bool:
         return self.share >= 1
 
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    def step(self, optimizer: torch.optim.Optimizer | Together, loss: Tensor) -> None:
         """One step down the gradient of `loss`."""
         for group in optimizer.param_groups:
             group["lr"] = self.schedule.at(self.share)

@@ -100,10 +100,9 @@ class Together:
         for part in self.parts:
             part.zero_grad()
 
-    def set_learning_rate(self, lr: float) -> None:
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = lr
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
 
     def state_dict(self) -> list[dict[str, Any]]:
         return [part.state_dict() for part in self.parts]

@@ -18,6 +18,7 @@ from training import (
     export,
     meanings,
     recover,
+    vocabulary,
 )
 from training.data import BACKGROUNDS, SIZE, Scene, Sprites, Thing, is_held_out, may_train
 from training.muon import orthogonal
@@ -115,7 +116,7 @@ def assert_near(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor
 @pytest.mark.timeout(900)  # a few seconds of work, but cores may be shared
 def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     names = captions.names(sprites.things)
-    tokenizer = captions.build_tokenizer(names, tmp_path / "tokenizer")
+    tokenizer = vocabulary.build(names, tmp_path / "tokenizer")
 
     vae = autoencoder.build(width=16)
     quick = autoencoder.Settings(3 * SECOND, batch=2)

@@ -1,5 +1,6 @@
 """From the folder that ships back to checkpoints, so that training goes on where they are gone."""
 
+import shutil
 from pathlib import Path
 
 from diffusers import StableDiffusionPipeline
@@ -41,6 +42,8 @@ def recover(folder: Path, cache: Path) -> None:
     They hold weights alone: the stages' clocks and optimizers start afresh.
     """
     pipe = StableDiffusionPipeline.from_pretrained(folder)
+    if not (cache / "tokenizer").exists():
+        shutil.copytree(folder / "tokenizer", cache / "tokenizer")
     unet, text_encoder = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
     directions = {name: value.float() for name, value in load_file(folder / DIRECTIONS).items()}
     found = {

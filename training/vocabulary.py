@@ -41,7 +41,13 @@ def _corpus(all_names: list[Names]) -> list[str]:
 
 
 def build(all_names: list[Names], folder: Path) -> CLIPTokenizer:
-    """Byte-pair encoding in CLIP's form, learned on our own words, saved in `folder`."""
+    """Byte-pair encoding in CLIP's form, learned on our own words; loaded where `folder` has it.
+
+    The trainer numbers what it learns differently each time: a second one reads other words.
+    """
+    if (folder / "tokenizer.json").exists():
+        loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
+        return loaded
     suffix, start, end = "</w>", "<|startoftext|>", "<|endoftext|>"
     tokenizer = Tokenizer(models.BPE(unk_token=end, end_of_word_suffix=suffix))
     tokenizer.normalizer = normalizers.Lowercase()

@@ -24,19 +24,20 @@ from training import (
     paths,
     recover,
     vocabulary,
+    words,
 )
 from training.data import Scene, Sprites, contact_sheet, download, read_things
 
 log = logging.getLogger(__name__)
 
-VARIANTS = 96
+VARIANTS = 256
 """Scenes of each thing whose latents the denoiser learns from."""
 MINUTES = {
     "first round": 19.0,
     "second round": 14.0,
-    "codes": 3.0,
+    "codes": 5.0,
     "denoiser": 72.0,
-    "words": 20.0,
+    "words": 25.0,
     "decoder": 50.0,
 }
 """Training times on two cores."""
@@ -120,11 +121,11 @@ def train_denoiser(sprites: Sprites, minutes: float | None) -> None:
 def train_words(sprites: Sprites, minutes: float | None) -> None:
     names, encoded = captions.names(sprites.things), load_latents(sprites)
     tokenizer = vocabulary.build(names, paths.cache() / "tokenizer")
-    lessons = meanings.Lessons(
-        meanings.Words(tokenizer),
+    lessons = words.Lessons(
+        words.Words(tokenizer),
         tokenizer,
         learn_codes(sprites, encoded),
-        meanings.Settings(minutes or MINUTES["words"], batch=128, learning_rate=1e-3),
+        meanings.Settings(minutes or MINUTES["words"], batch=128, learning_rate=4e-3),
         checkpoint("words"),
     )
     lessons.run(encoded.scenes, names)
@@ -133,10 +134,10 @@ def train_words(sprites: Sprites, minutes: float | None) -> None:
 def export_model(sprites: Sprites) -> None:
     """The averaged weights and the latest decoder into the folder that ships."""
     tokenizer = vocabulary.build(captions.names(sprites.things), paths.cache() / "tokenizer")
-    words, unet = meanings.Words(tokenizer), denoiser.build_unet()
-    words.load_state_dict(torch.load(checkpoint("words"), weights_only=True)["model"])
+    reader, unet = words.Words(tokenizer), denoiser.build_unet()
+    reader.load_state_dict(torch.load(checkpoint("words"), weights_only=True)["model"])
     unet.load_state_dict(torch.load(checkpoint("denoiser"), weights_only=True)["averaged"])
-    pipe = export.pipeline(unet, words, load_autoencoder(sprites), tokenizer)
+    pipe = export.pipeline(unet, reader, load_autoencoder(sprites), tokenizer)
     export.save(pipe, paths.MODEL)
     recover.save_directions(learn_codes(sprites, load_latents(sprites)).directions, paths.MODEL)
     log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))

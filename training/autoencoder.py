@@ -130,7 +130,7 @@ def train(model: AutoencoderTiny, sprites: Sprites, settings: Settings, checkpoi
     """Train for the time given, going on from the checkpoint where there is one."""
     model = model.to(memory_format=torch.channels_last)
     trained = model.decoder if settings.decoder_only else model
-    optimizer = Together(optimizers(trained.parameters(), settings.learning_rate))
+    optimizer = Together(optimizers(trained, settings.learning_rate))
     clock = Clock(Schedule(settings.minutes, settings.learning_rate))
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)

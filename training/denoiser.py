@@ -22,7 +22,8 @@ from training import autoencoder, paths
 from training.captions import Caption, Names, caption
 from training.clock import Clock, Schedule
 from training.data import SIZE, Scene, Sprites, training_scene
-from training.meanings import CODE, HEADS, TEXT_WIDTH, Meanings, Words
+from training.meanings import CODE, Meanings
+from training.words import HEADS, TEXT_WIDTH, Words
 
 log = logging.getLogger(__name__)
 

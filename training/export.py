@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from training.denoiser import NOISE_SCHEDULE, with_words
-from training.meanings import Words
+from training.words import Words
 
 
 def fold_normalisation(vae: AutoencoderTiny, mean: Tensor, scale: Tensor) -> None:

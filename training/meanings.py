@@ -5,24 +5,20 @@ very long. Apart, each is quick. First a small network learns to sketch a pictur
 what is told: no text, no noise. The code of a meaning is that sketch, in the main directions in
 which pictures differ, so that what the UNet learns about one code it has learned about all. Then
 the UNet learns to denoise, told the codes. And the text encoder learns, from captions alone, to say
-them.
+them: words.py.
 """
 
 import logging
 import random
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers.models.embeddings import TextTimeEmbedding
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import paths
-from training.captions import MAX_TOKENS, Caption, Names, caption
+from training.captions import Caption, Names, caption
 from training.clock import Clock, Schedule
 from training.data import BACKGROUNDS, SMALL, SMALL_OFFSETS, TINTS, Scene
 
@@ -30,13 +26,13 @@ log = logging.getLogger(__name__)
 
 CODE = 512
 """Width of a code, which is that of the UNet's time embedding."""
-TEXT_WIDTH = 192
-HEADS = 4
 KEPT = 504
 """Directions kept of a sketch; the rest of a code is constant."""
 CONSTANT = 1.5
 """What fills a code up, so that how strong a sketch is survives the normalising."""
 PLACES = 2 * len(SMALL_OFFSETS) + 1
+FLAGS = 2
+"""Columns of a row that are yes or no: small, mirrored."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +111,12 @@ class Meanings(nn.Module):
         )
         self.directions = Directions(size)
 
+    @property
+    def choices(self) -> list[int]:
+        """How many values each column of a row may take."""
+        tables = (self.thing, self.background, self.tint)
+        return [*(table.num_embeddings for table in tables), *[2] * FLAGS]
+
     def rows(self, captions: list[Caption]) -> Tensor:
         """Rows (n, 5): of the four tables, where the last is for what isn't told; and mirrored."""
         return torch.tensor([self._row(told) for told in captions])
@@ -176,93 +178,3 @@ def learn_codes(
             log.info("codes %d steps %.0f s loss %.4f", clock.count, clock.elapsed, loss.item())
     paths.save_atomically(meanings.state_dict(), file)
     return meanings
-
-
-class Words(nn.Module):
-    """Text encoder and pooling: token ids (n, MAX_TOKENS) to codes (n, CODE)."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        super().__init__()
-        self.text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=TEXT_WIDTH,
-                intermediate_size=3 * TEXT_WIDTH,
-                num_hidden_layers=2,
-                num_attention_heads=HEADS,
-                max_position_embeddings=MAX_TOKENS,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-        self.pooling = TextTimeEmbedding(TEXT_WIDTH, CODE, HEADS)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        codes: Tensor = self.pooling(self.text_encoder(tokens).last_hidden_state)
-        return codes
-
-
-def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Token ids (n, MAX_TOKENS)."""
-    ids: Tensor = tokenizer(
-        texts, padding="max_length", truncation=True, return_tensors="pt"
-    ).input_ids
-    return ids
-
-
-class Lessons:
-    """Teaching the text encoder to say the codes; goes on from its checkpoint."""
-
-    def __init__(
-        self,
-        words: Words,
-        tokenizer: CLIPTokenizer,
-        meanings: Meanings,
-        settings: Settings,
-        checkpoint: Path,
-    ) -> None:
-        self.words, self.tokenizer, self.meanings = words, tokenizer, meanings
-        self.batch, self.checkpoint = settings.batch, checkpoint
-        self.clock = Clock(Schedule(settings.minutes, settings.learning_rate))
-        self.optimizer = torch.optim.AdamW(
-            words.parameters(), settings.learning_rate, betas=(0.9, 0.98), fused=True
-        )
-        if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
-            words.load_state_dict(state["model"])
-            if "optimizer" in state:  # recovered weights come without
-                self.optimizer.load_state_dict(state["optimizer"])
-                self.clock.load_state_dict(state["clock"])
-
-    def save(self) -> None:
-        state = {
-            "model": self.words.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "clock": self.clock.state_dict(),
-        }
-        paths.save_atomically(state, self.checkpoint)
-
-    def loss(self, told: list[Caption]) -> Tensor:
-        """Mean square difference between what the words say and the codes of what they tell."""
-        codes = self.meanings(self.meanings.rows(told))
-        tokens = tokens_of(self.tokenizer, [each.text for each in told])
-        # For so few tokens plain matrix products beat the fused attention.
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-            said = self.words(tokens)
-        return F.mse_loss(said.float(), codes)
-
-    def run(self, scenes: list[Scene], names: list[Names]) -> None:
-        rng = random.Random(self.clock.count)
-        saved = time.monotonic()
-        while not self.clock.is_over():
-            told = [caption(names, scene, rng) for scene in rng.choices(scenes, k=self.batch)]
-            loss = self.loss(told)
-            self.clock.step(self.optimizer, loss)
-            if self.clock.count % 100 == 0:
-                seconds = self.clock.elapsed
-                log.info("words %d steps %.0f s loss %.4f", self.clock.count, seconds, loss.item())
-            if time.monotonic() - saved > 120:
-                saved = time.monotonic()
-                self.save()
-        self.save()

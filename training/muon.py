@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal, for convolutions; AdamW for the rest.
+"""Muon: momentum whose matrices are made orthogonal, for layers' weights; AdamW for the rest.
 
 After Keller Jordan et al., https://kellerjordan.github.io/posts/muon (2024). On these small
 networks it learns more per sample than AdamW. Its extra arithmetic is little next to that of a
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration, from the post above."""
 SMALL = 16
-"""Convolutions with a side below this are left to AdamW."""
+"""Matrices with a side below this are left to AdamW."""
 
 
 RIDGE = 1e-6
@@ -45,7 +45,7 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For convolutions, each of which counts as a matrix (out, in x height x width)."""
+    """For matrices, as which a convolution counts too: (out, in x height x width)."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -76,13 +76,12 @@ class Muon(torch.optim.Optimizer):
             parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
 
 
-def optimizers(parameters: Iterable[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions, where most of the weights are; AdamW for the rest."""
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in parameters:
-        convolution = parameter.ndim == 4 and min(parameter.flatten(1).shape) >= SMALL
-        (matrices if convolution else others).append(parameter)
+def optimizers(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the weights of linear layers and convolutions; AdamW for the rest."""
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    large = {id(w) for w in (layer.weight for layer in layers) if min(w.flatten(1).shape) >= SMALL}
+    matrices = [parameter for parameter in module.parameters() if id(parameter) in large]
+    others = [parameter for parameter in module.parameters() if id(parameter) not in large]
     return [Muon(matrices, lr), torch.optim.AdamW(others, lr, betas=(0.9, 0.98))]
 
 

@@ -19,6 +19,7 @@ from training import (
     meanings,
     recover,
     vocabulary,
+    words,
 )
 from training.data import BACKGROUNDS, SIZE, Scene, Sprites, Thing, is_held_out, may_train
 from training.muon import orthogonal
@@ -95,6 +96,13 @@ def test_what_a_caption_does_not_tell_has_a_code_of_its_own(sprites: Sprites) ->
     assert table(rows).shape == (2, meanings.CODE)
 
 
+def test_a_vocabulary_is_learned_once(sprites: Sprites, tmp_path: Path) -> None:
+    names = captions.names(sprites.things)
+    first, again = (vocabulary.build(names, tmp_path) for _ in range(2))
+    assert first.get_vocab() == again.get_vocab()
+    assert first("a box on teal") == again("a box on teal")
+
+
 def test_orthogonal_has_singular_values_near_one() -> None:
     values = torch.linalg.svdvals(orthogonal(torch.randn(2, 32, 64)))
     assert values.min() > 0.4
@@ -144,12 +152,12 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert resumed.samples == run.samples > 0
     unet.load_state_dict(resumed.averaged)
 
-    words = meanings.Words(tokenizer)
-    lessons = meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt")
+    reader = words.Words(tokenizer)
+    lessons = words.Lessons(reader, tokenizer, codes, briefly, tmp_path / "words.pt")
     lessons.run(encoded.scenes, names)
-    assert meanings.Lessons(words, tokenizer, codes, briefly, tmp_path / "words.pt").clock.is_over()
+    assert words.Lessons(reader, tokenizer, codes, briefly, tmp_path / "words.pt").clock.is_over()
 
-    export.save(export.pipeline(unet, words, vae, tokenizer), tmp_path / "model")
+    export.save(export.pipeline(unet, reader, vae, tokenizer), tmp_path / "model")
     recover.save_directions(codes.directions, tmp_path / "model")
     pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
     judge = classifier.train(sprites, tmp_path / "classifier.pt", samples=128)
@@ -161,11 +169,12 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     recover.recover(tmp_path / "model", cache)
+    assert vocabulary.build(names, cache / "tokenizer").get_vocab() == tokenizer.get_vocab()
     found = denoiser.Training(denoiser.build_unet((32, 32, 32)), settings, cache / "denoiser.pt")
     assert found.clock.elapsed == 0
     assert_near(found.averaged, resumed.averaged)
-    heard = meanings.Words(tokenizer)
-    meanings.Lessons(heard, tokenizer, codes, briefly, cache / "words.pt")
-    assert_near(heard.state_dict(), words.state_dict())
+    heard = words.Words(tokenizer)
+    words.Lessons(heard, tokenizer, codes, briefly, cache / "words.pt")
+    assert_near(heard.state_dict(), reader.state_dict())
     learned = meanings.learn_codes(encoded.scenes, encoded.latents, names, briefly, cache)
     assert_near(learned.directions.state_dict(), codes.directions.state_dict())

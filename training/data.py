@@ -73,7 +73,7 @@ TINTS: dict[str, tuple[int, int, int]] = {
     "white": (236, 236, 240),
     "gray": (140, 142, 150),
 }
-TINTED, SHRUNK, MIRRORED = 0.28, 0.15, 0.25
+TINTED, SHRUNK, MIRRORED = 0.5, 0.12, 0.25
 """Shares of the scenes with an object in another colour, with a small one, with a mirrored one."""
 HELD_OUT = 0.08
 """Share of the pairs of thing and colour that training never sees."""

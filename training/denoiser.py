@@ -42,10 +42,10 @@ of the picture is left instead of 6.8 %, so that plain backgrounds take any colo
 noise scheduler still works, as they do not with an exactly noisy last step."""
 
 
-MILDNESS = 1 / 3
+MILDNESS = 0.4
 """How far, late in training, what is predicted for a text goes from what is predicted for none.
 
-So that the guidance of 7.5 that everyone uses by default works like 2.5, at which pictures are
+So that the guidance of 7.5 that everyone uses by default works like 3, at which pictures are
 clearest: what so small a model is told decides nearly all, and more guidance overdraws it.
 """
 NOISIER = 0.75

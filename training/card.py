@@ -90,7 +90,8 @@ model.
    the codes, to predict velocities under Stable Diffusion's noise schedule with `beta_end` 0.02:
    from {samples:,} noisy latents.
 4. **Words.** A two-layer `CLIPTextModel` with a small vocabulary of its own, and the pooling of the
-   UNet's text conditioning, learn from captions alone to say the codes.
+   UNet's text conditioning, learn from captions alone to say the codes, and while they learn, to
+   guess what each caption tells.
 5. **Decoder.** Then the autoencoder's decoder trains on alone.
 
 {history}
@@ -106,9 +107,10 @@ The weights are under the MIT licence.
 """
 
 HISTORY = """\
-These weights differ from a run of the recipe in three points: the decoder was trained alone for
-19.5 minutes instead of 50; for the denoiser's first 134,000 samples half of the things were
-mirrored and no caption said so; and the words had 9 minutes instead of 20.
+These weights differ from a run of the recipe in two points: the decoder was trained alone for 19.5
+minutes instead of 50; and the denoiser learned its first 432,352 samples from a quarter of the
+scenes, fewer of them in other colours, told cruder codes, and for the first 134,000 half of the
+things were mirrored and no caption said so.
 """
 """How the weights in `models/` differ from a run of the recipe: to be emptied by the next one."""
 

@@ -188,10 +188,10 @@ class Training:
     def _load(self, state: dict[str, Any]) -> None:
         self.unet.load_state_dict(state["model"])
         self.averaged = state["averaged"]
+        self.samples = state["samples"]
         if "optimizer" in state:  # recovered weights come without
             self.optimizer.load_state_dict(state["optimizer"])
             self.clock.load_state_dict(state["clock"])
-            self.samples = state["samples"]
 
     def save(self) -> None:
         state = {

@@ -167,6 +167,12 @@ def thumbnails(pictures: list[Pixels]) -> Tensor:
     return F.avg_pool2d(to_tensor(pictures), 8).flatten(1)
 
 
+def rendered(scenes: list[Scene], sprites: Sprites, chunk: int = 256) -> Tensor:
+    """Thumbnails (n, 768) of scenes, of which whole pictures would fill the memory."""
+    chunks = [scenes[start : start + chunk] for start in range(0, len(scenes), chunk)]
+    return torch.cat([thumbnails([sprites.render(scene) for scene in part]) for part in chunks])
+
+
 def distances(left: Tensor, right: Tensor) -> Tensor:
     """Root mean square difference (n, m) of thumbnails, on a scale where white to black is 2."""
     apart: Tensor = torch.cdist(left, right) / left.shape[1] ** 0.5
@@ -190,14 +196,14 @@ def novelty(
 ) -> dict[str, float]:
     """How near the pictures are to any training picture, and to the rendering never trained."""
     rows = thumbnails(pictures)
-    seen = thumbnails([sprites.render(scene) for scene in training])
+    seen = rendered(training, sprites)
     index = {thing.label: i for i, thing in enumerate(sprites.things)}
     nearest = distances(rows, seen).min(dim=1).values
     targets = []
     for prompt in prompts:
         scene = Scene(index[prompt.thing], prompt.background or "white", prompt.tint)
         both = [scene, Scene(**{**vars(scene), "mirrored": True})]
-        targets.append(thumbnails([sprites.render(s) for s in both]))
+        targets.append(rendered(both, sprites))
     own = torch.stack([distances(r[None], t).min() for r, t in zip(rows, targets, strict=True)])
     return {
         "distance_to_nearest_training_picture": float(nearest.median()),

@@ -1,5 +1,6 @@
 """From the folder that ships back to checkpoints, so that training goes on where they are gone."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def save_directions(directions: Directions, folder: Path) -> None:
     save_file({name: value.half() for name, value in directions.state_dict().items()}, file)
 
 
-def _denoiser(unet: dict[str, Tensor]) -> dict[str, object]:
+def _denoiser(unet: dict[str, Tensor], samples: int) -> dict[str, object]:
     weights = {name: value for name, value in unet.items() if not name.startswith(POOLING)}
-    return {"model": weights, "averaged": weights}
+    return {"model": weights, "averaged": weights, "samples": samples}
 
 
 def _words(text_encoder: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[str, object]:
@@ -39,17 +40,19 @@ def _words(text_encoder: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[str
 def recover(folder: Path, cache: Path) -> None:
     """Write checkpoints of all stages into `cache`; those that are there already stay.
 
-    They hold weights alone: the stages' clocks and optimizers start afresh.
+    They hold weights alone, and how many samples made them: the stages' clocks and optimizers start
+    afresh.
     """
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     if not (cache / "tokenizer").exists():
         shutil.copytree(folder / "tokenizer", cache / "tokenizer")
     unet, text_encoder = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
     directions = {name: value.float() for name, value in load_file(folder / DIRECTIONS).items()}
+    samples = json.loads((folder / "evaluation.json").read_text())["samples"]
     found = {
         "frozen": pipe.vae.state_dict(),
         "directions": directions,
-        "denoiser": _denoiser(unet),
+        "denoiser": _denoiser(unet, samples),
         "words": _words(text_encoder, unet),
     }
     for stage, state in found.items():

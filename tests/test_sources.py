@@ -43,6 +43,16 @@ def test_a_folder_is_named_by_its_last_part(folder: Path, monkeypatch: pytest.Mo
     assert resolve_source(Settings(model=str(v1_5))).name == "model-v1.5"
 
 
+def test_clients_are_not_told_what_leads_to_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    assert resolve_source(Settings(model=str(tmp_path / "models" / "mine"))).shown == "models/mine"
+    assert resolve_source(Settings(model=str(tmp_path.parent))).shown == str(tmp_path.parent)
+    assert resolve_source(Settings(model="CompVis/stable-diffusion-v1-4")).shown.startswith("Comp")
+
+
 def test_the_embedded_model_is_the_only_folder_with_an_index(tmp_path: Path) -> None:
     with pytest.raises(ModelFailed, match="holds no model"):
         embedded_model(tmp_path)

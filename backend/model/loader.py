@@ -197,7 +197,7 @@ def _describe(
     height, width = components.native_size
     return ModelInfo(
         name=source.name,
-        source=source.location,
+        source=source.shown,
         revision=checkpoint.revision,
         num_parameters=components.num_parameters,
         native_height=height,

@@ -41,6 +41,12 @@ class Source:
         path = Path(self.location).resolve()
         return path.stem if self.kind is Kind.FILE else path.name
 
+    @property
+    def shown(self) -> str:
+        """What clients are told: the id, or the path without what leads to the working folder."""
+        path, here = Path(self.location), Path.cwd()
+        return str(path.relative_to(here)) if path.is_relative_to(here) else self.location
+
 
 def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Source:
     """Find what `settings.model` means on this machine.

@@ -189,9 +189,11 @@ def write_readme_shots() -> None:
     for name, shot in README_SHOTS.items():
         path = README / f"{name}.png"
         with Image.open(TARGET / f"{shot}.png") as picture:
-            picture.convert("RGB").save(path, optimize=True)
+            full = picture.convert("RGB")
+            full.save(path, optimize=True)
             if path.stat().st_size > README_BYTES:  # fewer colours, where it must be
-                picture.convert("RGB").quantize(256).save(path, optimize=True)
+                dithered = full.quantize(256, palette=full.quantize(256))
+                dithered.save(path, optimize=True)
         if path.stat().st_size > README_BYTES:
             raise SystemExit(f"{path} is larger than {README_BYTES} bytes")
 

@@ -135,7 +135,9 @@ def fill_gallery(browser: Browser, studio: Studio) -> Any:
 
 def shoot_pages(photographer: Photographer) -> None:
     visitor = photographer.visitor
-    page = visitor.open()
+    page = visitor.open(prompt=PROMPTS[-1], seed=len(PROMPTS) - 1, steps=25)
+    visitor.button("Generate").click()
+    expect(visitor.picture()).to_have_attribute("alt", PROMPTS[-1], timeout=READY_MS)
     photographer.take("studio-done")
     visitor.open(prompt="a red apple", steps=150, n=4)
     visitor.button("Generate").click()

@@ -76,6 +76,7 @@ def test_a_reload_in_mid_job_finds_it_again(visitor: Visitor) -> None:
     start_long(visitor, "a birthday cake")
     visitor.page.reload()
     visitor.settle()
+    expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a birthday cake")
     expect(visitor.progress()).to_be_visible()
     expect(visitor.page.locator(".ink-line")).to_contain_text("Step")
     visitor.button("Cancel").click()

@@ -120,8 +120,9 @@ def test_a_loading_model_is_explained_and_waited_for(visit: Visit, service: Fake
 
 def test_a_reload_finds_the_job_again(visit: Visit, service: FakeService) -> None:
     service.step_s = 0.1
-    generate(visit().run())
+    generate(visit().run(), "a red balloon")
     again = wait_for(visit().run(), shows("Step "))
+    assert again.text_area(key="prompt").value == "a red balloon"
     wait_for(again, shows("Seed 1234"))
 
 

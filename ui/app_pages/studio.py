@@ -58,7 +58,8 @@ def main() -> None:
 
 
 def _bring_in(abilities: Abilities) -> None:
-    """Settings from another page, or from a link, before the widgets are made."""
+    """Settings from another page, a link or before a reload, before the widgets are made."""
+    _resume(abilities)
     linked = from_link(st.query_params.to_dict())
     if linked is not None:
         recipe, notes = fit(linked, abilities)
@@ -74,6 +75,15 @@ def _bring_in(abilities: Abilities) -> None:
     submitted = st.session_state.pop(SUBMIT, None)
     if isinstance(submitted, Recipe):
         submit_recipe(submitted)
+
+
+def _resume(abilities: Abilities) -> None:
+    """In a new session, as after a reload, go on with the settings of the job on the stage."""
+    if "prompt" in st.session_state or form.PENDING in st.session_state:
+        return
+    job = _current_job()
+    if job is not None:
+        st.session_state[form.PENDING], _notes = fit(job.recipe, abilities)
 
 
 def _notes() -> None:

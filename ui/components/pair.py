@@ -110,9 +110,9 @@ def _table(left: Picture, right: Picture) -> str:
     known = {field.name for field in fields(Picture)}
     rows = "".join(_row(name, left, right) for name in ROWS if name in known)
     return (
-        '<div class="ink-scroll" tabindex="0" role="region" aria-label="Settings compared">'
-        '<table class="ink-table"><thead><tr><th scope="col">Setting</th><th scope="col">Left</th>'
-        f'<th scope="col">Right</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        '<table class="ink-table ink-pair"><thead><tr><th scope="col">Setting</th>'
+        '<th scope="col">Left</th><th scope="col">Right</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
@@ -121,6 +121,6 @@ def _row(name: str, left: Picture, right: Picture) -> str:
     differs = values[0] != values[1]
     if name == "duration_ms":
         values = [html.seconds(value) for value in values]
-    cells = "".join(f'<td class="ink-wide">{html.escape(value)}</td>' for value in values)
+    cells = "".join(f"<td>{html.escape(value)}</td>" for value in values)
     mark = ' <span class="ink-differs">differs</span>' if differs else ""
     return f'<tr><th scope="row">{ROWS[name]}{mark}</th>{cells}</tr>'

@@ -67,7 +67,10 @@ class Guarded:
             await self._stub.GenerateImage(ask(), timeout=timeout)
             return 1
         events = self._stub.StreamGenerateImage(ask(), timeout=timeout)
-        return len([event async for event in events])
+        try:
+            return len([event async for event in events])
+        finally:
+            events.cancel()  # grpc.aio forgets to where the request has only just been sent
 
 
 @asynccontextmanager

@@ -146,6 +146,7 @@ def test_half_precision_and_single_file_draw_the_same(place: Path, half_folder: 
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_draws_what_diffusers_draws_in_half_precision(half_folder: Path) -> None:
     model = load(half_folder, device="cuda")
     assert model.info.dtype == "float16"

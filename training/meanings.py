@@ -31,8 +31,6 @@ KEPT = 504
 CONSTANT = 1.5
 """What fills a code up, so that how strong a sketch is survives the normalising."""
 PLACES = 2 * len(SMALL_OFFSETS) + 1
-FLAGS = 2
-"""Columns of a row that are yes or no: small, mirrored."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ class Meanings(nn.Module):
     @property
     def choices(self) -> list[int]:
         """How many values each column of a row may take."""
-        tables = (self.thing, self.background, self.tint)
-        return [*(table.num_embeddings for table in tables), *[2] * FLAGS]
+        tables = (self.thing, self.background, self.tint, self.small)
+        return [*(table.num_embeddings for table in tables), 2]  # mirrored or not
 
     def rows(self, captions: list[Caption]) -> Tensor:
         """Rows (n, 5): of the four tables, where the last is for what isn't told; and mirrored."""

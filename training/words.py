@@ -52,14 +52,10 @@ class Words(nn.Module):
         )
         self.pooling = TextTimeEmbedding(TEXT_WIDTH, CODE, HEADS)
 
-    def read(self, tokens: Tensor) -> Tensor:
-        """What the text encoder makes of token ids: (n, MAX_TOKENS, TEXT_WIDTH)."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes, and what the text encoder read them from: (n, MAX_TOKENS, TEXT_WIDTH)."""
         states: Tensor = self.text_encoder(tokens).last_hidden_state
-        return states
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        codes: Tensor = self.pooling(self.read(tokens))
-        return codes
+        return self.pooling(states), states
 
 
 def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
@@ -116,8 +112,7 @@ class Lessons:
         tokens = tokens_of(self.tokenizer, [each.text for each in told])
         # For so few tokens plain matrix products beat the fused attention.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-            states = self.words.read(tokens)
-            said = self.words.pooling(states)
+            said, states = self.words(tokens)
             guessed = self._guessed(states, rows)
         return F.mse_loss(said.float(), self.meanings(rows)), guessed
 

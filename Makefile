@@ -27,7 +27,7 @@ $(VENV)/.dev: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## Start backend and studio, and stop both on Ctrl-C
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python -m scripts.demo
 
 backend: $(VENV)/.demo ## Start the backend alone
 	$(BIN)/python -m backend

@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from client import Text2ImageClient, Text2ImageError
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
@@ -23,6 +26,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     children = {name: subprocess.Popen(command, cwd=ROOT) for name, command in COMMANDS.items()}
+    address = f"127.0.0.1:{os.environ.get('TEXT2IMAGE_PORT', '50051')}"
+    threading.Thread(target=announce_ready, args=(address, started), daemon=True).start()
     try:
         announce(children["studio"], started)
         return wait(children)
@@ -44,6 +49,16 @@ def announce(studio: subprocess.Popen[bytes], started: float) -> None:
         print(f"\n  Studio: {url}  (up after {time.monotonic() - started:.1f} s)", flush=True)
         print("  Ctrl-C stops it and the backend.\n", flush=True)
         return
+
+
+def announce_ready(address: str, started: float) -> None:
+    """Print how long it took until the model can draw; the backend itself says why if it can't."""
+    with Text2ImageClient(address) as client:
+        try:
+            client.wait_ready()
+        except Text2ImageError:
+            return
+    print(f"\n  Ready to draw after {time.monotonic() - started:.1f} s\n", flush=True)
 
 
 def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:

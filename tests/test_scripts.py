@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from proto import text2image_pb2 as pb
 from scripts import demo
+from tests.fake_service import FakeService
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,3 +57,17 @@ def test_demo_insists_on_the_end_of_a_deaf_child(monkeypatch: pytest.MonkeyPatch
     demo.stop([deaf])
     deaf.stdout.close()
     assert deaf.wait(5) == -9
+
+
+def test_demo_says_when_the_model_can_draw(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeService() as service:
+        demo.announce_ready(service.address, time.monotonic() - 7)
+    assert "Ready to draw after 7." in capsys.readouterr().out
+
+
+def test_demo_promises_nothing_where_the_model_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeService() as service:
+        service.set_serving(False)
+        service.status.state = pb.GetStatusResponse.STATE_FAILED
+        demo.announce_ready(service.address, time.monotonic())
+    assert capsys.readouterr().out == ""

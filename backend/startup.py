@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from backend.config import Settings
 from backend.engine.local import Load, Loaded, OnProgress
 
@@ -12,10 +14,11 @@ def loader(settings: Settings) -> Load:
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
         # torch and diffusers take seconds to import: the port must be open before that.
-        from backend.model.calibrate import cost_model
+        from backend.model.calibrate import cost_model, keep_costs
         from backend.model.loader import load_model
 
         model = load_model(settings, on_progress)
-        return Loaded(model, cost_model(model, settings, on_progress))
+        cost = cost_model(model, settings, on_progress)
+        return Loaded(model, cost, partial(keep_costs, model, settings, cost))
 
     return load

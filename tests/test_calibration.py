@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.engine.calibration import Calibration, CalibrationStore, SizeCosts, calibrate
+from backend.engine.request import BatchKey
 
 
 @dataclass
@@ -99,6 +100,24 @@ class TestCosts:
         machine = FakeMachine(small_model)
         calibration = calibrate(machine, 128, 128, machine.clock)
         assert calibration.cost_model(certified=False, most_rows=4).max_rows(128, 128) == 4
+
+
+class TestRefreshing:
+    def test_takes_over_what_steps_have_come_to_cost(self) -> None:
+        machine = FakeMachine(small_model)
+        calibration = calibrate(machine, 128, 128, machine.clock)
+        cost = calibration.cost_model(certified=True)
+        for _ in range(100):
+            cost.observe("step", BatchKey(128, 128, ()), 2, 20.0)
+        refreshed = calibration.refreshed(cost)
+        assert refreshed.sizes[0].steps[2] == pytest.approx(20.0, rel=0.01)
+        assert refreshed.sizes[0].steps[4] == calibration.sizes[0].steps[4]
+        assert refreshed.sizes[0].cap == calibration.sizes[0].cap
+
+    def test_leaves_what_was_not_seen_again(self) -> None:
+        machine = FakeMachine(small_model, fills_up=True)
+        calibration = calibrate(machine, 128, 128, machine.clock)
+        assert calibration.refreshed(calibration.cost_model(certified=False)) == calibration
 
 
 class TestStore:

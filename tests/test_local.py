@@ -365,3 +365,16 @@ async def test_every_request_is_counted_once_whatever_happens(seeded: random.Ran
         assert status.counters.completed > 0
         assert status.counters.failed > 0
         assert status.counters.rejected > 0
+
+
+async def test_the_end_keeps_what_steps_have_come_to_cost() -> None:
+    model, cost = FakeModel(), wide_costs()
+    kept: list[float | None] = []
+
+    def load(on_progress: OnProgress) -> Loaded:
+        return Loaded(model, cost, lambda: kept.append(cost.encode))
+
+    async with serving(model, load=load) as backend:
+        await answer(backend)
+        assert kept == []
+    assert kept == [cost.encode]

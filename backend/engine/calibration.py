@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -70,6 +70,22 @@ class Calibration:
             if cost.certified is not None:
                 cost.certified[key] = frozenset(size.certified)
         return cost
+
+    def refreshed(self, cost: CostModel) -> Calibration:
+        """The same with the times that `cost` has come to since."""
+        return Calibration(
+            self.encode_ms if cost.encode is None else cost.encode,
+            [
+                replace(
+                    size,
+                    steps={
+                        rows: cost.step_ms(size.height, size.width, rows) for rows in size.steps
+                    },
+                    decode_ms=cost.decode_ms(size.height, size.width),
+                )
+                for size in self.sizes
+            ],
+        )
 
 
 def calibrate(

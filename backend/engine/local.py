@@ -44,10 +44,11 @@ OnProgress = Callable[[str], None]
 
 
 class Loaded(NamedTuple):
-    """A model that is ready to serve, and what is known of its costs."""
+    """A model that is ready to serve, and what is known of its costs; `keep_costs` stores that."""
 
     model: AnyModel
     cost: CostModel
+    keep_costs: Callable[[], None] = lambda: None
 
 
 class Load(Protocol):
@@ -79,6 +80,7 @@ class LocalBackend:
         self._resources = ResourceReader()
         self._model: AnyModel | None = None
         self._engine: AsyncEngine | None = None
+        self._keep_costs: Callable[[], None] = lambda: None
         self._limits = settings.limits(size_multiple=8)
 
     @property
@@ -130,6 +132,7 @@ class LocalBackend:
     def _serve(self, loaded: Loaded) -> None:
         settings = self._settings
         self._model = loaded.model
+        self._keep_costs = loaded.keep_costs
         self._limits = settings.limits(loaded.model.info.size_multiple)
         scheduler = Scheduler(loaded.cost, settings.max_queue, settings.max_queue_per_client)
         self._engine = AsyncEngine(
@@ -146,9 +149,10 @@ class LocalBackend:
         self._become(State.DRAINING, "Finishing what runs, taking nothing new.")
 
     async def stop(self) -> None:
-        """End the engine's thread."""
+        """End the engine's thread, and keep what it has learned of the model's costs."""
         if self._engine is not None:
             await self._engine.stop()
+            await asyncio.to_thread(self._keep_costs)
 
     def _say(self, message: str) -> None:
         if self._state is State.STARTING:

@@ -44,6 +44,14 @@ def cost_model(
     return cost
 
 
+def keep_costs(model: LatentDiffusion, settings: Settings, cost: CostModel) -> None:
+    """Start the next time from what steps have really taken, unless that start measures anew."""
+    store = CalibrationStore(settings.data_dir, _make(model))
+    calibration = store.load()
+    if calibration is not None:
+        _keep(calibration.refreshed(cost), store)
+
+
 def _measure(model: LatentDiffusion) -> tuple[Calibration, bool]:
     """The calibration, and whether this process had the machine to itself meanwhile."""
     info = model.info

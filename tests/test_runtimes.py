@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from backend.model.checkpoint import Reading, read_folder
 from backend.model.components import Components
 from backend.model.fidelity import Exam, draw, median_psnr, race
 from backend.model.pick import PickStore
-from backend.model.runtime_compiled import CompiledRuntime
+from backend.model.runtime_compiled import CompiledRuntime, shape_of
 from backend.model.runtime_openvino import OpenVinoRuntime, bucket, precisions
 from backend.model.runtime_torch import TorchRuntime
 from backend.model.runtimes import Wanted, choose_runtime, openvino_folder
@@ -148,10 +149,41 @@ class TestCompiled:
         eager = TorchRuntime(components)
         runtime = CompiledRuntime(eager, backend="eager")  # traced, but spared the C++ compiler
         given = inputs(components, 2)
-        expected = eager.denoise(*given)
-        assert torch.equal(runtime.denoise(*given), expected)
-        _wait_until(lambda: runtime.is_ready(*given))
-        torch.testing.assert_close(runtime.denoise(*given), expected, rtol=1e-3, atol=1e-4)
+        tokens = torch.zeros(1, components.num_tokens, dtype=torch.int64)
+        for network, expected, tensors in (
+            (runtime.denoise, eager.denoise(*given), given),
+            (runtime.decode, eager.decode(given[0][:1]), (given[0][:1],)),
+            (runtime.encode, eager.encode(tokens), (tokens,)),
+        ):
+            assert torch.equal(network(*tensors), expected)
+            _wait_until(
+                partial(lambda made, shape: shape in made.ready, network, shape_of(*tensors))
+            )
+            torch.testing.assert_close(network(*tensors), expected, rtol=1e-3, atol=1e-4)
+
+    def test_what_does_not_compile_stays_eager(
+        self, components: Components, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("no compiler")
+
+        eager = TorchRuntime(components)
+        runtime = CompiledRuntime(eager, backend=broken)
+        given = inputs(components, 2)
+        runtime.denoise(*given)
+        _wait_until(lambda: "stays eager" in caplog.text)
+        assert torch.equal(runtime.denoise(*given), eager.denoise(*given))
+
+    @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+    @pytest.mark.timeout(600)
+    def test_the_real_compiler(self, components: Components) -> None:
+        eager = TorchRuntime(components)
+        runtime = CompiledRuntime(eager)
+        latents = inputs(components, 1)[0]
+        runtime.decode(latents)
+        _wait_until(lambda: shape_of(latents) in runtime.decode.ready, seconds=500)
+        expected = eager.decode(latents)
+        torch.testing.assert_close(runtime.decode(latents), expected, rtol=1e-2, atol=1e-3)
 
 
 class TestChoice:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.engine.calibration import Calibration, CalibrationStore, SizeCosts, calibrate
+from backend.engine.cost import CostModel
 from backend.engine.request import BatchKey
 
 
@@ -20,6 +21,7 @@ class FakeMachine:
     step_ms: Callable[[int], float]
     equal: frozenset[int] = frozenset({1, 2, 4, 8, 16, 32})
     fills_up: bool = False
+    row_bytes: int = 0
     now_s: float = 0.0
     asked: list[int] = field(default_factory=list)
 
@@ -38,6 +40,9 @@ class FakeMachine:
 
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
         return frozenset(counts) & self.equal
+
+    def step_bytes(self, height: int, width: int, rows: int) -> int:
+        return rows * self.row_bytes
 
     def clock(self) -> float:
         return self.now_s
@@ -100,6 +105,26 @@ class TestCosts:
         machine = FakeMachine(small_model)
         calibration = calibrate(machine, 128, 128, machine.clock)
         assert calibration.cost_model(certified=False, most_rows=4).max_rows(128, 128) == 4
+
+
+class TestMemory:
+    def costs(self, free_bytes: int, row_bytes: int = 100) -> CostModel:
+        machine = FakeMachine(small_model, row_bytes=row_bytes)
+        cost = calibrate(machine, 128, 128, machine.clock).cost_model(certified=False)
+        cost.free_bytes = free_bytes
+        return cost
+
+    def test_a_batch_is_no_larger_than_fits(self) -> None:
+        assert self.costs(free_bytes=10_000).max_rows(128, 128) == 16
+        assert self.costs(free_bytes=900).max_rows(128, 128) == 9
+        assert self.costs(free_bytes=50).max_rows(128, 128) == 2  # its step shows whether it fits
+
+    def test_another_size_takes_memory_by_its_pixels(self) -> None:
+        assert self.costs(free_bytes=800).max_rows(64, 128) == 16
+        assert self.costs(free_bytes=800).max_rows(128, 192) == 5
+
+    def test_no_limit_where_memory_is_not_counted(self) -> None:
+        assert self.costs(free_bytes=0, row_bytes=0).max_rows(128, 128) == 16
 
 
 class TestRefreshing:

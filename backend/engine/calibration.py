@@ -38,6 +38,9 @@ class Subject(Protocol):
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
         """Those of `counts` at which images share a UNet call and none changes by a bit."""
 
+    def step_bytes(self, height: int, width: int, rows: int) -> int:
+        """Memory that one UNet call takes on top of what stays; 0 where that is not counted."""
+
 
 @dataclass(frozen=True)
 class SizeCosts:
@@ -49,6 +52,7 @@ class SizeCosts:
     decode_ms: float
     cap: int  # rows that pay
     certified: list[int]
+    row_bytes: int = 0  # of a UNet call's memory; 0: not counted on this device
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Calibration:
             key = size.height, size.width
             cost.caps[key] = min(size.cap, most_rows) if most_rows else size.cap
             cost.decodes[key] = size.decode_ms
+            if size.row_bytes:
+                cost.row_bytes[key] = size.row_bytes
             for rows, ms in size.steps.items():
                 cost.steps[*key, rows] = ms
             if cost.certified is not None:
@@ -115,6 +121,7 @@ def calibrate(
                 decode_ms,
                 cap,
                 [rows for rows in counts if subject.bucket(rows) in certified],
+                subject.step_bytes(height, width, cap) // cap,
             )
         ],
     )
@@ -200,4 +207,5 @@ def _size_from(stored: Mapping[str, object]) -> SizeCosts:
         decode_ms=float(str(stored["decode_ms"])),
         cap=int(str(stored["cap"])),
         certified=[int(rows) for rows in certified],
+        row_bytes=int(str(stored["row_bytes"])),
     )

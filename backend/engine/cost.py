@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +27,9 @@ class CostModel:
         caps: most rows of a UNet call that pay, per size; a size without one runs alone.
         certified: per size, the row counts at which images may share a UNet call and none
             changes by a bit; None where that is not promised (tolerant).
+        row_bytes: memory that every row of a UNet call takes, per size; empty where a device
+            does not count it.
+        free_bytes: memory that a UNet call may take.
     """
 
     caps: dict[Size, int] = field(default_factory=dict)
@@ -33,6 +37,8 @@ class CostModel:
     steps: dict[tuple[int, int, int], float] = field(default_factory=dict)
     decodes: dict[Size, float] = field(default_factory=dict)
     encode: float | None = None
+    row_bytes: dict[Size, int] = field(default_factory=dict)
+    free_bytes: int = 0
 
     def step_ms(self, height: int, width: int, rows: int) -> float:
         """One UNet call of `rows` rows."""
@@ -63,16 +69,17 @@ class CostModel:
         return any(key[:2] == (height, width) for key in self.steps)
 
     def max_rows(self, height: int, width: int) -> int:
-        """Rows above which a UNet call gets no cheaper per row; at least 2, one image.
+        """Rows above which a UNet call gets no cheaper per row, or does not fit into memory.
 
-        A size that was never measured gets as many pixels as the nearest that was; where
-        exactness is promised it runs alone, since nothing is certified for it.
+        At least 2, one image: whether that fits, its first step shows. A size that was never
+        measured gets as many pixels as the nearest that was; where exactness is promised it runs
+        alone, since nothing is certified for it.
         """
         cap = self.caps.get((height, width))
         if cap is None and self.certified is None and self.caps:
-            near = _nearest(dict.fromkeys(self.caps, 0.0), height * width)
+            near = _nearest(self.caps, height * width)
             cap = self.caps[near] * near[0] * near[1] // (height * width)
-        return max(2, cap or 2)
+        return max(2, min(cap or 2, self._fitting_rows(height, width)))
 
     def allowed_rows(self, height: int, width: int, alone: int) -> Collection[int] | None:
         """Row counts that leave a request of `alone` rows as it is alone; None: any."""
@@ -128,6 +135,13 @@ class CostModel:
         self.caps[key.height, key.width] = cap
         return cap
 
+    def _fitting_rows(self, height: int, width: int) -> int:
+        if not self.row_bytes:
+            return sys.maxsize
+        near = _nearest(self.row_bytes, height * width)
+        row_bytes = self.row_bytes[near] * height * width // (near[0] * near[1])
+        return self.free_bytes // max(1, row_bytes)
+
     def _from_other_rows(self, height: int, width: int, rows: int) -> float | None:
         known = {r: ms for (h, w, r), ms in self.steps.items() if (h, w) == (height, width)}
         if not known:
@@ -145,7 +159,7 @@ class CostModel:
         pixels = height * width
         if not self.steps:
             return UNMEASURED_STEP_MS_PER_MEGAPIXEL * rows * pixels / 2**20
-        near = _nearest({(h, w): 0.0 for h, w, _ in self.steps}, pixels)
+        near = _nearest({(h, w) for h, w, _ in self.steps}, pixels)
         scale = pixels / (near[0] * near[1])
         return scale * self.step_ms(near[0], near[1], rows)
 
@@ -156,5 +170,5 @@ def _smooth(old: float | None, new: float) -> float:
     return old + SMOOTHING * (min(new, OUTLIER * old) - old)
 
 
-def _nearest(sizes: Mapping[Size, float], pixels: int) -> Size:
+def _nearest(sizes: Collection[Size], pixels: int) -> Size:
     return min(sizes, key=lambda size: (abs(size[0] * size[1] - pixels), size))

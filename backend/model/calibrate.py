@@ -13,7 +13,7 @@ from backend.config import Settings
 from backend.domain import Exactness
 from backend.engine.calibration import Calibration, CalibrationStore, calibrate
 from backend.engine.cost import CostModel
-from backend.model.measuring import ModelSubject, machine
+from backend.model.measuring import ModelSubject, free_bytes, machine
 from backend.model.pipeline import LatentDiffusion
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ def cost_model(
     cost = calibration.cost_model(
         certified=model.exactness is Exactness.CERTIFIED, most_rows=settings.max_batch_rows
     )
+    cost.free_bytes = free_bytes(model.runtime.device, settings.gpu_memory_fraction)
     _raise_caps_when_warm(model, cost)
     return cost
 

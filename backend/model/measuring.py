@@ -12,6 +12,8 @@ from backend.model.components import Components
 from backend.model.probe import RowShape, certified_row_counts
 from backend.model.runtime import Runtime
 
+SHARE_OF_FREE = 0.9  # the rest is lost between blocks, and to other programs
+
 
 class ModelSubject:
     """A `backend.engine.calibration.Subject`: a runtime fed with noise."""
@@ -50,6 +52,16 @@ class ModelSubject:
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
         return certified_row_counts(self._runtime, self._row_shape(height, width), counts)
 
+    def step_bytes(self, height: int, width: int, rows: int) -> int:
+        device = self._runtime.device
+        if device.type != "cuda":
+            return 0
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        resting = torch.cuda.memory_allocated(device)
+        self.step(height, width, rows)
+        return torch.cuda.max_memory_allocated(device) - resting
+
     def _row_shape(self, height: int, width: int) -> RowShape:
         components = self._components
         factor = components.vae_scale_factor
@@ -75,6 +87,18 @@ def machine(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def free_bytes(device: torch.device, fraction: float) -> int:
+    """Memory of a CUDA device that this process may still take, up to `fraction` of all; else 0.
+
+    What torch holds and does not use counts as free.
+    """
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    used, held = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    return int(SHARE_OF_FREE * min(free + held - used, fraction * total - used))
 
 
 def _finish(tensor: torch.Tensor) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 import structlog
 
 from backend import logs
 from backend.config import Settings, load_settings
+from backend.engine.loading import LOADER
 from backend.engine.local import LocalBackend
 from backend.errors import ConfigError
 from backend.startup import loader
@@ -84,6 +87,11 @@ def main() -> int:
     except ConfigError as error:
         print(f"text2image: {error}", file=sys.stderr)
         return EXIT_CONFIG
+    if any(thread.name == LOADER for thread in threading.enumerate()):
+        # It may be inside a compiler of C++ threads, which abort the process that unwinds.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

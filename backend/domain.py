@@ -74,7 +74,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A served model. Everything that depends on its architecture comes from its components."""
+    """A served model. Everything that depends on its architecture comes from its components.
+
+    `loaded`: in memory now, and not only when the next request comes.
+    """
 
     name: str
     source: str
@@ -90,6 +93,7 @@ class ModelInfo:
     runtime: str
     runtime_reason: str
     loras: tuple[str, ...] = ()
+    loaded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from backend.config import Settings
-from backend.engine.local import Load, Loaded, OnProgress
+from backend.engine.loading import Load, Loaded, OnProgress
 
 
 def loader(settings: Settings) -> Load:
@@ -16,9 +16,10 @@ def loader(settings: Settings) -> Load:
         # torch and diffusers take seconds to import: the port must be open before that.
         from backend.model.calibrate import cost_model, keep_costs
         from backend.model.loader import load_model
+        from backend.model.memory import release
 
         model = load_model(settings, on_progress)
         cost = cost_model(model, settings, on_progress)
-        return Loaded(model, cost, partial(keep_costs, model, settings, cost))
+        return Loaded(model, cost, partial(keep_costs, model, settings, cost), release)
 
     return load

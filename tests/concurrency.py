@@ -239,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 @pytest.fixture
 async def address(tiny_diffusion: Any) -> AsyncIterator[str]:
     from backend.engine.cost import CostModel
-    from backend.engine.local import Loaded, OnProgress
+    from backend.engine.loading import Loaded, OnProgress
     from tests.served import served
 
     def load(on_progress: OnProgress) -> Loaded:

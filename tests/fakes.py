@@ -22,7 +22,7 @@ from backend.domain import (
     Timings,
 )
 from backend.engine.cost import CostModel, Kind
-from backend.engine.local import Load, Loaded, OnProgress
+from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import BatchKey, Request, predict_evaluations
 from backend.errors import BackendError, InvalidParams, NonFiniteOutput, OutOfMemory, Violation

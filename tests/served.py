@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from backend.domain import State
-from backend.engine.local import Load, LocalBackend
+from backend.engine.loading import Load
+from backend.engine.local import LocalBackend
 from backend.transport.server import SERVICE, Server
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc

@@ -16,7 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from backend.domain import State
-from backend.engine.local import Loaded, LocalBackend, OnProgress
+from backend.engine.loading import Loaded, OnProgress
+from backend.engine.local import LocalBackend
 from backend.errors import ModelFailed
 from backend.transport.server import SERVICE, Server
 from backend.transport.status import PUSHBACK

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from backend.domain import Done, Draft, Event, Queued, State
-from backend.engine.local import Load, Loaded, LocalBackend, OnProgress
+from backend.engine.loading import Load, Loaded, OnProgress
+from backend.engine.local import LocalBackend
 from backend.errors import (
     BackendError,
     DeadlineUnmeetable,

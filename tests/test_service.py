@@ -20,7 +20,7 @@ from PIL import Image
 
 from backend.domain import GenerationParams
 from backend.engine.cost import CostModel
-from backend.engine.local import Loaded, OnProgress
+from backend.engine.loading import Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.model.pipeline import LatentDiffusion
 from proto import text2image_pb2 as pb

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -16,12 +14,13 @@ from backend.domain import (
     Draft,
     Event,
     GenerationParams,
+    ModelInfo,
     ServiceStatus,
     State,
 )
 from backend.engine.async_engine import AsyncEngine, Counts
-from backend.engine.cost import CostModel
 from backend.engine.jobs import Job, JobRegistry
+from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.protocols import AnyModel
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
@@ -40,28 +39,13 @@ from backend.resources import ResourceReader
 
 log = structlog.get_logger(__name__)
 
-OnProgress = Callable[[str], None]
-
-
-class Loaded(NamedTuple):
-    """A model that is ready to serve, and what is known of its costs; `keep_costs` stores that."""
-
-    model: AnyModel
-    cost: CostModel
-    keep_costs: Callable[[], None] = lambda: None
-
-
-class Load(Protocol):
-    """Loads, warms up and calibrates the model; slow, runs on a thread of its own.
-
-    Raises ModelFailed with one clear sentence where there is no hope.
-    """
-
-    def __call__(self, on_progress: OnProgress) -> Loaded: ...
-
 
 class LocalBackend:
-    """The Backend of a single machine. Lives on the event loop."""
+    """The Backend of a single machine. Lives on the event loop.
+
+    After `idle_unload_s` without requests the model goes, and READY stays: the next request waits
+    until it is loaded again.
+    """
 
     def __init__(
         self,
@@ -78,21 +62,25 @@ class LocalBackend:
         self._jobs = JobRegistry(settings.result_ttl_s)
         self._statistics = Statistics()
         self._resources = ResourceReader()
-        self._model: AnyModel | None = None
+        self._info: ModelInfo | None = None
+        self._loaded: Loaded | None = None
         self._engine: AsyncEngine | None = None
-        self._keep_costs: Callable[[], None] = lambda: None
+        self._used_s = 0.0
+        self._moving = asyncio.Lock()  # held while the model goes or comes back
+        self._waking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._limits = settings.limits(size_multiple=8)
 
     @property
     def is_ready(self) -> bool:
         """Whether a request would be taken now."""
-        alive = self._engine is not None and self._engine.is_alive
+        alive = self._engine is None or self._engine.is_alive
         return self._state is State.READY and alive
 
     async def start(self) -> None:
         """Load the model; returns once the state is READY or FAILED."""
         try:
-            loaded = await self._load_on_thread()
+            loaded = await load_on_thread(self._load, self._say)
         except BackendError as error:
             self._become(State.FAILED, str(error))
         except Exception:
@@ -101,45 +89,19 @@ class LocalBackend:
         else:
             self._serve(loaded)
 
-    async def _load_on_thread(self) -> Loaded:
-        """On a daemon thread, so that a stop in the middle of a download need not wait for it."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Loaded] = loop.create_future()
-
-        def settle(loaded: Loaded | None, error: Exception | None) -> None:
-            if future.cancelled():
-                return
-            if loaded is not None:
-                future.set_result(loaded)
-            elif error is not None:
-                future.set_exception(error)
-
-        def call(function: Callable[..., None], *args: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(function, *args)
-
-        def run() -> None:
-            try:
-                loaded = self._load(lambda message: call(self._say, message))
-            except Exception as error:
-                call(settle, None, error)
-            else:
-                call(settle, loaded, None)
-
-        threading.Thread(target=run, name="loader", daemon=True).start()
-        return await future
-
     def _serve(self, loaded: Loaded) -> None:
         settings = self._settings
-        self._model = loaded.model
-        self._keep_costs = loaded.keep_costs
-        self._limits = settings.limits(loaded.model.info.size_multiple)
+        self._loaded, self._info = loaded, loaded.model.info
+        self._limits = settings.limits(self._info.size_multiple)
         scheduler = Scheduler(loaded.cost, settings.max_queue, settings.max_queue_per_client)
         self._engine = AsyncEngine(
             loaded.model, scheduler, loaded.cost, self._statistics, self._version, self._broke
         )
-        if self._state is State.STARTING:
-            self._become(State.READY, f"Serving {loaded.model.info.name}.")
+        if self._state is not State.DRAINING:
+            self._become(State.READY, f"Serving {self._info.name}.")
+        if settings.idle_unload_s:
+            self._used_s = time.monotonic()
+            self._watching = asyncio.create_task(self._unload_when_idle())
 
     def _broke(self) -> None:
         self._become(State.FAILED, "The engine broke; the log says why. Restart the service.")
@@ -150,12 +112,14 @@ class LocalBackend:
 
     async def stop(self) -> None:
         """End the engine's thread, and keep what it has learned of the model's costs."""
-        if self._engine is not None:
-            await self._engine.stop()
-            await asyncio.to_thread(self._keep_costs)
+        for task in (self._watching, self._waking):
+            if task is not None:
+                task.cancel()
+        async with self._moving:
+            await self._unload()
 
     def _say(self, message: str) -> None:
-        if self._state is State.STARTING:
+        if self._engine is None and self._state in (State.STARTING, State.READY):
             self._message = message
             log.info("loading", message=message)
 
@@ -163,17 +127,56 @@ class LocalBackend:
         self._state, self._message = state, message
         log.info("state", state=state.name, message=message)
 
+    # Rest
+
+    async def _unload_when_idle(self) -> None:
+        while (left_s := self._used_s + self._settings.idle_unload_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+            if self._counts != Counts(0, 0):
+                self._used_s = time.monotonic()
+        async with self._moving:
+            await self._unload()
+            idle = f"{self._settings.idle_unload_s:g} s without a request"
+            self._say(f"Unloaded after {idle}; the next one loads it again.")
+
+    async def _unload(self) -> None:
+        engine, loaded = self._engine, self._loaded
+        self._engine = self._loaded = None
+        if engine is None or loaded is None:
+            return
+        await engine.stop()
+        await asyncio.to_thread(loaded.keep_costs)
+        release = loaded.release
+        del engine, loaded
+        await asyncio.to_thread(release)
+
+    async def _wake(self) -> None:
+        """Wait until the model is there again, with everyone else who does."""
+        self._used_s = time.monotonic()
+        if self._state is not State.READY or self._engine is not None:
+            return
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._load_again())
+        await asyncio.shield(self._waking)
+
+    async def _load_again(self) -> None:
+        async with self._moving:
+            await self.start()
+
     # Requests
 
     async def submit(
         self, draft: Draft, *, client: str, deadline_s: float | None
     ) -> AsyncGenerator[Event, None]:
-        job = self._join_or_start(draft, client, deadline_s)
+        deadline_at_s = None if deadline_s is None else time.monotonic() + deadline_s
+        await self._wake()
+        job = self._join_or_start(draft, client, deadline_at_s)
         with self._jobs.attend(job, self._abort):
             async for event in job.events():
                 yield event
+        self._used_s = time.monotonic()
 
-    def _join_or_start(self, draft: Draft, client: str, deadline_s: float | None) -> Job:
+    def _join_or_start(self, draft: Draft, client: str, deadline_at_s: float | None) -> Job:
         try:
             engine, params = self._check(draft, client)
             job = self._jobs.find(client, draft.request_id, params)
@@ -182,22 +185,23 @@ class LocalBackend:
         except BackendError:
             self._statistics.refused()
             raise
-        return job or self._start(engine, draft, client, params, deadline_s)
+        return job or self._start(engine, draft, client, params, deadline_at_s)
 
     def _check(self, draft: Draft, client: str) -> tuple[AsyncEngine, GenerationParams]:
         if self._state is State.FAILED:
             raise ModelFailed(self._message)
-        if self._model is None or self._engine is None:
+        if self._loaded is None or self._engine is None:
             if self._state is State.DRAINING:
                 raise self._draining()
             raise ModelLoading(f"The model is still loading. {self._message}")
-        params = draft.resolve(self._model.info, client)
-        violations = [*draft.violations(params), *params.violations(self._limits, self._model.info)]
-        violations += _impossible(self._model, params, violations)
+        model = self._loaded.model
+        params = draft.resolve(model.info, client)
+        violations = [*draft.violations(params), *params.violations(self._limits, model.info)]
+        violations += _impossible(model, params, violations)
         if violations:
             raise InvalidParams(tuple(violations))
-        if params.model != self._model.info.name:
-            raise UnknownModel(params.model, (self._model.info.name,))
+        if params.model != model.info.name:
+            raise UnknownModel(params.model, (model.info.name,))
         return self._engine, params
 
     def _check_open(self, engine: AsyncEngine) -> None:
@@ -217,11 +221,9 @@ class LocalBackend:
         draft: Draft,
         client: str,
         params: GenerationParams,
-        deadline_s: float | None,
+        deadline_at_s: float | None,
     ) -> Job:
-        now_s = time.monotonic()
-        deadline_at_s = None if deadline_s is None else now_s + deadline_s
-        request = Request(draft.request_id, client, params, now_s, deadline_at_s)
+        request = Request(draft.request_id, client, params, time.monotonic(), deadline_at_s)
         job = Job(request, draft.is_named)
         self._jobs.add(job)
         engine.submit(job)
@@ -233,14 +235,24 @@ class LocalBackend:
 
     # Status
 
+    @property
+    def _counts(self) -> Counts:
+        return self._engine.counts if self._engine is not None else Counts(0, 0)
+
+    @property
+    def _models(self) -> tuple[ModelInfo, ...]:
+        if self._info is None:
+            return ()
+        return (replace(self._info, loaded=self._engine is not None),)
+
     def status(self) -> ServiceStatus:
-        counts = self._engine.counts if self._engine is not None else Counts(0, 0)
+        counts = self._counts
         return ServiceStatus(
             state=self._state,
             message=self._message,
             version=self._version,
             uptime_s=time.monotonic() - self._started_s,
-            models=(self._model.info,) if self._model is not None else (),
+            models=self._models,
             queued=counts.queued,
             running=counts.running,
             capacity=self._settings.max_queue,

@@ -195,7 +195,7 @@ def _model_to_pb(model: ModelInfo) -> pb.GetStatusResponse.Model:
         name=model.name,
         source=model.source,
         revision=model.revision,
-        loaded=True,
+        loaded=model.loaded,
         num_parameters=model.num_parameters,
         native_height=model.native_height,
         native_width=model.native_width,

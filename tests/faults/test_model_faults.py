@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from backend.engine.cost import CostModel
-from backend.engine.local import Loaded, OnProgress
+from backend.engine.loading import Loaded, OnProgress
 from backend.model.pipeline import LatentDiffusion
 from backend.startup import loader
 from proto import text2image_pb2 as pb

@@ -118,6 +118,16 @@ def test_a_loading_model_is_explained_and_waited_for(visit: Visit, service: Fake
     wait_for(app, shows("Seed 1234"))
 
 
+def test_a_model_that_was_unloaded_is_said_to_load(visit: Visit, service: FakeService) -> None:
+    service.status.models[0].loaded = False
+    service.status.message = "Unloaded after 900 s without a request."
+    service.hang_at_step = 0
+    app = generate(visit().run())
+    assert "The model is loading" in html_of(app)
+    for job in services().jobs.active("s-ada"):
+        job.cancel()
+
+
 def test_a_reload_finds_the_job_again(visit: Visit, service: FakeService) -> None:
     service.step_s = 0.1
     generate(visit().run(), "a red balloon")

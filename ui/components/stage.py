@@ -130,12 +130,16 @@ def milestone(job: Job) -> str:
 
 def _is_loading() -> bool:
     sample = shared().monitor.look(patience_s=0)
-    return bool(sample and sample.status and sample.status.state is client.State.STARTING)
+    if sample is None or sample.status is None:
+        return False
+    status = sample.status
+    is_asleep = bool(status.models) and not status.models[0].loaded
+    return status.state is client.State.STARTING or is_asleep
 
 
 def _loading_text(message: str) -> str:
     sample = shared().monitor.look(patience_s=0)
-    if not message and sample and sample.status:
+    if not message and sample and sample.status and sample.status.state is client.State.STARTING:
         message = sample.status.message
     return message or "The model is loading"
 

@@ -45,14 +45,15 @@ def test_the_published_map_gives_one_pixel_per_cell() -> None:
     assert pixels[2, 3].tolist() == [165, 154, 154]  # 127.5 * (1 + 0.298, 0.207, 0.208)
 
 
-def test_a_linear_autoencoder_is_fitted_exactly() -> None:
+@pytest.mark.parametrize("native", [(64, 64), (8, 8), (4, 6)])
+def test_a_linear_autoencoder_is_fitted_exactly(native: tuple[int, int]) -> None:
     factors = torch.tensor([[0.3, -0.2, 0.1], [0.1, 0.4, -0.3]])
 
     def decode(latents: torch.Tensor) -> torch.Tensor:
         image = torch.einsum("bchw,cr->brhw", latents, factors)
         return image.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
-    projector = fit_projector(decode, channels=2, vae_scale_factor=8)
+    projector = fit_projector(decode, channels=2, vae_scale_factor=8, native=native)
     latents = torch.randn(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
     expected = ((decode(latents)[0] / 2 + 0.5).clamp(0, 1) * 255).permute(1, 2, 0).numpy()
     found = projector.project(latents).astype(float)

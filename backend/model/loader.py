@@ -187,7 +187,9 @@ def _preview_projector(components: Components, runtime: Runtime) -> PreviewProje
         scaled = (latents / vae.scaling_factor).to(runtime.device, runtime.dtype)
         return runtime.decode(scaled)
 
-    return fit_projector(decode, components.latent_channels, components.vae_scale_factor)
+    factor = components.vae_scale_factor
+    height, width = (side // factor for side in components.native_size)
+    return fit_projector(decode, components.latent_channels, factor, (height, width))
 
 
 def _describe(

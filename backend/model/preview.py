@@ -22,8 +22,8 @@ SD1_SCALING_FACTOR = 0.18215
 
 LARGEST_PATCH = 4  # pixels per latent cell and side in a fitted preview
 NEIGHBOURHOOD = 3  # latent cells per side that a patch is made from
-SAMPLES = 12
-SAMPLE_CELLS = 12
+LARGEST_SAMPLE = 12  # latent cells per side
+SAMPLED_CELLS = 1700
 RIDGE = 1e-3
 
 
@@ -60,7 +60,10 @@ def published_projector() -> PreviewProjector:
 
 @torch.inference_mode()
 def fit_projector(
-    decode: Callable[[torch.Tensor], torch.Tensor], channels: int, vae_scale_factor: int
+    decode: Callable[[torch.Tensor], torch.Tensor],
+    channels: int,
+    vae_scale_factor: int,
+    native: tuple[int, int],
 ) -> PreviewProjector:
     """Fit the map by least squares on a handful of decoded smooth random latents.
 
@@ -68,12 +71,15 @@ def fit_projector(
         decode: latents [1, channels, h, w] in float32 to an image [1, 3, height, width], -1 to 1.
         channels: of the latents.
         vae_scale_factor: pixels per latent cell and side.
+        native: latent cells, down and across, of what is drawn most: where that is little, it is
+            decoded here too, so that no other shape need be compiled.
     """
     patch = min(LARGEST_PATCH, vae_scale_factor)
     generator = torch.Generator().manual_seed(0)
+    height, width = (min(LARGEST_SAMPLE, side) for side in native)
     features, targets = [], []
-    for index in range(SAMPLES):
-        latents = _smooth_noise(channels, 1 + index % 4, generator)
+    for index in range(-(-SAMPLED_CELLS // (height * width))):
+        latents = _smooth_noise((channels, height, width), 1 + index % 4, generator)
         image = F.avg_pool2d(decode(latents).float().cpu(), vae_scale_factor // patch)
         padded = F.pad(latents, (NEIGHBOURHOOD // 2,) * 4, mode="replicate")
         features.append(F.unfold(padded, NEIGHBOURHOOD)[0].T)  # [cells, channels * k * k]
@@ -83,12 +89,14 @@ def fit_projector(
     return PreviewProjector(weight.T.reshape(shape).contiguous(), bias)
 
 
-def _smooth_noise(channels: int, radius: int, generator: torch.Generator) -> torch.Tensor:
-    """Latents [1, channels, cells, cells] of unit variance, alike over `radius` cells."""
-    coarse = -(-SAMPLE_CELLS // radius)
-    noise = torch.randn((1, channels, coarse, coarse), generator=generator)
-    size = (SAMPLE_CELLS, SAMPLE_CELLS)
-    smooth = F.interpolate(noise, size=size, mode="bilinear", align_corners=False)
+def _smooth_noise(
+    shape: tuple[int, int, int], radius: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Latents [1, *shape] of unit variance, alike over `radius` cells."""
+    channels, height, width = shape
+    coarse = (-(-height // radius), -(-width // radius))
+    noise = torch.randn((1, channels, *coarse), generator=generator)
+    smooth = F.interpolate(noise, size=(height, width), mode="bilinear", align_corners=False)
     return smooth / smooth.std().clamp_min(1e-6)
 
 

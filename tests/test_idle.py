@@ -98,7 +98,9 @@ async def test_many_callers_load_it_once() -> None:
     load = Loader()
     async with serving(load) as backend:
         await asleep(backend)
-        answers = await asyncio.gather(*(answer(backend, request_id=f"r{seed}") for seed in range(8)))
+        answers = await asyncio.gather(
+            *(answer(backend, request_id=f"r{seed}") for seed in range(8))
+        )
         assert all(isinstance(events[-1], Done) for events in answers)
         assert len(load.models) == 2
 
@@ -108,7 +110,9 @@ async def test_who_waits_may_leave_and_the_others_are_served() -> None:
     async with serving(load) as backend:
         await asleep(backend)
         load.go_on.clear()
-        leaving, staying = (asyncio.create_task(answer(backend, request_id=f"r{seed}")) for seed in range(2))
+        leaving, staying = (
+            asyncio.create_task(answer(backend, request_id=f"r{seed}")) for seed in range(2)
+        )
         await asyncio.sleep(0.05)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -1,28 +1,20 @@
-"""LocalBackend: from loading to draining, and every request counted once."""
+"""LocalBackend: every request served and counted once."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from contextlib import aclosing
 
 import pytest
 
-from backend.domain import Done, Draft, Event, Queued, State
-from backend.engine.loading import Load, Loaded, OnProgress
-from backend.engine.local import LocalBackend
+from backend.domain import Done, Draft, Queued, State
 from backend.errors import (
     BackendError,
     DeadlineUnmeetable,
-    Draining,
     GenerationFailed,
     InvalidParams,
     ModelFailed,
-    ModelLoading,
-    NonFiniteOutput,
     QueueFull,
     QuotaSpent,
     RequestConflict,
@@ -35,134 +27,9 @@ from tests.fakes import (
     fake_draft,
     images_of,
     loads,
-    settings,
     wide_costs,
 )
-
-
-@asynccontextmanager
-async def serving(
-    model: FakeModel | None = None, load: Load | None = None, **changes: Any
-) -> AsyncIterator[LocalBackend]:
-    """A backend that has been started; gates are opened at the end."""
-    model = model or FakeModel()
-    backend = LocalBackend(settings(**changes), load or loads(model), "1.0")
-    await backend.start()
-    try:
-        yield backend
-    finally:
-        if model.gate is not None:
-            model.gate.open()
-        await backend.stop()
-
-
-def ask(
-    backend: LocalBackend,
-    draft: Draft | None = None,
-    client: str = "me",
-    deadline_s: float | None = None,
-) -> AsyncGenerator[Event, None]:
-    return backend.submit(draft or fake_draft(), client=client, deadline_s=deadline_s)
-
-
-async def answer(*args: Any, **kwargs: Any) -> list[Event]:
-    async with asyncio.timeout(20):
-        return [event async for event in ask(*args, **kwargs)]
-
-
-async def first_event(events: AsyncGenerator[Event, None]) -> Event:
-    async with asyncio.timeout(20):
-        return await anext(events)
-
-
-def assert_balanced(backend: LocalBackend) -> None:
-    status = backend.status()
-    counted = status.counters
-    ended = counted.completed + counted.failed + counted.cancelled + counted.rejected
-    assert counted.received == ended + status.queued + status.running
-
-
-class TestLoading:
-    async def test_until_the_model_is_there_requests_are_told_to_come_back(self) -> None:
-        backend = LocalBackend(settings(), loads(FakeModel()), "1.0")
-        assert backend.status().state is State.STARTING
-        with pytest.raises(ModelLoading) as caught:
-            await answer(backend)
-        assert caught.value.retry_after_s > 0
-        await backend.start()
-        assert backend.is_ready
-        assert isinstance((await answer(backend))[-1], Done)
-        assert_balanced(backend)
-        await backend.stop()
-
-    async def test_says_how_far_it_is(self) -> None:
-        loading, go_on = threading.Event(), threading.Event()
-
-        def load(on_progress: OnProgress) -> Loaded:
-            on_progress("Fetching 3 of 7 files.")
-            loading.set()
-            assert go_on.wait(20)
-            return Loaded(FakeModel(), wide_costs())
-
-        backend = LocalBackend(settings(), load, "1.0")
-        starting = asyncio.create_task(backend.start())
-        await asyncio.to_thread(loading.wait, 20)
-        await asyncio.sleep(0)
-        assert backend.status().message == "Fetching 3 of 7 files."
-        with pytest.raises(ModelLoading, match="Fetching 3 of 7"):
-            await answer(backend)
-        go_on.set()
-        await starting
-        assert backend.status().state is State.READY
-        assert backend.status().message == "Serving fake."
-        await backend.stop()
-
-    @pytest.mark.parametrize(
-        ("error", "said"),
-        [
-            (ModelFailed("/models/x has no unet."), "/models/x has no unet."),
-            (NonFiniteOutput("The model produced NaN."), "The model produced NaN."),
-            (ValueError(SECRET), "The model failed to load; the log says why."),
-        ],
-    )
-    async def test_a_failure_is_told_and_the_process_stays(
-        self, error: Exception, said: str
-    ) -> None:
-        def load(on_progress: OnProgress) -> Loaded:
-            raise error
-
-        async with serving(load=load) as backend:
-            status = backend.status()
-            assert (status.state, status.message) == (State.FAILED, said)
-            assert not backend.is_ready
-            with pytest.raises(ModelFailed) as caught:
-                await answer(backend)
-            assert str(caught.value) == said
-            assert_balanced(backend)
-
-    async def test_stopping_in_the_middle_waits_for_nothing(self) -> None:
-        never = threading.Event()
-
-        def load(on_progress: OnProgress) -> Loaded:
-            never.wait(20)
-            raise AssertionError
-
-        backend = LocalBackend(settings(), load, "1.0")
-        starting = asyncio.create_task(backend.start())
-        await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
-            backend.drain()
-            starting.cancel()
-            with pytest.raises(Draining):
-                await answer(backend)
-            await backend.stop()
-        never.set()
-
-    async def test_limits_come_from_the_model(self) -> None:
-        async with serving() as backend:
-            status = backend.status()
-            assert status.limits.size_multiple == 8
-            assert status.models[0].name == "fake"
+from tests.local_backend import answer, ask, assert_balanced, first_event, serving
 
 
 class TestRequests:
@@ -312,23 +179,6 @@ class TestRequests:
             assert_balanced(backend)
 
 
-class TestDraining:
-    async def test_what_runs_is_finished_and_nothing_new_is_taken(self) -> None:
-        gate = Gate()
-        async with serving(FakeModel(gate=gate)) as backend:
-            running = asyncio.create_task(answer(backend, fake_draft(request_id="mine")))
-            await asyncio.to_thread(gate.wait_arrived, 1)
-            backend.drain()
-            assert backend.status().state is State.DRAINING
-            with pytest.raises(Draining):
-                await answer(backend, fake_draft("new"))
-            joined = asyncio.create_task(answer(backend, fake_draft(request_id="mine")))
-            await asyncio.sleep(0.01)
-            gate.open()
-            assert images_of(await running) == images_of(await joined)
-            assert_balanced(backend)
-
-
 async def test_every_request_is_counted_once_whatever_happens(seeded: random.Random) -> None:
     model = FakeModel(
         fails_in={"p1": "prepare", "p2": "row", "p3": "step", "p4": "decode", "p5": "nan"},
@@ -366,16 +216,3 @@ async def test_every_request_is_counted_once_whatever_happens(seeded: random.Ran
         assert status.counters.completed > 0
         assert status.counters.failed > 0
         assert status.counters.rejected > 0
-
-
-async def test_the_end_keeps_what_steps_have_come_to_cost() -> None:
-    model, cost = FakeModel(), wide_costs()
-    kept: list[float | None] = []
-
-    def load(on_progress: OnProgress) -> Loaded:
-        return Loaded(model, cost, lambda: kept.append(cost.encode))
-
-    async with serving(model, load=load) as backend:
-        await answer(backend)
-        assert kept == []
-    assert kept == [cost.encode]

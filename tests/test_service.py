@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import grpc
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from backend.domain import GenerationParams
-from backend.engine.cost import CostModel
-from backend.engine.loading import Loaded, OnProgress
-from backend.engine.protocols import Picture, Pixels
 from backend.model.pipeline import LatentDiffusion
 from proto import text2image_pb2 as pb
 from tests.fakes import FakeModel
-from tests.served import Served, ask, served, until
-
-ROOT = Path(__file__).parent.parent
-
-
-class Watched:
-    """A model that counts what is asked of it."""
-
-    def __init__(self, model: LatentDiffusion) -> None:
-        self.model = model
-        self.info = model.info
-        self.exactness = model.exactness
-        self.steps = 0
-
-    def check(self, params: GenerationParams) -> None:
-        self.model.check(params)
-
-    def prepare(self, params: GenerationParams, index: int) -> Any:
-        return self.model.prepare(params, index)
-
-    def denoise_step(self, trajectories: Sequence[Any]) -> list[Exception | None]:
-        self.steps += 1
-        return self.model.denoise_step(trajectories)
-
-    def decode(self, trajectory: Any) -> Picture:
-        return self.model.decode(trajectory)
-
-    def preview(self, trajectory: Any) -> Pixels:
-        return self.model.preview(trajectory)
-
-
-@asynccontextmanager
-async def serving(model: LatentDiffusion, **changes: Any) -> AsyncIterator[tuple[Served, Watched]]:
-    watched = Watched(model)
-
-    def load(on_progress: OnProgress) -> Loaded:
-        return Loaded(watched, CostModel())
-
-    async with served(load=load, max_steps=1000, **changes) as running:
-        yield running, watched
-
-
-def pixels_of(image: pb.Image) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(image.data)))
-
-
-async def picture(running: Served, prompt: str = "a red apple", **changes: Any) -> pb.Image:
-    answer = await running.stub.GenerateImage(ask(prompt, **changes), timeout=60)
-    image: pb.Image
-    (image,) = answer.images
-    return image
-
-
-async def story(running: Served, request: pb.GenerateImageRequest) -> list[pb.GenerateImageEvent]:
-    call = running.stub.StreamGenerateImage(request, timeout=60)
-    return [event async for event in call]
+from tests.served import ask, served, until
+from tests.watched import LONG, picture, pixels_of, serving, story
 
 
 class TestGenerateImage:
@@ -254,82 +187,6 @@ class TestStream:
             assert not any(event.progress.HasField("preview") for event in events)
 
 
-class TestLeaving:
-    """Whoever leaves frees the model within one step."""
-
-    LONG: dict[str, Any] = {"num_inference_steps": 900, "scheduler": "ddim"}
-
-    async def assert_freed(self, running: Served, watched: Watched) -> None:
-        await until(lambda: running.backend.status().running == 0)
-        steps = watched.steps
-        await picture(running, "the next", num_inference_steps=2, scheduler="ddim")
-        assert watched.steps - steps <= 1 + 2
-        counters = await running.counters()
-        assert (counters.cancelled, counters.completed) == (1, 1)
-
-    @pytest.mark.parametrize("method", ["GenerateImage", "StreamGenerateImage"])
-    async def test_by_cancelling(self, tiny_diffusion: LatentDiffusion, method: str) -> None:
-        async with serving(tiny_diffusion) as (running, watched):
-            call = getattr(running.stub, method)(ask("long", **self.LONG))
-            reading = asyncio.ensure_future(consume(call))
-            await until(lambda: watched.steps > 3)
-            call.cancel()
-            with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
-                await reading
-            await self.assert_freed(running, watched)
-
-    @pytest.mark.parametrize("method", ["GenerateImage", "StreamGenerateImage"])
-    async def test_by_deadline(self, tiny_diffusion: LatentDiffusion, method: str) -> None:
-        async with serving(tiny_diffusion) as (running, watched):
-            call = getattr(running.stub, method)(ask("long", **self.LONG), timeout=0.5)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await consume(call)
-            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            await self.assert_freed(running, watched)
-
-    async def test_without_ever_reading(self, tiny_diffusion: LatentDiffusion) -> None:
-        async with serving(tiny_diffusion) as (running, watched):
-            request = ask("long", preview_interval=1, **self.LONG)
-            call = running.stub.StreamGenerateImage(request)
-            await until(lambda: watched.steps > 20)
-            call.cancel()
-            await self.assert_freed(running, watched)
-
-    async def test_by_dying(self, tiny_diffusion: LatentDiffusion) -> None:
-        async with serving(tiny_diffusion) as (running, watched):
-            script = (
-                "from client import Text2ImageClient\n"
-                f"Text2ImageClient('{running.address}')"
-                ".generate('long', num_inference_steps=900, scheduler='ddim')"
-            )
-            client = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-            await until(lambda: watched.steps > 3, timeout_s=30)
-            client.kill()
-            await self.assert_freed(running, watched)
-            client.wait()
-
-    async def test_of_two_who_share_a_request_the_first_leaving_stops_nothing(
-        self, tiny_diffusion: LatentDiffusion
-    ) -> None:
-        async with serving(tiny_diffusion) as (running, watched):
-            request = ask("long", request_id="mine", num_inference_steps=100, scheduler="ddim")
-            first = running.stub.GenerateImage(request)
-            await until(lambda: watched.steps > 3)
-            second = asyncio.ensure_future(consume(running.stub.GenerateImage(request)))
-            await asyncio.sleep(0.1)
-            first.cancel()
-            (answer,) = await second
-            assert len(answer.images) == 1
-            assert watched.steps == 100
-
-
-async def consume(call: Any) -> list[Any]:
-    """All that a call answers, unary or stream."""
-    if hasattr(call, "__aiter__"):
-        return [event async for event in call]
-    return [await call]
-
-
 class TestGetStatus:
     async def test_tells_all_that_a_client_builds_its_controls_from(
         self, tiny_diffusion: LatentDiffusion
@@ -353,7 +210,7 @@ class TestGetStatus:
 
     async def test_never_waits_for_the_model(self, tiny_diffusion: LatentDiffusion) -> None:
         async with serving(tiny_diffusion) as (running, watched):
-            call = running.stub.StreamGenerateImage(ask("long", **TestLeaving.LONG))
+            call = running.stub.StreamGenerateImage(ask("long", **LONG))
             await until(lambda: watched.steps > 3)
             for _ in range(20):
                 told = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=2)

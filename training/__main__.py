@@ -38,7 +38,7 @@ MINUTES = {
     "codes": 5.0,
     "denoiser": 110.0,
     "words": 40.0,
-    "decoder": 50.0,
+    "decoder": 100.0,
 }
 """Training times on two cores."""
 JUDGED = 24_000
@@ -56,7 +56,7 @@ def checkpoint(stage: str) -> Path:
 
 def train_autoencoder(sprites: Sprites, minutes: float | None) -> None:
     """Two rounds, each with its own rise and fall of the learning rate."""
-    model = autoencoder.build()
+    model = autoencoder.build(autoencoder.THIN)
     first = autoencoder.Settings(minutes or MINUTES["first round"])
     autoencoder.train(model, sprites, first, checkpoint("first_round"))
     second = autoencoder.Settings(
@@ -66,18 +66,18 @@ def train_autoencoder(sprites: Sprites, minutes: float | None) -> None:
 
 
 def load_autoencoder(sprites: Sprites) -> AutoencoderTiny:
-    """The frozen encoder with standard latents, and the best decoder so far."""
-    vae = autoencoder.build()
-    frozen = checkpoint("frozen")
-    if not frozen.exists():
-        vae.load_state_dict(torch.load(checkpoint("autoencoder"), weights_only=True)["model"])
-        latents = denoiser.encode(vae, sprites, 4).latents.float()
+    """The frozen encoder with standard latents, and the decoder that ships, as far as it is."""
+    file = checkpoint("decoder")
+    if not file.exists():
+        thin = autoencoder.build(autoencoder.THIN)
+        thin.load_state_dict(torch.load(checkpoint("autoencoder"), weights_only=True)["model"])
+        latents = denoiser.encode(thin, sprites, 4).latents.float()
         scale, mean = torch.std_mean(latents, dim=(0, 2, 3))
-        export.fold_normalisation(vae, mean, scale)
-        paths.save_atomically(vae.state_dict(), frozen)
-    vae.load_state_dict(torch.load(frozen, weights_only=True))
-    if checkpoint("decoder").exists():
-        vae.load_state_dict(torch.load(checkpoint("decoder"), weights_only=True)["model"])
+        export.fold_normalisation(thin, mean, scale)
+        wide = autoencoder.widened(thin, autoencoder.SHIPPED)
+        paths.save_atomically({"model": wide.state_dict()}, file)
+    vae = autoencoder.build(autoencoder.SHIPPED)
+    vae.load_state_dict(torch.load(file, weights_only=True)["model"])
     return vae
 
 
@@ -87,9 +87,9 @@ def train_decoder(sprites: Sprites, minutes: float | None) -> None:
         minutes or MINUTES["decoder"],
         batch=6,
         crop=128,
-        learning_rate=1e-3,
+        learning_rate=7e-4,
         decoder_only=True,
-        squared=4.0,
+        squared=16.0,
     )
     autoencoder.train(load_autoencoder(sprites), sprites, settings, checkpoint("decoder"))
 

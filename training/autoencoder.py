@@ -1,8 +1,8 @@
 """The autoencoder: 128 x 128 pixels to 8 x 8 latents of 24 channels, and back.
 
 `AutoencoderTiny` from diffusers, so that the shipped folder needs no code of ours. It trains in
-two stages: first both halves, then, while the denoiser already learns on the latents of the
-frozen encoder, the decoder alone goes on.
+two stages: first both halves, then, for the latents of the frozen encoder, the decoder alone goes
+on, with more channels and blocks: its weights come to know details that the latents do not carry.
 """
 
 import logging
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import DecoderTiny
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,8 +31,23 @@ CHANNELS = 24
 FACTOR = 16
 """Pixels per latent, in each direction."""
 WIDTH = 48
+"""Channels inside the encoder."""
 LATENT_NOISE = 0.05
 """Noise on the latents while training, so that what the denoiser leaves over does no harm."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a decoder: channels, and blocks at 8, 16, 32, 64 and 128 places a side.
+
+    Blocks only where the picture is small: elsewhere a CPU pays for them in memory traffic.
+    """
+
+    width: int
+    blocks: tuple[int, ...]
+
+
+THIN, SHIPPED = Shape(WIDTH, (4, 4, 3, 1, 0)), Shape(2 * WIDTH, (8, 6, 4, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -46,14 +62,13 @@ class Settings:
     """Weight of the squared error, which PSNR measures; the rest goes to sharp edges."""
 
 
-def build(width: int = WIDTH) -> AutoencoderTiny:
-    """Blocks only where the picture is small: elsewhere a CPU pays for them in memory traffic."""
+def build(decoder: Shape, width: int = WIDTH) -> AutoencoderTiny:
     model = AutoencoderTiny(
         latent_channels=CHANNELS,
         encoder_block_out_channels=(width,) * 5,
-        decoder_block_out_channels=(width,) * 5,
+        decoder_block_out_channels=(decoder.width,) * 5,
         num_encoder_blocks=(0, 0, 2, 2, 4),
-        num_decoder_blocks=(4, 4, 3, 1, 0),
+        num_decoder_blocks=decoder.blocks,
         scaling_factor=1.0,
     )
     for half in (model.encoder, model.decoder):
@@ -67,9 +82,56 @@ def _initialise(layers: nn.Sequential) -> None:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
         elif isinstance(layer, AutoencoderTinyBlock):
-            for conv in (layer.conv[0], layer.conv[2], layer.conv[4]):
+            for conv in _convolutions(layer):
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             layer.conv[4].weight.data.mul_(0.1)
+
+
+def _convolutions(layer: nn.Module) -> list[nn.Conv2d]:
+    return [part for part in layer.modules() if isinstance(part, nn.Conv2d)]
+
+
+@torch.no_grad()
+def widened(model: AutoencoderTiny, shape: Shape) -> AutoencoderTiny:
+    """The same encoder and the same function of latents, in a decoder with room to learn more.
+
+    Every channel is there twice, after Net2Net (Chen et al., 2015, arXiv 1511.05641); what a
+    convolution makes of the two differs at random, in a way that cancels while they are equal.
+    Added blocks add nothing at first.
+    """
+    wide = build(shape, model.config.encoder_block_out_channels[0])
+    wide.encoder.load_state_dict(model.encoder.state_dict())
+    for there, here in zip(_levels(wide.decoder), _levels(model.decoder), strict=True):
+        for layer, source in zip(there, here, strict=False):
+            for conv, narrow in zip(_convolutions(layer), _convolutions(source), strict=True):
+                _double(conv, narrow)
+        for added in there[len(here) :]:
+            for parameter in _convolutions(added)[-1].parameters():
+                parameter.zero_()
+    return wide
+
+
+def _levels(decoder: DecoderTiny) -> list[list[nn.Module]]:
+    """The layers with weights, blocks and bare convolutions each in lists of their own."""
+    levels: list[list[nn.Module]] = []
+    for layer in decoder.layers:
+        if isinstance(layer, nn.Conv2d):
+            levels += [[layer], []]
+        elif isinstance(layer, AutoencoderTinyBlock):
+            levels[-1].append(layer)
+    return levels
+
+
+def _double(conv: nn.Conv2d, source: nn.Conv2d) -> None:
+    """`conv` has the outputs of `source` twice where it has twice as many; so its inputs."""
+    outputs = conv.out_channels // source.out_channels
+    weight = source.weight.repeat(outputs, 1, 1, 1)
+    if conv.in_channels > source.in_channels:
+        apart = weight.std() / 2 * torch.randn_like(weight)
+        weight = torch.cat([weight / 2 + apart, weight / 2 - apart], dim=1)
+    conv.weight.copy_(weight)
+    if conv.bias is not None and source.bias is not None:
+        conv.bias.copy_(source.bias.repeat(outputs))
 
 
 def to_tensor(pictures: list[np.ndarray]) -> Tensor:
@@ -135,8 +197,9 @@ def train(model: AutoencoderTiny, sprites: Sprites, settings: Settings, checkpoi
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        clock.load_state_dict(state["clock"])
+        if "clock" in state:
+            optimizer.load_state_dict(state["optimizer"])
+            clock.load_state_dict(state["clock"])
     held = next(batches(sprites, Settings(0, 32, SIZE), random.Random(-1)))
     source = batches(sprites, settings, random.Random(clock.count))
     saved = time.monotonic()

@@ -92,7 +92,8 @@ model.
 4. **Words.** A two-layer `CLIPTextModel` with a small vocabulary of its own, and the pooling of the
    UNet's text conditioning, learn from captions alone to say the codes, and while they learn, to
    guess what each caption tells.
-5. **Decoder.** Then the autoencoder's decoder trains on alone.
+5. **Decoder.** Then the autoencoder's decoder, made twice as wide and some blocks deeper without
+   changing what it does, trains on alone: it comes to know details that the latents do not carry.
 
 {history}
 ## Data and licences
@@ -108,10 +109,10 @@ The weights are under the MIT licence.
 
 HISTORY = """\
 These weights differ from a run of the recipe in three points: the decoder was trained alone for
-19.5 minutes instead of 50; the words had 48 minutes of one core instead of 40 of two; and the
-denoiser learned its first 432,352 samples from a quarter of the scenes, fewer of them in other
-colours, told cruder codes, and for the first 134,000 half of the things were mirrored and no
-caption said so.
+19.5 minutes more, before it was made wider; the words had 48 minutes of one core instead of 40 of
+two; and the denoiser learned its first 432,352 samples from a quarter of the scenes, fewer of them
+in other colours, told cruder codes, and for the first 134,000 half of the things were mirrored and
+no caption said so.
 """
 """How the weights in `models/` differ from a run of the recipe: to be emptied by the next one."""
 

@@ -50,7 +50,7 @@ def recover(folder: Path, cache: Path) -> None:
     directions = {name: value.float() for name, value in load_file(folder / DIRECTIONS).items()}
     samples = json.loads((folder / "evaluation.json").read_text())["samples"]
     found = {
-        "frozen": pipe.vae.state_dict(),
+        "decoder": {"model": pipe.vae.state_dict()},
         "directions": directions,
         "denoiser": _denoiser(unet, samples),
         "words": _words(text_encoder, unet),

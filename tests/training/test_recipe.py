@@ -114,6 +114,15 @@ def test_orthogonal_stays_finite_for_a_matrix_of_low_rank() -> None:
     assert torch.linalg.svdvals(orthogonal(low)).max() < 1.4
 
 
+def test_a_wider_decoder_does_the_same_at_first() -> None:
+    thin = autoencoder.build(autoencoder.Shape(16, (2, 1, 1, 0, 0)), width=16)
+    wide = autoencoder.widened(thin, autoencoder.Shape(32, (3, 1, 2, 0, 0)))
+    latents = torch.randn(2, autoencoder.CHANNELS, 8, 8)
+    assert torch.allclose(wide.decoder(latents), thin.decoder(latents), atol=1e-5)
+    first = wide.decoder.layers[3].conv[0].weight
+    assert not torch.equal(first[:, :16], first[:, 16:])  # the copies can part
+
+
 def assert_near(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
     """Equal but for the rounding to float16."""
     assert weights.keys() == others.keys()
@@ -126,10 +135,13 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     names = captions.names(sprites.things)
     tokenizer = vocabulary.build(names, tmp_path / "tokenizer")
 
-    vae = autoencoder.build(width=16)
+    thin = autoencoder.build(autoencoder.Shape(16, (1, 1, 1, 1, 0)), width=16)
     quick = autoencoder.Settings(3 * SECOND, batch=2)
-    autoencoder.train(vae, sprites, quick, tmp_path / "vae.pt")
-    autoencoder.train(vae, sprites, quick, tmp_path / "vae.pt")  # resumes, and is complete
+    autoencoder.train(thin, sprites, quick, tmp_path / "vae.pt")
+    autoencoder.train(thin, sprites, quick, tmp_path / "vae.pt")  # resumes, and is complete
+    vae = autoencoder.widened(thin, autoencoder.Shape(32, (2, 1, 1, 1, 0)))
+    alone = autoencoder.Settings(SECOND, batch=2, crop=SIZE, decoder_only=True)
+    autoencoder.train(vae, sprites, alone, tmp_path / "decoder.pt")
 
     encoded = denoiser.encode(vae, sprites, variants=4)
     scale, mean = torch.std_mean(encoded.latents.float(), dim=(0, 2, 3))

@@ -21,10 +21,10 @@ SD1_LATENT_RGB = (
 SD1_SCALING_FACTOR = 0.18215
 
 LARGEST_PATCH = 4  # pixels per latent cell and side in a fitted preview
-NEIGHBOURHOOD = 3  # latent cells per side that a patch is made from
+NEIGHBOURHOOD = 3
 LARGEST_SAMPLE = 12  # latent cells per side
-SAMPLED_CELLS = 1700
-RIDGE = 1e-3
+SAMPLED_CELLS = 1000
+RIDGE = 1e-2
 
 
 class PreviewProjector:
@@ -79,7 +79,7 @@ def fit_projector(
     height, width = (min(LARGEST_SAMPLE, side) for side in native)
     features, targets = [], []
     for index in range(-(-SAMPLED_CELLS // (height * width))):
-        latents = _smooth_noise((channels, height, width), 1 + index % 4, generator)
+        latents = _smooth_noise((channels, height, width), 1 + index % 2, generator)
         image = F.avg_pool2d(decode(latents).float().cpu(), vae_scale_factor // patch)
         padded = F.pad(latents, (NEIGHBOURHOOD // 2,) * 4, mode="replicate")
         features.append(F.unfold(padded, NEIGHBOURHOOD)[0].T)  # [cells, channels * k * k]

@@ -13,7 +13,6 @@ import structlog
 
 from backend import logs
 from backend.config import Settings, load_settings
-from backend.engine.loading import LOADER
 from backend.engine.local import LocalBackend
 from backend.errors import ConfigError
 from backend.startup import loader
@@ -87,8 +86,9 @@ def main() -> int:
     except ConfigError as error:
         print(f"text2image: {error}", file=sys.stderr)
         return EXIT_CONFIG
-    if any(thread.name == LOADER for thread in threading.enumerate()):
-        # It may be inside a compiler of C++ threads, which abort the process that unwinds.
+    if threading.active_count() > 1:
+        # The loader or the warmer may be inside a compiler, whose own threads abort a process
+        # that unwinds; all that had to end has ended.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

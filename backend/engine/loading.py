@@ -11,9 +11,6 @@ from typing import NamedTuple, Protocol
 from backend.engine.cost import CostModel
 from backend.engine.protocols import AnyModel
 
-LOADER = "loader"
-"""Name of the thread."""
-
 OnProgress = Callable[[str], None]
 
 
@@ -71,5 +68,5 @@ async def load_on_thread(load: Load, say: OnProgress) -> Loaded:
         else:
             call(settle, loaded, None)
 
-    threading.Thread(target=run, name=LOADER, daemon=True).start()
+    threading.Thread(target=run, name="loader", daemon=True).start()
     return await future

@@ -8,22 +8,18 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
-import torch
-
 from backend.config import EMBEDDED_MODELS
-from tests.bench import engine_rows, server_rows
-from tests.bench.peers.lock import LockedPipeline
-from tests.bench.peers.servers import PACKAGES, NotHere, peer_server
+from tests.bench import closed_loop, engine_rows, open_loop, server_rows
 from tests.bench.plot import plot
 from tests.bench.rows import Row, conditions, print_table, write
 from tests.bench.subject import Subject, load
 
 CONCURRENCY = 16
 STEPS = 20
-ORDER = [f"P{number}" for number in range(1, 12)]
+LOADS = (0.3, 0.6, 0.8, 0.95, 1.2)
+ORDER = ["F", *(f"P{number}" for number in range(1, 12))]
 
 
 def main() -> None:
@@ -43,6 +39,11 @@ def main() -> None:
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
     rows.sort(key=lambda row: ORDER.index(row.number))
     print_table(rows)
+    for row in rows:
+        if row.number == "P4":
+            open_loop.print_loads(row)
+        if row.number == "P6":
+            closed_loop.print_rates(row)
     path = write(rows, found, arguments.name)
     print(f"\n{path}\n{plot(rows, path.with_suffix('.svg'))}")
 
@@ -62,58 +63,48 @@ def _measurements(
         return subjects[0]
 
     yield {"P9"}, lambda: [server_rows.start_to_picture(folder, 1 if quick else 3)]
-    yield {"P1"}, lambda: [engine_rows.overhead(subject(), 8 if quick else 30)]
-    yield {"P2", "P3"}, lambda: _one_picture(arguments)
+    if folder is None:
+        yield {"F"}, lambda: [_faithful(subject(), 24 if quick else 200)]
+    yield (
+        {"P1"},
+        lambda: [
+            engine_rows.overhead(subject(), "embedded model", 1.10, rounds=8 if quick else 30)
+        ],
+    )
     yield (
         {"P4", "P5"},
-        lambda: engine_rows.open_loop(
-            subject(), 40 if quick else 150, 0.8, (1,) if quick else (1, 2)
+        lambda: open_loop.rows(
+            subject(), 40 if quick else 150, (0.8,) if quick else LOADS, (1,) if quick else (1, 2)
         ),
     )
     yield {"P7"}, lambda: [engine_rows.exactness(subject(), 40 if quick else 200)]
     yield {"P8"}, lambda: [engine_rows.joining(subject(), 5 if quick else 30)]
-    yield {"P6", "P11"}, lambda: _servers(arguments)
-    yield {"P10"}, lambda: [server_rows.memory(folder, 300 if quick else 2000)]
-
-
-def _servers(arguments: argparse.Namespace) -> list[Row]:
-    """P6 and P11: sixteen callers, ours and every peer that runs here."""
-    folder = arguments.model or _embedded()
-    pictures = 32 if arguments.quick else 96
-    ours, status = server_rows.throughput(arguments.model, CONCURRENCY, pictures, STEPS)
-    rates: dict[str, float] = {}
-    missing: dict[str, str] = {}
-    few = pictures // 4  # they are slower
-    for dtype in ("float32", "bfloat16"):
-        pipeline = LockedPipeline(folder, getattr(torch, dtype))
-        rates[f"diffusers behind a lock, {dtype}"] = server_rows.closed_loop(
-            partial(pipeline.draw, steps=STEPS), CONCURRENCY, few
-        )
-        del pipeline
-        for name in PACKAGES:
-            try:
-                with peer_server(name, arguments.venvs, folder, dtype, STEPS) as draw:
-                    rates[f"{name}, {dtype}"] = server_rows.closed_loop(draw, CONCURRENCY, few)
-            except NotHere as error:
-                missing[f"{name}, {dtype}"] = str(error)
-    best = max(rates, key=rates.__getitem__)
-    told = "; ".join(f"{name} {rate:.2f}/s" for name, rate in rates.items())
-    row = Row(
-        "P6",
-        f"closed loop at {CONCURRENCY}: ours ÷ best peer, pictures/s",
-        "2 ×",
-        f"{ours / rates[best]:.1f} × (ours {ours:.2f}/s over gRPC; {told})",
-        ours / rates[best] >= 2.0,
-        note="; ".join(f"{name}: {why}" for name, why in missing.items()),
-        details={"ours": ours, "peers": rates, "missing": missing},
+    yield (
+        {"P6"},
+        lambda: [
+            closed_loop.throughput(
+                folder or _embedded(), arguments.venvs, 32 if quick else 96, STEPS
+            )
+        ],
     )
-    return [row, status]
+    yield (
+        {"P11"},
+        lambda: [server_rows.status_latency(folder, CONCURRENCY, 32 if quick else 96, STEPS)],
+    )
+    yield {"P10"}, lambda: [server_rows.memory(folder, 300 if quick else 2000)]
+    yield {"P2", "P3"}, lambda: _one_picture(arguments)
+
+
+def _faithful(subject: Subject, count: int) -> Row:
+    from tests.bench.fidelity_row import faithful  # needs what the training needs
+
+    return faithful(subject, _embedded(), count)
 
 
 def _one_picture(arguments: argparse.Namespace) -> list[Row]:
-    from tests.bench.sd14 import one_picture
+    from tests.bench.sd14 import rows
 
-    return one_picture(arguments.sd14, arguments.venvs, 2 if arguments.quick else 4)
+    return rows(arguments.sd14, arguments.venvs, 4 if arguments.quick else 8)
 
 
 def _embedded() -> str:

@@ -54,17 +54,15 @@ def _curves(parts: list[str], top: int, row: Row) -> int:
 
 
 def _bars(parts: list[str], top: int, row: Row) -> int:
-    peers = row.details["peers"]
-    ours = row.details["ours"]
-    assert isinstance(peers, dict)
-    assert isinstance(ours, float)
-    bars = {"ours, over gRPC": ours, **peers}
+    rates = row.details["rates"]
+    assert isinstance(rates, dict)
+    bars = {name: by_callers[max(by_callers)] for name, by_callers in rates.items()}
     most = max(bars.values())
     parts.append(_text(20, top + 12, "pictures per second, sixteen callers"))
     top += 24
     for name, rate in bars.items():
         width = rate / most * (WIDTH - LEFT - 80)
-        colour = OURS if rate is ours else THEIRS
+        colour = OURS if name.startswith("ours") else THEIRS
         parts.append(_text(20, top + 16, name))
         parts.append(
             f'<rect x="{LEFT}" y="{top}" width="{width:.0f}" height="{BAR}" fill="{colour}"/>'

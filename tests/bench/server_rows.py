@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,17 +64,30 @@ def closed_loop(draw: Callable[[int], None], concurrency: int, pictures: int) ->
         return pictures / (time.perf_counter() - started)
 
 
-def throughput(
-    folder: str | None, concurrency: int, pictures: int, steps: int
-) -> tuple[float, Row]:
-    """Ours in pictures per second; and P11, asked meanwhile."""
-    with backend(folder) as (client, _):
+def rates_of(
+    draw: Callable[[int], None], concurrencies: Sequence[int], pictures: int
+) -> dict[int, float]:
+    """Pictures per second, by the number of callers."""
+    return {callers: closed_loop(draw, callers, pictures) for callers in concurrencies}
+
+
+@contextlib.contextmanager
+def ours(folder: str | None, steps: int, **settings: object) -> Iterator[Callable[[int], None]]:
+    """Yields a function that asks our server for one picture over gRPC."""
+    with backend(folder, **settings) as (client, _):
         client.wait_ready(START_S)
         time.sleep(10)  # batches wait until they are compiled
+        yield lambda number: _ask(client, number, steps)
 
-        def draw(number: int) -> None:
-            client.generate(f"a red apple and {number} pears", num_inference_steps=steps)
 
+def _ask(client: Text2ImageClient, number: int, steps: int) -> None:
+    client.generate(f"a red apple and {number} pears", num_inference_steps=steps)
+
+
+def status_latency(folder: str | None, callers: int, pictures: int, steps: int) -> Row:
+    """P11: GetStatus, asked while everyone generates."""
+    with backend(folder) as (client, _):
+        client.wait_ready(START_S)
         stop, asked = threading.Event(), []
 
         def ask() -> None:
@@ -86,13 +99,13 @@ def throughput(
 
         asker = threading.Thread(target=ask)
         asker.start()
-        rate = closed_loop(draw, concurrency, pictures)
+        closed_loop(lambda number: _ask(client, number, steps), callers, pictures)
         stop.set()
         asker.join()
     slowest = percentile(asked, 0.99)
-    return rate, Row(
+    return Row(
         "P11",
-        f"GetStatus p99 with {concurrency} callers generating",
+        f"GetStatus p99 with {callers} callers generating",
         "≤ 20 ms",
         f"{slowest:.1f} ms (p50 {percentile(asked, 0.5):.1f} ms, {len(asked)} calls)",
         slowest <= 20.0,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -32,6 +30,8 @@ class Subject:
     model: LatentDiffusion
     cost: CostModel
     folder: str
+    height: int
+    width: int
 
     def params(
         self,
@@ -44,8 +44,8 @@ class Subject:
         info = self.model.info
         return GenerationParams(
             prompt=f"a red apple and {number} pears",
-            height=info.native_height,
-            width=info.native_width,
+            height=self.height,
+            width=self.width,
             guidance_scale=guidance_scale,
             num_inference_steps=steps,
             seed=number,
@@ -67,15 +67,14 @@ class Subject:
         """The networks' calls of one guided picture, and nothing around them."""
         runtime, components = self.model.runtime, self.model.components
         factor = components.vae_scale_factor
-        info = self.model.info
         tokens = torch.full((1, components.num_tokens), number % 50, dtype=torch.int64)
         embeds = runtime.encode(tokens).repeat(2, 1, 1)
         generator = torch.Generator().manual_seed(number)
         latents = torch.randn(
             2,
             components.latent_channels,
-            info.native_height // factor,
-            info.native_width // factor,
+            self.height // factor,
+            self.width // factor,
             generator=generator,
         ).to(runtime.dtype)
         for step in range(steps):
@@ -83,15 +82,24 @@ class Subject:
         runtime.decode(latents[:1])
 
 
-def load(folder: str | None, runtime: Literal["auto", "openvino"] = "auto") -> Subject:
-    """The model in `folder`, or the embedded one."""
-    settings = Settings(
-        model=folder or "auto", runtime=runtime, safety_checker=False, data_dir=DATA_DIR
-    )
-    model = load_model(settings, lambda text: print(f"  {text}", flush=True))
-    cost = cost_model(model, settings, lambda text: print(f"  {text}", flush=True))
+def load(folder: str | None) -> Subject:
+    """The model in `folder`, or the embedded one, as the backend has it by default."""
+    settings = Settings(model=folder or "auto", safety_checker=False, data_dir=DATA_DIR)
+    model = load_model(settings, _tell)
+    cost = cost_model(model, settings, _tell)
     wait_for_caps(cost)
-    return Subject(model, cost, folder or str(EMBEDDED_MODELS))
+    size = model.info.native_height, model.info.native_width
+    return Subject(model, cost, folder or str(EMBEDDED_MODELS), *size)
+
+
+def load_alone(folder: str, size: int) -> Subject:
+    """The model in `folder` in OpenVINO, for square pictures one at a time: not calibrated."""
+    settings = Settings(model=folder, runtime="openvino", safety_checker=False, data_dir=DATA_DIR)
+    return Subject(load_model(settings, _tell), CostModel(), folder, size, size)
+
+
+def _tell(text: str) -> None:
+    print(f"  {text}", flush=True)
 
 
 def wait_for_caps(cost: CostModel, seconds: float = 60.0) -> None:
@@ -131,34 +139,3 @@ def engine(subject: Subject) -> tuple[Engine, Listener]:
     listener = Listener()
     scheduler = Scheduler(subject.cost, max_queue=100_000)
     return Engine(subject.model, scheduler, subject.cost, listener), listener
-
-
-def run_trace(subject: Subject, trace: Sequence[Request]) -> list[float]:
-    """Latencies in s, from the scheduled arrival, through our engine; arrivals in s from 0."""
-    driver, listener = engine(subject)
-    start = time.monotonic()
-    planned = {}
-    waiting = sorted(trace, key=lambda request: request.arrived_s)
-    for request in waiting:
-        planned[request] = request.arrived_s = start + request.arrived_s
-    position = 0
-    while position < len(waiting) or len(listener.ended_s) < len(trace):
-        while position < len(waiting) and waiting[position].arrived_s <= time.monotonic():
-            driver.add(waiting[position])
-            position += 1
-        if not driver.step() and position < len(waiting):
-            time.sleep(max(0.0, waiting[position].arrived_s - time.monotonic()))
-        if listener.errors:
-            raise listener.errors[0]
-    return [listener.ended_s[request] - planned[request] for request in trace]
-
-
-def run_fifo(subject: Subject, trace: Sequence[Request]) -> list[float]:
-    """The same arrivals, one pipeline behind a lock, on the same runtime."""
-    start, latencies = time.monotonic(), []
-    for request in trace:
-        due = start + request.arrived_s
-        time.sleep(max(0.0, due - time.monotonic()))
-        subject.draw(request.params)
-        latencies.append(time.monotonic() - due)
-    return latencies

@@ -1,4 +1,4 @@
-"""diffusers behind LitServe with dynamic batching. Arguments: folder, dtype, steps, port.
+"""diffusers behind LitServe with dynamic batching. Arguments: folder, dtype, steps, size, port.
 
 Runs in a virtual environment that has litserve.
 """
@@ -9,7 +9,7 @@ import litserve
 import torch
 from diffusers import StableDiffusionPipeline
 
-FOLDER, DTYPE, STEPS, PORT = sys.argv[1:5]
+FOLDER, DTYPE, STEPS, SIZE, PORT = sys.argv[1:6]
 
 
 class Pictures(litserve.LitAPI):
@@ -24,7 +24,11 @@ class Pictures(litserve.LitAPI):
 
     def predict(self, prompts):
         return self.pipeline(
-            list(prompts), num_inference_steps=int(STEPS), guidance_scale=5.0
+            list(prompts),
+            num_inference_steps=int(STEPS),
+            guidance_scale=5.0,
+            height=int(SIZE),
+            width=int(SIZE),
         ).images
 
     def unbatch(self, output):

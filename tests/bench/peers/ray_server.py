@@ -1,4 +1,4 @@
-"""diffusers behind Ray Serve's @serve.batch. Arguments: folder, dtype, steps, port.
+"""diffusers behind Ray Serve's @serve.batch. Arguments: folder, dtype, steps, size, port.
 
 Runs in a virtual environment that has ray[serve]; its usage statistics are off.
 """
@@ -13,7 +13,7 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-FOLDER, DTYPE, STEPS, PORT = sys.argv[1:5]
+FOLDER, DTYPE, STEPS, SIZE, PORT = sys.argv[1:6]
 
 
 @serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 1})
@@ -31,7 +31,11 @@ class Pictures:
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.05)
     async def draw(self, prompts):
         return self.pipeline(
-            list(prompts), num_inference_steps=int(STEPS), guidance_scale=5.0
+            list(prompts),
+            num_inference_steps=int(STEPS),
+            guidance_scale=5.0,
+            height=int(SIZE),
+            width=int(SIZE),
         ).images
 
     async def __call__(self, request: Request):

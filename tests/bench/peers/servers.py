@@ -13,14 +13,41 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.bench.server_rows import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent.parent
-PACKAGES = {"litserve": "litserve", "ray": "ray[serve]"}
-START_S = 240.0
+START_S = 600.0
+
+
+class Peer(NamedTuple):
+    """`is_ours`: computes with our torch and diffusers, so that the very same builds are compared;
+    else it gets its own, of the same version as ours where it can.
+    """
+
+    packages: tuple[str, ...]
+    is_ours: bool
+
+
+PEERS = {
+    "litserve": Peer(("litserve",), True),
+    "ray": Peer(("ray[serve]",), True),
+    "sdcpp": Peer(("stable-diffusion-cpp-python",), True),
+    "optimum": Peer(("optimum-intel[diffusers]",), False),
+}
+
+
+class Work(NamedTuple):
+    """What a peer is asked for: `size` in pixels; `dtype` by torch's name, or ggml's for sdcpp."""
+
+    model: str
+    dtype: str
+    steps: int
+    size: int
 
 
 class NotHere(Exception):
@@ -30,32 +57,33 @@ class NotHere(Exception):
 def environment(name: str, folder: Path) -> Path:
     """The Python of a virtual environment with the peer, set up if need be.
 
-    torch and diffusers are shared with ours, so that the very same builds are compared.
-
     Raises:
         NotHere: it doesn't install.
     """
-    python = folder / name / "bin" / "python"
-    if python.exists():
+    done, python = folder / name / "installed", folder / name / "bin" / "python"
+    if done.exists():
         return python
-    subprocess.run([sys.executable, "-m", "venv", str(folder / name)], check=True)
-    (packages,) = (folder / name / "lib").glob("python*/site-packages")
-    (packages / "shared.pth").write_text("\n".join(site.getsitepackages()))
-    pinned = ["-c", str(ROOT / "constraints.txt")]
-    done = subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", *pinned, PACKAGES[name]],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise NotHere(f"{PACKAGES[name]} does not install: {done.stderr.strip()[-200:]}")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder / name)], check=True)
+    packages = list(PEERS[name].packages)
+    if PEERS[name].is_ours:
+        (installed,) = (folder / name / "lib").glob("python*/site-packages")
+        (installed / "shared.pth").write_text("\n".join(site.getsitepackages()))
+        packages += ["-c", str(ROOT / "constraints.txt")]
+    else:
+        packages += [f"{same}=={version(same)}" for same in ("torch", "openvino")]
+    install = [str(python), "-m", "pip", "install", "-q", *packages]
+    installing = subprocess.run(install, capture_output=True, text=True)
+    if installing.returncode:
+        raise NotHere(f"{name} does not install: {installing.stderr.strip()[-200:]}")
+    if not PEERS[name].is_ours and version("torch").endswith("+cpu"):
+        # Its only wheel is built for CUDA, and fails to load beside this torch; nobody needs it.
+        subprocess.run([str(python), "-m", "pip", "uninstall", "-qy", "torchvision"], check=True)
+    done.touch()
     return python
 
 
 @contextlib.contextmanager
-def peer_server(
-    name: str, venvs: Path, folder: str, dtype: str, steps: int
-) -> Iterator[Callable[[int], None]]:
+def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], None]]:
     """Yields a function that asks the peer for one picture.
 
     Raises:
@@ -64,7 +92,7 @@ def peer_server(
     python, port = environment(name, venvs), free_port()
     log = (venvs / f"{name}.log").open("w")
     process = subprocess.Popen(
-        [str(python), str(HERE / f"{name}_server.py"), folder, dtype, str(steps), str(port)],
+        [str(python), str(HERE / f"{name}_server.py"), *map(str, work), str(port)],
         cwd=venvs,
         stdout=log,
         stderr=log,

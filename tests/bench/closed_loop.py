@@ -1,0 +1,133 @@
+"""P6: everyone asks anew as soon as they are served, of us and of what people would use instead."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from tests.bench.peers.lock import LockedPipeline
+from tests.bench.peers.servers import NotHere, Work, peer_server
+from tests.bench.rows import Row
+from tests.bench.server_rows import ours, rates_of
+
+CONCURRENCIES = (1, 2, 4, 8, 16)
+Rates = dict[int, float]
+"""Pictures per second, by the number of callers."""
+
+
+class Rival(NamedTuple):
+    """A peer in one dtype; `make` is what our server is set to for the column of equals."""
+
+    name: str
+    dtype: str
+    make: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.dtype}"
+
+
+OUR_MAKES: dict[str, dict[str, object]] = {
+    "as shipped": {},
+    "torch float32": {"RUNTIME": "torch", "DTYPE": "float32"},
+    "torch bfloat16": {"RUNTIME": "torch", "DTYPE": "bfloat16"},
+    "openvino float32": {"RUNTIME": "openvino", "DTYPE": "float32"},
+    "openvino bfloat16": {"RUNTIME": "openvino", "DTYPE": "bfloat16"},
+}
+RIVALS = [
+    *(
+        Rival(name, dtype, f"torch {dtype}")
+        for name in ("diffusers behind a lock", "litserve", "ray")
+        for dtype in ("float32", "bfloat16")
+    ),
+    *(Rival("optimum", dtype, f"openvino {dtype}") for dtype in ("float32", "bfloat16")),
+]
+
+
+def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
+    """Ours first and last, everyone else in between; theirs draw a third as many: they are slower.
+
+    Args:
+        folder: a model in diffusers layout.
+        venvs: where the peers' virtual environments are or will be.
+    """
+    found: dict[str, Rates] = {}
+    missing: dict[str, str] = {}
+
+    def measure_ours(make: str) -> Rates:
+        with ours(folder, steps, **OUR_MAKES[make]) as draw:
+            rates = rates_of(draw, CONCURRENCIES, pictures)
+        _tell(f"ours, {make}", rates)
+        return rates
+
+    first = measure_ours("as shipped")
+    for rival in RIVALS:
+        try:
+            with _rival(rival, folder, venvs, steps) as draw:
+                found[str(rival)] = rates_of(draw, CONCURRENCIES, max(16, pictures // 3))
+            _tell(str(rival), found[str(rival)])
+        except NotHere as error:
+            missing[str(rival)] = str(error)
+    for make in sorted({rival.make for rival in RIVALS if str(rival) in found}):
+        found[f"ours, {make}"] = measure_ours(make)
+    again = measure_ours("as shipped")
+    mean = {callers: (rate + again[callers]) / 2 for callers, rate in first.items()}
+    return _row({"ours, as shipped": mean, **found}, missing, {"first": first, "again": again})
+
+
+def _row(found: dict[str, Rates], missing: dict[str, str], turns: dict[str, Rates]) -> Row:
+    most = CONCURRENCIES[-1]
+    mine = found["ours, as shipped"][most]
+    theirs = {rival: found[str(rival)][most] for rival in RIVALS if str(rival) in found}
+    best = max(theirs, key=theirs.__getitem__)
+    equals = {
+        str(rival): found[f"ours, {rival.make}"][most] / rate for rival, rate in theirs.items()
+    }
+    return Row(
+        "P6",
+        f"closed loop at {most}: ours ÷ best peer, pictures/s",
+        "2 ×",
+        f"{mine / theirs[best]:.1f} × ({mine:.1f}/s over gRPC; {best} {theirs[best]:.1f}/s); with "
+        f"the same runtime and dtype {min(equals.values()):.1f} to {max(equals.values()):.1f} ×",
+        mine / theirs[best] >= 2.0,
+        note="; ".join(f"{name}: {why}" for name, why in missing.items()),
+        details={"rates": found, "same_make": equals, "missing": missing, "turns": turns},
+    )
+
+
+def print_rates(row: Row) -> None:
+    """Pictures per second by the number of callers, as Markdown."""
+    rates, equals = row.details["rates"], row.details["same_make"]
+    assert isinstance(rates, dict)
+    assert isinstance(equals, dict)
+    print(f"\n| pictures/s with … callers | {' | '.join(map(str, CONCURRENCIES))} | ours ÷ |")
+    print(f"| --- {'| --- ' * len(CONCURRENCIES)}| --- |")
+    for name, by_callers in rates.items():
+        told = " | ".join(f"{rate:.2f}" for rate in by_callers.values())
+        print(f"| {name} | {told} | {f'{equals[name]:.2f}' if name in equals else ''} |")
+
+
+def _tell(name: str, rates: Rates) -> None:
+    told = ", ".join(f"{callers}: {rate:.2f}" for callers, rate in rates.items())
+    print(f"  {name}: {told}", flush=True)
+
+
+@contextlib.contextmanager
+def _rival(rival: Rival, folder: str, venvs: Path, steps: int) -> Iterator[Callable[[int], None]]:
+    if rival.name == "diffusers behind a lock":
+        pipeline = LockedPipeline(folder, getattr(torch, rival.dtype))
+        yield partial(pipeline.draw, steps=steps)
+        return
+    with peer_server(rival.name, venvs, Work(folder, rival.dtype, steps, native(folder))) as draw:
+        yield draw
+
+
+def native(folder: str) -> int:
+    """Side in pixels of the pictures that the model was made for."""
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)

@@ -58,6 +58,7 @@ def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
     """
     found: dict[str, Rates] = {}
     missing: dict[str, str] = {}
+    size = native(folder)
 
     def measure_ours(make: str) -> Rates:
         with ours(folder, steps, **OUR_MAKES[make]) as draw:
@@ -68,7 +69,7 @@ def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
     first = measure_ours("as shipped")
     for rival in RIVALS:
         try:
-            with _rival(rival, folder, venvs, steps) as draw:
+            with _rival(rival, venvs, Work(folder, rival.dtype, steps, size)) as draw:
                 found[str(rival)] = rates_of(draw, CONCURRENCIES, max(16, pictures // 3))
             _tell(str(rival), found[str(rival)])
         except NotHere as error:
@@ -118,12 +119,12 @@ def _tell(name: str, rates: Rates) -> None:
 
 
 @contextlib.contextmanager
-def _rival(rival: Rival, folder: str, venvs: Path, steps: int) -> Iterator[Callable[[int], None]]:
+def _rival(rival: Rival, venvs: Path, work: Work) -> Iterator[Callable[[int], None]]:
     if rival.name == "diffusers behind a lock":
-        pipeline = LockedPipeline(folder, getattr(torch, rival.dtype))
-        yield partial(pipeline.draw, steps=steps)
+        pipeline = LockedPipeline(work.model, getattr(torch, work.dtype))
+        yield partial(pipeline.draw, steps=work.steps)
         return
-    with peer_server(rival.name, venvs, Work(folder, rival.dtype, steps, native(folder))) as draw:
+    with peer_server(rival.name, venvs, work) as draw:
         yield draw
 
 

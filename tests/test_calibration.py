@@ -128,16 +128,26 @@ class TestMemory:
 
 
 class TestRefreshing:
-    def test_takes_over_what_steps_have_come_to_cost(self) -> None:
+    def test_takes_over_what_steps_have_come_to_cost_beside_each_other(self) -> None:
         machine = FakeMachine(small_model)
         calibration = calibrate(machine, 128, 128, machine.clock)
         cost = calibration.cost_model(certified=True)
-        for _ in range(100):
-            cost.observe("step", BatchKey(128, 128, ()), 2, 20.0)
-        refreshed = calibration.refreshed(cost)
-        assert refreshed.sizes[0].steps[2] == pytest.approx(20.0, rel=0.01)
-        assert refreshed.sizes[0].steps[4] == calibration.sizes[0].steps[4]
-        assert refreshed.sizes[0].cap == calibration.sizes[0].cap
+        for _ in range(300):
+            cost.observe("step", BatchKey(128, 128, ()), 2, small_model(2))
+            cost.observe("step", BatchKey(128, 128, ()), 4, 2 * small_model(4))
+        size = calibration.refreshed(cost).sizes[0]
+        assert size.steps[4] / size.steps[2] == pytest.approx(2 * 15 / 13, rel=0.05)
+        assert size.cap == calibration.sizes[0].cap
+
+    def test_a_busy_machine_does_not_last(self) -> None:
+        machine = FakeMachine(small_model)
+        calibration = calibrate(machine, 128, 128, machine.clock)
+        cost = calibration.cost_model(certified=True)
+        for _ in range(30):
+            cost.observe("step", BatchKey(128, 128, ()), 2, 3 * small_model(2))
+        assert cost.step_ms(128, 128, 2) == pytest.approx(3 * small_model(2), rel=0.05)
+        kept = calibration.refreshed(cost).sizes[0]
+        assert kept.steps[2] == pytest.approx(small_model(2), rel=0.25)
 
     def test_leaves_what_was_not_seen_again(self) -> None:
         machine = FakeMachine(small_model, fills_up=True)

@@ -18,6 +18,7 @@ KNEE = 0.95  # of the best rows per millisecond: more rows would only add latenc
 SLOWEST_TICK_MS = 500.0  # a longer UNet call would keep joiners and cancellations waiting
 FEWEST_SAMPLES, MOST_SAMPLES = 3, 15
 ENOUGH_MS = 200.0  # of sampling
+FORMAT = 2  # of the stored file; 1 held times that a busy machine had spoiled
 
 
 class Subject(Protocol):
@@ -78,16 +79,14 @@ class Calibration:
         return cost
 
     def refreshed(self, cost: CostModel) -> Calibration:
-        """The same with the times that `cost` has come to since."""
+        """The same with the times that `cost` has come to since, without what disturbed them."""
         return Calibration(
             self.encode_ms if cost.encode is None else cost.encode,
             [
                 replace(
                     size,
-                    steps={
-                        rows: cost.step_ms(size.height, size.width, rows) for rows in size.steps
-                    },
-                    decode_ms=cost.decode_ms(size.height, size.width),
+                    steps={rows: cost.steps[size.height, size.width, rows] for rows in size.steps},
+                    decode_ms=cost.decodes[size.height, size.width],
                 )
                 for size in self.sizes
             ],
@@ -174,7 +173,7 @@ class CalibrationStore:
         """What was stored for this very make; None where nothing, or nothing usable, was."""
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
-            if stored["make"] != self._make:
+            if stored["format"] != FORMAT or stored["make"] != self._make:
                 return None
             return Calibration(
                 float(stored["encode_ms"]), [_size_from(size) for size in stored["sizes"]]
@@ -190,7 +189,7 @@ class CalibrationStore:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_suffix(".new")
-        stored = {"make": self._make, **asdict(calibration)}
+        stored = {"format": FORMAT, "make": self._make, **asdict(calibration)}
         aside.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         aside.replace(self._path)
 

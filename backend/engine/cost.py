@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from backend.engine.request import BatchKey, Request, Stage, Task
 
 Kind = Literal["step", "decode", "encode"]
 Size = tuple[int, int]  # height, width in pixels
+Cell = tuple[int, ...]  # of a table: height, width, and for steps rows
+C = TypeVar("C", bound=Cell)
 
 SMOOTHING = 0.1  # weight of a new measurement
+DRIFT = 0.02  # the same, for what one row count costs beside the others
 OUTLIER = 3.0  # a measurement counts at most this many times the value so far
+FIRST_RUNS = 2  # of a shape nobody calibrated count in full; the very first may have compiled it
 UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row: only for order, never to refuse anything
 UNMEASURED_DECODE_STEPS = 1.6  # VAE decode in guided steps of SD 1.4, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
@@ -23,6 +28,10 @@ UNMEASURED_ENCODE_MS = 10.0
 class CostModel:
     """Predicts milliseconds; `observe` feeds it. Sizes are in pixels.
 
+    What else the machine does makes all calibrated steps and decodes slower alike: `slowdown`
+    follows that quickly. Were every row count to follow by itself, those that are not in use would
+    go on looking cheap, or dear, for ever, and batches be too large, or too small.
+
     Attributes:
         caps: most rows of a UNet call that pay, per size; a size without one runs alone.
         certified: per size, the row counts at which images may share a UNet call and none
@@ -30,6 +39,7 @@ class CostModel:
         row_bytes: memory that every row of a UNet call takes, per size; empty where a device
             does not count it.
         free_bytes: memory that a UNet call may take.
+        steps, decodes: on a machine that does nothing else; times `slowdown` as it is now.
     """
 
     caps: dict[Size, int] = field(default_factory=dict)
@@ -39,25 +49,22 @@ class CostModel:
     encode: float | None = None
     row_bytes: dict[Size, int] = field(default_factory=dict)
     free_bytes: int = 0
+    slowdown: float = 1.0
+    _runs: Counter[Cell] = field(default_factory=Counter)  # of what was first met at run time
 
     def step_ms(self, height: int, width: int, rows: int) -> float:
         """One UNet call of `rows` rows."""
-        known = self.steps.get((height, width, rows))
-        if known is not None:
-            return known
-        return self._from_other_rows(height, width, rows) or self._from_other_sizes(
-            height, width, rows
-        )
+        return self.slowdown * self._undisturbed_step_ms(height, width, rows)
 
     def decode_ms(self, height: int, width: int) -> float:
         """One image, latents to pixels."""
         known = self.decodes.get((height, width))
         if known is not None:
-            return known
+            return self.slowdown * known
         if not self.decodes:
             return UNMEASURED_DECODE_STEPS * self.step_ms(height, width, 2)
         near = _nearest(self.decodes, height * width)
-        return self.decodes[near] * height * width / (near[0] * near[1])
+        return self.slowdown * self.decodes[near] * height * width / (near[0] * near[1])
 
     @property
     def encode_ms(self) -> float:
@@ -123,11 +130,21 @@ class CostModel:
         elif key is None:
             raise ValueError(f"a {kind} is of a size: give its key")
         elif kind == "decode":
-            size = (key.height, key.width)
-            self.decodes[size] = _smooth(self.decodes.get(size), ms)
+            size = key.height, key.width
+            self._learn(self.decodes, size, self.decode_ms(*size), ms)
         else:
-            step = (key.height, key.width, rows)
-            self.steps[step] = _smooth(self.steps.get(step), ms)
+            step = key.height, key.width, rows
+            self._learn(self.steps, step, self.step_ms(*step), ms)
+
+    def _learn(self, table: dict[C, float], cell: C, predicted_ms: float, ms: float) -> None:
+        surprise = min(ms / predicted_ms, OUTLIER) - 1
+        if cell in table and cell not in self._runs:
+            table[cell] *= 1 + DRIFT * surprise
+            self.slowdown *= 1 + SMOOTHING * surprise
+            return
+        self._runs[cell] += 1
+        weight = 1.0 if self._runs[cell] <= FIRST_RUNS else SMOOTHING
+        table[cell] = predicted_ms / self.slowdown * (1 + weight * surprise)
 
     def ran_out_of_memory(self, key: BatchKey, rows: int) -> int:
         """Halve the cap after `rows` rows did not fit; returns the new cap."""
@@ -141,6 +158,14 @@ class CostModel:
         near = _nearest(self.row_bytes, height * width)
         row_bytes = self.row_bytes[near] * height * width // (near[0] * near[1])
         return self.free_bytes // max(1, row_bytes)
+
+    def _undisturbed_step_ms(self, height: int, width: int, rows: int) -> float:
+        known = self.steps.get((height, width, rows))
+        if known is not None:
+            return known
+        return self._from_other_rows(height, width, rows) or self._from_other_sizes(
+            height, width, rows
+        )
 
     def _from_other_rows(self, height: int, width: int, rows: int) -> float | None:
         known = {r: ms for (h, w, r), ms in self.steps.items() if (h, w) == (height, width)}
@@ -161,7 +186,7 @@ class CostModel:
             return UNMEASURED_STEP_MS_PER_MEGAPIXEL * rows * pixels / 2**20
         near = _nearest({(h, w) for h, w, _ in self.steps}, pixels)
         scale = pixels / (near[0] * near[1])
-        return scale * self.step_ms(near[0], near[1], rows)
+        return scale * self._undisturbed_step_ms(near[0], near[1], rows)
 
 
 def _smooth(old: float | None, new: float) -> float:

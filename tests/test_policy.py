@@ -191,7 +191,7 @@ def _check_predictions(scheduler: Scheduler, now_s: float) -> None:
     assert len({queued.position for queued in line.values()}) == len(line)
     for request, queued in line.items():
         assert 0 <= queued.position < len(alive)
-        assert scheduler.eta_ms(request, now_s) >= queued.estimated_wait_ms >= 0
+        assert scheduler.etas_ms([request], now_s)[request] >= queued.estimated_wait_ms >= 0
 
 
 def test_the_first_prediction_of_a_wait_is_near_the_truth() -> None:
@@ -200,7 +200,7 @@ def test_the_first_prediction_of_a_wait_is_near_the_truth() -> None:
     scheduler = Scheduler(cost, 100)
     for request in requests:
         scheduler.add(request, 0.0)
-    etas = {request: scheduler.eta_ms(request, 0.0) / 1000 for request in requests}
+    etas_ms = scheduler.etas_ms(requests, 0.0)
     result = simulate(requests, cost)
-    errors = [abs(o.finished_s - etas[o.request]) / etas[o.request] for o in result.outcomes]
+    errors = [abs(o.finished_s * 1000 / etas_ms[o.request] - 1) for o in result.outcomes]
     assert statistics.median(errors) <= 0.1

@@ -239,14 +239,14 @@ class TestPredictions:
         assert at_once == Queued(0, 0.0)
         assert later.position == 1
         assert later.estimated_wait_ms == pytest.approx(8 * STEP_MS + DECODE_MS)
-        assert one.eta_ms(long, 0.0) == pytest.approx(58 * STEP_MS + 2 * DECODE_MS)
+        assert one.etas_ms([long], 0.0)[long] == pytest.approx(58 * STEP_MS + 2 * DECODE_MS)
 
     def test_who_runs_waits_for_nothing_and_nears_its_end(self) -> None:
         running = request()
         one = scheduler(running)
         start(running, 15)
         assert list(one.line(0.0)) == []
-        assert one.eta_ms(running, 0.0) == pytest.approx(5 * STEP_MS + DECODE_MS)
+        assert one.etas_ms([running], 0.0)[running] == pytest.approx(5 * STEP_MS + DECODE_MS)
 
     def test_waits_are_shorter_where_batches_pay(self) -> None:
         requests = [request(str(number)) for number in range(5)]

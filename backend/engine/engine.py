@@ -194,15 +194,14 @@ class Engine:
     # Telling
 
     def _tell_progress(self, tasks: Sequence[Task]) -> None:
-        for request in dict.fromkeys(task.request for task in tasks):
-            if request not in self._requests:
-                continue
+        served = {task.request for task in tasks if task.request in self._requests}
+        etas_ms = self._scheduler.etas_ms(served, self._clock())
+        for request, eta_ms in etas_ms.items():
             clocked, first, step = self._requests[request], request.tasks[0], steps_done(request)
             preview = self._preview(first, clocked) if first in tasks else None
             if step == clocked.step and preview is None:
                 continue  # PNDM and Heun evaluate the UNet more often than they step
             clocked.step = step
-            eta_ms = self._scheduler.eta_ms(request, self._clock())
             event = Progress(step, request.params.num_inference_steps, eta_ms)
             self._observer.progressed(request, event, preview)
 

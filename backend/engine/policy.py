@@ -54,6 +54,12 @@ class Policy:
     def order(self, requests: Sequence[Request], now_s: float) -> Iterator[Request]:
         """`requests`, the most deserving first; lazily, since often only the first matters."""
         self._shares.start_rounds({request.client for request in requests}, self._quantum_ms)
+        if (
+            len(requests) == 1
+        ):  # on a small model the rest would be a good part of a step's overhead
+            self._overdue = frozenset()
+            yield from requests
+            return
         remaining = {request: self._cost.request_ms(request) for request in requests}
         self._overdue = frozenset(
             request

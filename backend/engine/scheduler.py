@@ -97,9 +97,16 @@ class Scheduler:
                 yield request, Queued(position, ahead_ms)
             ahead_ms += self._cost.loaded_ms(request)
 
-    def eta_ms(self, request: Request, now_s: float) -> float:
-        """Until the last image of `request` is decoded."""
-        return self._ahead_ms(request, now_s) + self._cost.request_ms(request)
+    def etas_ms(self, requests: Iterable[Request], now_s: float) -> dict[Request, float]:
+        """Until the last image of each is decoded: all in one pass. Aborted ones are left out."""
+        wanted, etas, ahead_ms = set(requests), dict[Request, float](), 0.0
+        for request in self._order(now_s):
+            if request in wanted:
+                etas[request] = ahead_ms + self._cost.request_ms(request)
+                if len(etas) == len(wanted):
+                    break
+            ahead_ms += self._cost.loaded_ms(request)
+        return etas
 
     def _order(self, now_s: float) -> Iterator[Request]:
         alive = [request for request in self._requests if not request.aborted]
@@ -147,15 +154,6 @@ class Scheduler:
         )
         return all(counts is None or rows in counts for counts in allowed)
 
-    def _ahead_ms(self, request: Request, now_s: float) -> float:
-        """What the requests before this one need, at the speed of full batches."""
-        total = 0.0
-        for other in self._order(now_s):
-            if other is request:
-                break
-            total += self._cost.loaded_ms(other)
-        return total
-
     def _check_places(self, request: Request) -> None:
         if self.queued >= self._max_queue:
             text = f"All {self._max_queue} places in the queue are taken."
@@ -172,7 +170,7 @@ class Scheduler:
             return  # a guess refuses nobody
         left_ms = (request.deadline_at_s - now_s) * 1000
         alone_ms = self._cost.request_ms(request)
-        ahead_ms = self._ahead_ms(request, now_s)
+        ahead_ms = self.etas_ms([request], now_s).get(request, alone_ms) - alone_ms
         if ahead_ms + alone_ms > left_ms:
             text = (
                 f"Your deadline is in {left_ms / 1000:.1f} s, but this needs about "

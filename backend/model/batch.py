@@ -30,8 +30,12 @@ def gather(trajectories: Sequence[LatentTrajectory]) -> Rows:
             [rows for one, n in zip(model_inputs, copies, strict=True) for rows in [one] * n]
         ),
         torch.tensor([t for t, n in zip(timesteps, copies, strict=True) for _ in range(n)]),
-        torch.cat([trajectory.prompt_embeds for trajectory in trajectories]),
+        _side_by_side([trajectory.prompt_embeds for trajectory in trajectories]),
     )
+
+
+def _side_by_side(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def scatter(
@@ -41,15 +45,12 @@ def scatter(
 
     Classifier-free guidance happens here, as in diffusers: u + scale * (c - u).
     """
-    parts = predictions.split([trajectory.num_rows for trajectory in trajectories])
-    return [
-        _guide(rows, trajectory.guidance_scale)
-        for rows, trajectory in zip(parts, trajectories, strict=True)
-    ]
-
-
-def _guide(rows: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-    if rows.shape[0] == 1:
-        return rows
-    uncond, cond = rows.chunk(2)
-    return uncond + guidance_scale * (cond - uncond)
+    guided, first = [], 0
+    for trajectory in trajectories:
+        cond = predictions[first + trajectory.num_rows - 1 : first + trajectory.num_rows]
+        if trajectory.num_rows == 2:
+            uncond = predictions[first : first + 1]
+            cond = uncond + trajectory.guidance_scale * (cond - uncond)
+        guided.append(cond)
+        first += trajectory.num_rows
+    return guided

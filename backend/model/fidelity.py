@@ -66,7 +66,7 @@ def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
             seed=seed,
             guidance_scale=GUIDANCE_SCALE,
             prompt_embeds=torch.cat([prompts.encode(""), prompts.encode(prompt)]),
-            timesteps=scheduler.timesteps,
+            timesteps=scheduler.timesteps.unbind(),
             noise_scheduler=scheduler,
             generator=generator,
             latents=noise * scheduler.init_noise_sigma,

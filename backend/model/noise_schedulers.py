@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -164,12 +163,13 @@ def fork(noise_scheduler: Any) -> Any:
     What steps change are lists, latents-shaped tensors (PNDM adds to one in place) and plain
     values; the tables of betas and sigmas have one dimension and are never written to.
     """
-    twin = copy.copy(noise_scheduler)
+    twin = object.__new__(type(noise_scheduler))
     for name, value in vars(noise_scheduler).items():
         if isinstance(value, list):
-            setattr(twin, name, list(value))
+            value = value.copy()
         elif isinstance(value, torch.Tensor) and value.ndim > 1:
-            setattr(twin, name, value.clone())
+            value = value.clone()
+        twin.__dict__[name] = value
     return twin
 
 

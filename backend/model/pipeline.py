@@ -83,7 +83,7 @@ class LatentDiffusion:
                 seed=params.seed + index,
                 guidance_scale=params.guidance_scale,
                 prompt_embeds=self._encode(params),
-                timesteps=noise_scheduler.timesteps,
+                timesteps=noise_scheduler.timesteps.unbind(),
                 noise_scheduler=noise_scheduler,
                 generator=generator,
                 latents=noise * noise_scheduler.init_noise_sigma,
@@ -195,8 +195,8 @@ def _check_finite(tensor: torch.Tensor) -> None:
 
 def _to_pixels(image: torch.Tensor) -> Pixels:
     """[1, 3, height, width] in -1 to 1 to uint8 [height, width, 3], rounded as diffusers does."""
-    unit = (image[0] * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().float().numpy()
-    return np.ascontiguousarray((unit * 255).round().astype(np.uint8))
+    unit = (image[0] * 0.5 + 0.5).clamp(0, 1).cpu().float()
+    return (unit * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 @contextmanager

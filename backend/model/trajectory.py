@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class LatentTrajectory:
     seed: int
     guidance_scale: float
     prompt_embeds: torch.Tensor  # [num_rows, tokens, hidden]: cond, or uncond and cond
-    timesteps: torch.Tensor  # [num_evaluations], on the CPU
+    timesteps: Sequence[torch.Tensor]  # scalars, one per evaluation, on the CPU
 
     # changed by every denoise_step
     noise_scheduler: Any

@@ -74,7 +74,10 @@ def _measurements(
     yield (
         {"P4", "P5"},
         lambda: open_loop.rows(
-            subject(), 40 if quick else 150, (0.8,) if quick else LOADS, (1,) if quick else (1, 2)
+            subject(),
+            40 if quick else 150,
+            (0.8,) if quick else LOADS,
+            (1,) if quick else (1, 2, 3, 4),
         ),
     )
     yield {"P7"}, lambda: [engine_rows.exactness(subject(), 40 if quick else 200)]

@@ -34,11 +34,16 @@ class Arrival:
 
 
 class Run(NamedTuple):
-    """Latencies in s of the requests whose callers stayed, ours and first come, first served."""
+    """Latencies in s of the requests whose callers stayed, ours and first come, first served.
+
+    `busy` is the share of its time that first come, first served drew, trace by trace: the load
+    as it came out.
+    """
 
     ours: list[float]
     fifo: list[float]
     alone: list[float]
+    busy: list[float]
 
     def within(self, latencies: Sequence[float]) -> float:
         """Share that took no longer than `PATIENCE` times their time alone."""
@@ -119,35 +124,44 @@ def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
     return [listener.ended_s[a.request] - start - a.at_s for a in stayed]
 
 
-def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
-    """The same arrivals, one pipeline behind a lock, on the same runtime.
+def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> tuple[list[float], float]:
+    """The same arrivals, one pipeline behind a lock, on the same runtime; and the share of time
+    that it drew.
 
     Who leaves while waiting is not drawn for; a drawing that has begun ends.
     """
-    start, latencies = time.monotonic(), []
+    start, latencies, idle_s = time.monotonic(), [], 0.0
     for arrival in arrivals:
         due = start + arrival.at_s
-        time.sleep(max(0.0, due - time.monotonic()))
+        pause_s = max(0.0, due - time.monotonic())
+        idle_s += pause_s
+        time.sleep(pause_s)
         if arrival.leaves_s is not None and start + arrival.leaves_s < time.monotonic():
             continue
         subject.draw(arrival.request.params)
         if arrival.leaves_s is None:
             latencies.append(time.monotonic() - due)
-    return latencies
+    return latencies, 1 - idle_s / (time.monotonic() - start)
 
 
 def run_both(subject: Subject, count: int, load: float, seeds: Sequence[int]) -> Run:
     """Ours and first come, first served in turns, every seed another trace."""
-    total = Run([], [], [])
+    total = Run([], [], [], [])
     for number, seed in enumerate(seeds):
-        found: dict[bool, list[float]] = {}
-        for is_ours in (True, False) if number % 2 == 0 else (False, True):
-            arrivals = mix(subject, count, load, seed)
-            found[is_ours] = (run_ours if is_ours else run_fifo)(subject, arrivals)
-        total.ours.extend(found[True])
-        total.fifo.extend(found[False])
+        _alone_s.clear()  # the machine's speed drifts
+        first = mix(subject, count, load, seed)
+        second = mix(subject, count, load, seed)
+        if number % 2 == 0:
+            ours = run_ours(subject, first)
+            fifo, busy = run_fifo(subject, second)
+        else:
+            fifo, busy = run_fifo(subject, first)
+            ours = run_ours(subject, second)
+        total.ours.extend(ours)
+        total.fifo.extend(fifo)
+        total.busy.append(busy)
         total.alone.extend(
-            alone(subject, arrival.request) for arrival in arrivals if arrival.leaves_s is None
+            alone(subject, arrival.request) for arrival in first if arrival.leaves_s is None
         )
     return total
 
@@ -201,6 +215,7 @@ def _figures(run: Run) -> list[str]:
         f"{_tail(run):.2f}",
         f"{run.within(run.ours):.0%}",
         f"{run.within(run.fifo):.0%}",
+        f"{statistics.mean(run.busy):.0%}",
     ]
 
 
@@ -208,7 +223,8 @@ def print_loads(row: Row) -> None:
     """What every load gave, as Markdown."""
     loads = row.details["loads"]
     assert isinstance(loads, dict)
-    print(f"\n| load | mean ÷ | p50 ÷ | p99 × | within {PATIENCE:g} × alone | FIFO within |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    names = ["mean ÷", "p50 ÷", "p99 ×", f"within {PATIENCE:g} × alone", "FIFO within", "FIFO busy"]
+    print(f"\n| load | {' | '.join(names)} |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for load, figures in loads.items():
         print(f"| {load:g} | {' | '.join(figures)} |")

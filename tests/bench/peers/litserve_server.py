@@ -3,6 +3,8 @@
 Runs in a virtual environment that has litserve.
 """
 
+import base64
+import io
 import sys
 
 import litserve
@@ -35,7 +37,9 @@ class Pictures(litserve.LitAPI):
         return list(output)
 
     def encode_response(self, output):
-        return {"size": output.size}
+        png = io.BytesIO()
+        output.save(png, "PNG")
+        return {"image": base64.b64encode(png.getvalue()).decode()}
 
 
 if __name__ == "__main__":

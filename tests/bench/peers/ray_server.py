@@ -3,6 +3,8 @@
 Runs in a virtual environment that has ray[serve]; its usage statistics are off.
 """
 
+import base64
+import io
 import os
 import sys
 import time
@@ -40,7 +42,9 @@ class Pictures:
 
     async def __call__(self, request: Request):
         picture = await self.draw((await request.json())["prompt"])
-        return {"size": picture.size}
+        png = io.BytesIO()
+        picture.save(png, "PNG")
+        return {"image": base64.b64encode(png.getvalue()).decode()}
 
 
 if __name__ == "__main__":

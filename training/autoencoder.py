@@ -58,8 +58,13 @@ class Settings:
     """Side in pixels of what one picture contributes; SIZE for whole pictures."""
     learning_rate: float = 2e-3
     decoder_only: bool = False
+    level: float = 0.0
+    """Share of the time before which the learning rate does not fall."""
     squared: float = 0.0
-    """Weight of the squared error, which PSNR measures; the rest goes to sharp edges."""
+    """Weight of the squared error; the rest goes to sharp edges."""
+    decibels: float = 0.0
+    """Weight of every picture's own squared error in nepers, which is what PSNR averages: an easy
+    picture's details then count as much as a hard one's."""
 
 
 def build(decoder: Shape, width: int = WIDTH) -> AutoencoderTiny:
@@ -159,12 +164,14 @@ def batches(sprites: Sprites, settings: Settings, rng: random.Random) -> Iterato
         yield to_tensor(pictures)
 
 
-def loss(restored: Tensor, images: Tensor, squared: float) -> Tensor:
+def loss(restored: Tensor, images: Tensor, settings: Settings) -> Tensor:
     """Absolute error of pixels, of their differences and of coarse averages; some squared error."""
     error = restored.float() - images
     edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     coarse = F.avg_pool2d(error, 4).abs().mean()
-    return error.abs().mean() + 0.5 * edges + 0.5 * coarse + squared * error.square().mean()
+    squares = error.square().mean(dim=(1, 2, 3))
+    squared = settings.squared * squares.mean() + settings.decibels * squares.log().mean()
+    return error.abs().mean() + 0.5 * edges + 0.5 * coarse + squared
 
 
 def _step(model: AutoencoderTiny, images: Tensor, settings: Settings) -> Tensor:
@@ -176,7 +183,7 @@ def _step(model: AutoencoderTiny, images: Tensor, settings: Settings) -> Tensor:
         if random.random() < 0.5:
             latents, images = latents.flip(-1), images.flip(-1)
         restored = model.decoder(latents + LATENT_NOISE * torch.randn_like(latents))
-    total: Tensor = loss(restored, images, settings.squared) + prior
+    total: Tensor = loss(restored, images, settings) + prior
     return total
 
 
@@ -193,7 +200,7 @@ def train(model: AutoencoderTiny, sprites: Sprites, settings: Settings, checkpoi
     model = model.to(memory_format=torch.channels_last)
     trained = model.decoder if settings.decoder_only else model
     optimizer = Together(optimizers(trained, settings.learning_rate))
-    clock = Clock(Schedule(settings.minutes, settings.learning_rate))
+    clock = Clock(Schedule(settings.minutes, settings.learning_rate, level=settings.level))
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])

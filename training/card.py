@@ -109,9 +109,9 @@ The weights are under the MIT licence.
 
 HISTORY = """\
 These weights differ from a run of the recipe in three points: the decoder was trained alone for
-19.5 minutes more, before it was made wider, and afterwards for its first 36 minutes with a quarter
-of the weight on the squared error and, until minute 76, a learning rate that was to fall sooner,
-beside other work; the words had 48 minutes of one core instead of 40 of two; and the denoiser
+19.5 minutes before it was made wider, and of its 160 minutes afterwards the first 100 ran with the
+squared error itself in the loss, at a learning rate that fell to nothing by then, in part beside
+other work; the words had 48 minutes of one core instead of 40 of two; and the denoiser
 learned its first 432,352 samples from a quarter of the scenes, fewer of them in other colours, told
 cruder codes, and for the first 134,000 half of the things were mirrored and no caption said so.
 """

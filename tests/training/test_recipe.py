@@ -123,6 +123,20 @@ def test_a_wider_decoder_does_the_same_at_first() -> None:
     assert not torch.equal(first[:, :16], first[:, 16:])  # the copies can part
 
 
+def test_halving_an_easy_pictures_error_gains_as_much_as_a_hard_ones() -> None:
+    images = torch.zeros(2, 3, 8, 8)
+
+    def nepers(easy: float, hard: float) -> float:
+        restored = images + torch.tensor([easy, hard]).view(2, 1, 1, 1)
+        plain, told = (autoencoder.Settings(1, decibels=weight) for weight in (0.0, 1.0))
+        with_it = autoencoder.loss(restored, images, told)
+        return float(with_it - autoencoder.loss(restored, images, plain))
+
+    before = nepers(0.01, 0.2)
+    assert before - nepers(0.005, 0.2) == pytest.approx(before - nepers(0.01, 0.1), rel=1e-3)
+    assert before - nepers(0.005, 0.2) == pytest.approx(0.693, rel=1e-2)
+
+
 def assert_near(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
     """Equal but for the rounding to float16."""
     assert weights.keys() == others.keys()
@@ -140,7 +154,9 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     autoencoder.train(thin, sprites, quick, tmp_path / "vae.pt")
     autoencoder.train(thin, sprites, quick, tmp_path / "vae.pt")  # resumes, and is complete
     vae = autoencoder.widened(thin, autoencoder.Shape(32, (2, 1, 1, 1, 0)))
-    alone = autoencoder.Settings(SECOND, batch=2, crop=SIZE, decoder_only=True)
+    alone = autoencoder.Settings(
+        SECOND, batch=2, crop=SIZE, level=0.5, decoder_only=True, decibels=0.1
+    )
     autoencoder.train(vae, sprites, alone, tmp_path / "decoder.pt")
 
     encoded = denoiser.encode(vae, sprites, variants=4)

@@ -15,6 +15,9 @@ import torch
 from torch import nn
 
 from backend.model.components import Components
+from backend.model.upsampling import fuse_upsampling
+
+FORMAT = 2  # raised when networks are converted in another way: what is kept is made anew
 
 
 def import_openvino() -> Any:
@@ -29,6 +32,11 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def conversion() -> str:
+    """What a converted network depends on beside its weights: OpenVINO's version, and our way."""
+    return f"{import_openvino().get_version().split('-')[0]}-{FORMAT}"
 
 
 class _UNet(nn.Module):
@@ -81,11 +89,12 @@ class Converter:
         factor = 2 ** (len(components.unet.config.block_out_channels) - 1)
         if height % factor == 0 and width % factor == 0:
             return self._file("unet", lambda: _UNet(components), self._unet_inputs(factor, factor))
-        # Here the UNet fixes its upsampling sizes while it is traced.
+        # Here the UNet does not only double, and fixes its sizes while it is traced.
         return self._file(
             f"unet-{height}x{width}",
             lambda: _UNet(components),
             self._unet_inputs(height, width),
+            doubles=False,
         )
 
     def decoder(self) -> Path:
@@ -111,18 +120,25 @@ class Converter:
         }
 
     def _file(
-        self, name: str, build: Callable[[], nn.Module], inputs: Mapping[str, torch.Tensor]
+        self,
+        name: str,
+        build: Callable[[], nn.Module],
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        doubles: bool = True,
     ) -> Path:
         path = self._folder / f"{name}.xml"
         if not path.is_file():
-            _convert(build(), inputs, path)
+            network = copy.deepcopy(build()).float().eval()
+            if doubles:
+                fuse_upsampling(network)
+            _convert(network, inputs, path)
         return path
 
 
 @torch.no_grad()
-def _convert(module: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
+def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
     openvino = import_openvino()
-    network = copy.deepcopy(module).float().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every shape it fixes
         converted = openvino.convert_model(network, example_input=dict(inputs))

@@ -202,20 +202,19 @@ def _openvino_as_set(wanted: Wanted) -> Runtime:
 
 
 def openvino_folder(data_dir: Path, revision: str) -> Path:
-    """Where a model's converted networks are kept: of one version of OpenVINO, one revision."""
-    from backend.model.openvino_ir import import_openvino
+    """Where a model's converted networks are kept: of one revision, converted in one way."""
+    from backend.model.openvino_ir import conversion
 
-    version = import_openvino().get_version().split("-")[0]
-    return data_dir / "openvino" / f"{revision}-{version}"
+    return data_dir / "openvino" / f"{revision}-{conversion()}"
 
 
 def _make(wanted: Wanted) -> dict[str, str]:
-    from backend.model.openvino_ir import import_openvino
+    from backend.model.openvino_ir import conversion
 
     return {
         "machine": machine(wanted.components.unet.device),
         "torch": torch.__version__,
-        "openvino": import_openvino().get_version(),
+        "openvino": conversion(),
         "dtype": str(wanted.dtype),
         "threads": str(torch.get_num_threads()),
         "revision": wanted.revision,

@@ -130,6 +130,7 @@ def _arguments() -> argparse.Namespace:
     if arguments.only - set(ORDER):
         parser.error(f"no such row: {', '.join(sorted(arguments.only - set(ORDER)))}")
     arguments.venvs = arguments.venvs.resolve()
+    arguments.sd14 = arguments.sd14.resolve()  # optimum takes a relative path for a name on a hub
     arguments.venvs.mkdir(parents=True, exist_ok=True)
     return arguments
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from backend.model.components import Components
 from backend.model.probe import RowShape, certified_row_counts
 from backend.model.runtime import Runtime
 
+_FIELD = re.compile(r"^(.+?)\s*: (.*?)\s*$", re.MULTILINE)
 SHARE_OF_FREE = 0.9  # the rest is lost between blocks, and to other programs
 
 
@@ -81,12 +83,22 @@ def machine(device: torch.device) -> str:
     """The chip that runs the model, as its driver or the kernel names it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    return chip(told) or platform.processor() or platform.machine()
+
+
+def chip(cpuinfo: str) -> str:
+    """The first CPU of Linux's /proc/cpuinfo; "" where it names none.
+
+    A virtual machine may say no more than "AMD EPYC": family and model number still tell which.
+    """
+    first = dict(_FIELD.findall(cpuinfo.partition("\n\n")[0]))
+    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
+    name: str = first.get("model name", "")
+    return f"{name} ({', '.join(numbers)})" if name and numbers else name
 
 
 def free_bytes(device: torch.device, fraction: float) -> int:

@@ -20,9 +20,10 @@ from backend.model import openvino_trial, runtimes
 from backend.model.checkpoint import Reading, read_folder
 from backend.model.components import Components
 from backend.model.fidelity import Exam, draw, median_psnr, race
+from backend.model.openvino_ir import precisions
 from backend.model.pick import PickStore
 from backend.model.runtime_compiled import CompiledRuntime, shape_of
-from backend.model.runtime_openvino import OpenVinoRuntime, bucket, precisions
+from backend.model.runtime_openvino import OpenVinoRuntime, bucket
 from backend.model.runtime_torch import TorchRuntime
 from backend.model.runtimes import Wanted, choose_runtime, openvino_folder
 

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from backend.model.components import Components
+from backend.model.group_norm import unfold_group_norms
 from backend.model.upsampling import fuse_upsampling
 
-FORMAT = 2  # raised when networks are converted in another way: what is kept is made anew
+FORMAT = 3  # raised when networks are converted in another way: what is kept is made anew
 
 
 def import_openvino() -> Any:
@@ -34,9 +35,24 @@ def import_openvino() -> Any:
     return openvino
 
 
-def conversion() -> str:
-    """What a converted network depends on beside its weights: OpenVINO's version, and our way."""
+def precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this CPU, the fastest first.
+
+    Raises:
+        ImportError: OpenVINO isn't here.
+    """
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+
+
+def version() -> str:
+    """OpenVINO's version and, after a dash, that of our way to convert networks."""
     return f"{import_openvino().get_version().split('-')[0]}-{FORMAT}"
+
+
+def conversion() -> str:
+    """What a converted network depends on beside its weights."""
+    return f"{version()}-{precisions()[0]}"
 
 
 class _UNet(nn.Module):
@@ -132,6 +148,8 @@ class Converter:
             network = copy.deepcopy(build()).float().eval()
             if doubles:
                 fuse_upsampling(network)
+            if precisions()[0] == "f32":  # in bfloat16 the sums would be too coarse
+                unfold_group_norms(network)
             _convert(network, inputs, path)
         return path
 

@@ -23,7 +23,7 @@ class Runtime(Protocol):
 
     @property
     def description(self) -> str:
-        """For example "openvino 2026.4.1 bfloat16, 2 threads"."""
+        """For example "openvino 2026.4.1-3 bfloat16, 2 threads"."""
 
     @property
     def device(self) -> torch.device:

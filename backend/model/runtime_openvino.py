@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from backend.model.components import Components
-from backend.model.openvino_ir import Converter, import_openvino
+from backend.model.openvino_ir import Converter, import_openvino, version
 from backend.model.openvino_trial import Trials, compile_network
 
 SHARE_OF_MEMORY = 0.3  # for compiled networks; each has the weights once more
@@ -45,8 +45,7 @@ class OpenVinoRuntime:
         Raises:
             ImportError: OpenVINO isn't here.
         """
-        self._openvino = import_openvino()
-        self._core = self._openvino.Core()
+        self._core = import_openvino().Core()
         self._converter = Converter(components, cache)
         self._trials = Trials(cache)
         self._precision = precision
@@ -58,9 +57,8 @@ class OpenVinoRuntime:
 
     @property
     def description(self) -> str:
-        version = self._openvino.get_version().split("-")[0]
         precision = {"f32": "float32", "bf16": "bfloat16"}[self._precision]
-        return f"openvino {version} {precision}, {self._num_threads} threads"
+        return f"openvino {version()} {precision}, {self._num_threads} threads"
 
     def bucket(self, rows: int) -> int:
         """The row count that is computed for `rows` rows."""
@@ -129,16 +127,6 @@ class OpenVinoRuntime:
             "INFERENCE_NUM_THREADS": self._num_threads,
             "PERFORMANCE_HINT": "LATENCY",
         }
-
-
-def precisions() -> tuple[str, ...]:
-    """What OpenVINO computes in on this CPU, the fastest first.
-
-    Raises:
-        ImportError: OpenVINO isn't here.
-    """
-    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
 def _infer(request: Any, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:

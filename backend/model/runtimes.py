@@ -105,7 +105,7 @@ def _pick(wanted: Wanted, on_progress: OnProgress) -> Choice:
 
 
 def _candidates(wanted: Wanted) -> list[Candidate]:
-    from backend.model.runtime_openvino import precisions
+    from backend.model.openvino_ir import precisions
 
     found = [
         Candidate(f"openvino {precision}", _openvino(wanted, precision))
@@ -193,7 +193,7 @@ def _openvino_as_set(wanted: Wanted) -> Runtime:
         )
     if wanted.components.unet.device.type != "cpu":
         raise ModelFailed("RUNTIME=openvino runs on a CPU: set DEVICE=cpu, or RUNTIME=auto.")
-    from backend.model.runtime_openvino import precisions
+    from backend.model.openvino_ir import precisions
 
     wanted_precision = "f32" if wanted.dtype == torch.float32 else "bf16"
     if wanted_precision not in precisions():

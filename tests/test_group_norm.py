@@ -1,0 +1,59 @@
+"""GroupNorm as sums and products: the same function, wherever a network has one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from backend.model.group_norm import UnfoldedGroupNorm, unfold_group_norms
+
+
+def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [(1, 12, 4, 6), (3, 12, 1, 1), (2, 12, 5)])
+@pytest.mark.parametrize("groups", [1, 4, 12])
+def test_it_normalises_alike(shape: tuple[int, ...], groups: int) -> None:
+    norm = nn.GroupNorm(groups, 12, eps=1e-6)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    values = 3.0 + 5.0 * torch.randn(shape)
+    found = UnfoldedGroupNorm(norm)(values)
+    same(found, norm.double()(values.double()).float())
+
+
+@torch.inference_mode()
+def test_values_far_from_zero_keep_their_variance() -> None:
+    norm = nn.GroupNorm(2, 4)
+    values = 1000.0 + torch.randn(1, 4, 8, 8, dtype=torch.float64)
+    expected = norm.double()(values)
+    found = UnfoldedGroupNorm(norm.float())(values.float())
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_unet_predicts_the_same() -> None:
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    ).eval()
+    given = torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+    before = unet(*given).sample
+    unfold_group_norms(unet)
+    assert not any(isinstance(module, nn.GroupNorm) for module in unet.modules())
+    same(unet(*given).sample, before)
+
+
+def test_a_norm_without_parameters_stays() -> None:
+    network = nn.Sequential(nn.GroupNorm(2, 4, affine=False))
+    unfold_group_norms(network)
+    assert isinstance(network[0], nn.GroupNorm)

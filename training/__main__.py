@@ -144,16 +144,23 @@ def export_model(sprites: Sprites) -> None:
     log.info("%s: %.1f MB", paths.MODEL, export.size_mb(paths.MODEL))
 
 
+def _samples() -> int:
+    """How many the denoiser has learned from; without its checkpoint, as the last report says."""
+    if checkpoint("denoiser").exists():
+        return int(torch.load(checkpoint("denoiser"), weights_only=True)["samples"])
+    return int(json.loads((paths.MODEL / "evaluation.json").read_text())["samples"])
+
+
 def evaluate_model(sprites: Sprites) -> None:
     """Score the folder that ships; numbers, sheets and model card go into it."""
     pipe = StableDiffusionPipeline.from_pretrained(paths.MODEL)
     judge = classifier.train(sprites, checkpoint("classifier"), JUDGED)
-    training = load_latents(sprites).scenes
-    numbers = evaluate.score(pipe, judge, sprites, training, evaluate.read_prompts())
+    seen = denoiser.random_scenes(sprites.things, VARIANTS)
+    numbers = evaluate.score(pipe, judge, sprites, seen, evaluate.read_prompts())
     numbers["things"] = len(sprites.things)
     numbers["things_drawn"] = evaluate.things_drawn(pipe, judge, sprites)
     numbers["psnr_db"] = evaluate.reconstruction(pipe, sprites)
-    numbers["samples"] = torch.load(checkpoint("denoiser"), weights_only=True)["samples"]
+    numbers["samples"] = _samples()
     numbers["size_mb"] = export.size_mb(paths.MODEL)
     numbers["seconds_torch"] = evaluate.seconds_per_picture(pipe)
     shown = evaluate.draw(pipe, list(evaluate.SHOWN), list(range(len(evaluate.SHOWN))))

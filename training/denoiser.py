@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from training import autoencoder, paths
 from training.captions import Caption, Names, caption
 from training.clock import Clock, Schedule
-from training.data import SIZE, Scene, Sprites, training_scene
+from training.data import SIZE, Scene, Sprites, Thing, training_scene
 from training.meanings import CODE, Meanings
 from training.words import HEADS, TEXT_WIDTH, Words
 
@@ -109,12 +109,17 @@ class Encoded:
     latents: Tensor
 
 
-@torch.no_grad()
-def encode(vae: AutoencoderTiny, sprites: Sprites, variants: int, seed: int = 0) -> Encoded:
-    """`variants` random scenes of every thing."""
+def random_scenes(things: list[Thing], variants: int, seed: int = 0) -> list[Scene]:
+    """`variants` random scenes of every thing, the same for the same seed."""
     rng = random.Random(seed)
-    count = len(sprites.things)
-    scenes = [training_scene(i, sprites.things, rng) for _ in range(variants) for i in range(count)]
+    count = len(things)
+    return [training_scene(index, things, rng) for _ in range(variants) for index in range(count)]
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderTiny, sprites: Sprites, variants: int) -> Encoded:
+    """`variants` random scenes of every thing, and their latents."""
+    scenes = random_scenes(sprites.things, variants)
     parts = []
     for start in range(0, len(scenes), 64):
         pictures = [sprites.render(scene) for scene in scenes[start : start + 64]]

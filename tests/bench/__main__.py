@@ -28,15 +28,20 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name}: {value}")
     rows: list[Row] = []
-    for wanted, measure in _measurements(arguments):
+    probe = _Probe(arguments.model)
+    for wanted, measure in _measurements(arguments, probe.subject):
         if not wanted & arguments.only:
             continue
         print(f"\nmeasuring {', '.join(sorted(wanted))} …", flush=True)
-        started = time.perf_counter()
+        started, before_ms = time.perf_counter(), probe.ms()
         for row in measure():
             rows.append(row)
             print(f"  {row.number}: {row.value or row.note}", flush=True)
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
+        print(
+            f"  a bare step took {before_ms:.1f} ms before, {probe.ms():.1f} ms after", flush=True
+        )
+    found["bare steps between measurements, ms"] = probe.found_ms
     rows.sort(key=lambda row: ORDER.index(row.number))
     print_table(rows)
     for row in rows:
@@ -48,19 +53,32 @@ def main() -> None:
     print(f"\n{path}\n{plot(rows, path.with_suffix('.svg'))}")
 
 
+class _Probe:
+    """The model under test, loaded when first asked for, and how fast the machine runs it."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder
+        self._subject: Subject | None = None
+        self.found_ms: list[float] = []
+
+    def subject(self) -> Subject:
+        if self._subject is None:
+            self._subject = load(self._folder)
+            info, cost = self._subject.model.info, self._subject.cost
+            print(f"  {info.runtime}: {info.runtime_reason}")
+            print(f"  rows that pay, by size: {cost.caps}")
+        return self._subject
+
+    def ms(self) -> float:
+        self.found_ms.append(round(self.subject().probe_ms(), 2))
+        return self.found_ms[-1]
+
+
 def _measurements(
-    arguments: argparse.Namespace,
+    arguments: argparse.Namespace, subject: Callable[[], Subject]
 ) -> Iterator[tuple[set[str], Callable[[], list[Row]]]]:
     quick: bool = arguments.quick
     folder: str | None = arguments.model
-    subjects: list[Subject] = []
-
-    def subject() -> Subject:
-        if not subjects:
-            subjects.append(load(folder))
-            print(f"  {subjects[0].model.info.runtime}: {subjects[0].model.info.runtime_reason}")
-            print(f"  rows that pay, by size: {subjects[0].cost.caps}")
-        return subjects[0]
 
     yield {"P9"}, lambda: [server_rows.start_to_picture(folder, 1 if quick else 3)]
     if folder is None:

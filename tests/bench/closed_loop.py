@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 
 from tests.bench.peers.lock import LockedPipeline
 from tests.bench.peers.servers import NotHere, Work, peer_server
-from tests.bench.rows import Row
+from tests.bench.rows import Row, arithmetic
 from tests.bench.server_rows import ours, rates_of
 
 CONCURRENCIES = (1, 2, 4, 8, 16)
@@ -39,18 +39,24 @@ OUR_MAKES: dict[str, dict[str, object]] = {
     "openvino float32": {"RUNTIME": "openvino", "DTYPE": "float32"},
     "openvino bfloat16": {"RUNTIME": "openvino", "DTYPE": "bfloat16"},
 }
-RIVALS = [
-    *(
-        Rival(name, dtype, f"torch {dtype}")
-        for name in ("diffusers behind a lock", "litserve", "ray")
-        for dtype in ("float32", "bfloat16")
-    ),
-    *(Rival("optimum", dtype, f"openvino {dtype}") for dtype in ("float32", "bfloat16")),
-]
+
+
+def rivals(dtypes: Sequence[str]) -> list[Rival]:
+    """Every peer, in every one of these dtypes."""
+    return [
+        *(
+            Rival(name, dtype, f"torch {dtype}")
+            for name in ("diffusers behind a lock", "litserve", "ray")
+            for dtype in dtypes
+        ),
+        *(Rival("optimum", dtype, f"openvino {dtype}") for dtype in dtypes),
+    ]
 
 
 def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
     """Ours first and last, everyone else in between; theirs draw a third as many: they are slower.
+
+    All are asked for the picture alone. Ours once more with every step told on the way.
 
     Args:
         folder: a model in diffusers layout.
@@ -59,32 +65,41 @@ def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
     found: dict[str, Rates] = {}
     missing: dict[str, str] = {}
     size = native(folder)
+    all_rivals = rivals(arithmetic())
 
-    def measure_ours(make: str) -> Rates:
-        with ours(folder, steps, **OUR_MAKES[make]) as draw:
+    def measure_ours(make: str, *, is_told: bool = False) -> Rates:
+        with ours(folder, steps, is_told=is_told, **OUR_MAKES[make]) as draw:
             rates = rates_of(draw, CONCURRENCIES, pictures)
-        _tell(f"ours, {make}", rates)
+        _tell(f"ours, {make}{', every step told' * is_told}", rates)
         return rates
 
     first = measure_ours("as shipped")
-    for rival in RIVALS:
+    found["ours, every step told"] = measure_ours("as shipped", is_told=True)
+    for rival in all_rivals:
         try:
             with _rival(rival, venvs, Work(folder, rival.dtype, steps, size)) as draw:
                 found[str(rival)] = rates_of(draw, CONCURRENCIES, max(16, pictures // 3))
             _tell(str(rival), found[str(rival)])
         except NotHere as error:
             missing[str(rival)] = str(error)
-    for make in sorted({rival.make for rival in RIVALS if str(rival) in found}):
+    for make in sorted({rival.make for rival in all_rivals if str(rival) in found}):
         found[f"ours, {make}"] = measure_ours(make)
     again = measure_ours("as shipped")
     mean = {callers: (rate + again[callers]) / 2 for callers, rate in first.items()}
-    return _row({"ours, as shipped": mean, **found}, missing, {"first": first, "again": again})
+    drawn = [rival for rival in all_rivals if str(rival) in found]
+    turns = {"first": first, "again": again}
+    return _row({"ours, as shipped": mean, **found}, drawn, missing, turns)
 
 
-def _row(found: dict[str, Rates], missing: dict[str, str], turns: dict[str, Rates]) -> Row:
+def _row(
+    found: dict[str, Rates],
+    drawn: Sequence[Rival],
+    missing: dict[str, str],
+    turns: dict[str, Rates],
+) -> Row:
     most = CONCURRENCIES[-1]
     mine = found["ours, as shipped"][most]
-    theirs = {rival: found[str(rival)][most] for rival in RIVALS if str(rival) in found}
+    theirs = {rival: found[str(rival)][most] for rival in drawn}
     best = max(theirs, key=theirs.__getitem__)
     equals = {
         str(rival): found[f"ours, {rival.make}"][most] / rate for rival, rate in theirs.items()

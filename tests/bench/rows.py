@@ -32,6 +32,13 @@ class Row:
     details: dict[str, object] = field(default_factory=dict)
 
 
+def arithmetic() -> tuple[str, ...]:
+    """The dtypes that this CPU computes in; others it would only imitate, slowly."""
+    from backend.model.openvino_ir import precisions
+
+    return ("float32", "bfloat16") if "bf16" in precisions() else ("float32",)
+
+
 def print_table(rows: Sequence[Row]) -> None:
     """As Markdown, in the order of the numbers."""
     print("\n| # | measure | at least | measured | reached |\n| --- | --- | --- | --- | --- |")
@@ -53,6 +60,7 @@ def conditions() -> dict[str, object]:
         "python": platform.python_version(),
         "platform": sys.platform,
         "threads": torch.get_num_threads(),
+        "arithmetic": ", ".join(arithmetic()),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         **{name: _version(name) for name in PACKAGES},
     }

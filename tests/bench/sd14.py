@@ -11,7 +11,7 @@ from tests.bench.engine_rows import overhead
 from tests.bench.figures import abba, ratio_of
 from tests.bench.peers.lock import LockedPipeline
 from tests.bench.peers.servers import NotHere, Work, peer_server
-from tests.bench.rows import Row
+from tests.bench.rows import Row, arithmetic
 from tests.bench.subject import Subject, load_alone
 from tests.sd14.build import build_sd14, build_single_file
 
@@ -57,7 +57,7 @@ def against_diffusers(subject: Subject, steps: int) -> Row:
 def against_peers(subject: Subject, venvs: Path, file: Path, steps: int) -> Row:
     """P3: whatever else draws fast on a CPU, each in turns with ours."""
     works = [
-        ("optimum", Work(subject.folder, "bfloat16", steps, SIZE)),
+        ("optimum", Work(subject.folder, arithmetic()[-1], steps, SIZE)),
         ("sdcpp", Work(str(file.resolve()), "f16", steps, SIZE)),
         ("sdcpp", Work(str(file.resolve()), "q8_0", steps, SIZE)),
     ]

@@ -14,14 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import psutil
 
 from client import Text2ImageClient
+from proto import text2image_pb2 as pb
+from proto import text2image_pb2_grpc as pb_grpc
 from tests.bench.figures import percentile
 from tests.bench.rows import Row
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 300.0
+ANSWER_S = 600.0
 
 
 def free_port() -> int:
@@ -72,16 +76,39 @@ def rates_of(
 
 
 @contextlib.contextmanager
-def ours(folder: str | None, steps: int, **settings: object) -> Iterator[Callable[[int], None]]:
-    """Yields a function that asks our server for one picture over gRPC."""
-    with backend(folder, **settings) as (client, _):
+def ours(
+    folder: str | None, steps: int, *, is_told: bool, **settings: object
+) -> Iterator[Callable[[int], None]]:
+    """Yields a function that asks our server for one picture over gRPC.
+
+    `is_told`: every step is streamed; else there is one answer, as the peers give it.
+    """
+    with (
+        backend(folder, **settings) as (client, _),
+        grpc.insecure_channel(client.address) as channel,
+    ):
+        stub = pb_grpc.Text2ImageServiceStub(channel)
         client.wait_ready(START_S)
         time.sleep(10)  # batches wait until they are compiled
-        yield lambda number: _ask(client, number, steps)
+        if is_told:
+            yield lambda number: _ask(client, number, steps)
+        else:
+            yield lambda number: _ask_once(stub, number, steps)
 
 
 def _ask(client: Text2ImageClient, number: int, steps: int) -> None:
-    client.generate(f"a red apple and {number} pears", num_inference_steps=steps)
+    client.generate(_prompt(number), num_inference_steps=steps)
+
+
+def _ask_once(stub: pb_grpc.Text2ImageServiceStub, number: int, steps: int) -> None:
+    stub.GenerateImage(
+        pb.GenerateImageRequest(prompt=_prompt(number), num_inference_steps=steps),
+        timeout=ANSWER_S,
+    )
+
+
+def _prompt(number: int) -> str:
+    return f"a red apple and {number} pears"
 
 
 def status_latency(folder: str | None, callers: int, pictures: int, steps: int) -> Row:
@@ -139,7 +166,7 @@ def memory(folder: str | None, requests: int = 2000, callers: int = 8) -> Row:
         process = psutil.Process(pid)
 
         def draw(number: int) -> None:
-            client.generate(f"a red apple and {number} pears", num_inference_steps=1)
+            _ask(client, number, steps=1)
 
         with ThreadPoolExecutor(callers) as pool:
             list(pool.map(draw, range(max(300, requests // 10))))

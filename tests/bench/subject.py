@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +20,9 @@ from backend.engine.scheduler import Scheduler
 from backend.errors import BackendError
 from backend.model.calibrate import cost_model
 from backend.model.loader import load_model
+from backend.model.measuring import ModelSubject
 from backend.model.pipeline import LatentDiffusion
+from tests.bench.figures import seconds
 
 DATA_DIR = Path(".data")
 
@@ -61,6 +65,13 @@ class Subject:
             if error is not None:
                 raise error
         return self.model.decode(trajectory).pixels
+
+    @torch.inference_mode()
+    def probe_ms(self, repeats: int = 15) -> float:
+        """Median of one bare UNet call on a pair of rows: how fast the machine is just now."""
+        bare = ModelSubject(self.model.components, self.model.runtime)
+        step = partial(bare.step, self.height, self.width, rows=2)
+        return statistics.median(seconds(step) for _ in range(repeats)) * 1000
 
     @torch.inference_mode()
     def bare(self, number: int, steps: int = 20) -> None:

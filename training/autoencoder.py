@@ -20,7 +20,7 @@ from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training import paths
+from training import arithmetic, paths
 from training.clock import Clock, Schedule
 from training.data import SIZE, Sprites, training_scene
 from training.muon import Together, optimizers
@@ -176,7 +176,7 @@ def loss(restored: Tensor, images: Tensor, settings: Settings) -> Tensor:
 
 def _step(model: AutoencoderTiny, images: Tensor, settings: Settings) -> Tensor:
     """The loss of one batch; half the time through mirrored latents, so that they mirror too."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with arithmetic.fastest():
         with torch.set_grad_enabled(not settings.decoder_only):
             latents = model.encoder(images).float()
         prior = 1e-3 * latents.square().mean()
@@ -189,7 +189,7 @@ def _step(model: AutoencoderTiny, images: Tensor, settings: Settings) -> Tensor:
 
 def psnr(model: AutoencoderTiny, images: Tensor) -> float:
     """Peak signal to noise ratio in dB, mean over pictures from -1 to 1."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), arithmetic.fastest():
         restored = model.decoder(model.encoder(images)).float()
     errors = ((restored.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3))
     return float((-10 * errors.log10()).mean())

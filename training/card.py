@@ -63,7 +63,7 @@ prompt asks for a thing with a background or object colour that no training pict
 {nearer_to_unseen_rendering:.1%} |
 | mean distance between pictures of one prompt, eight seeds | {diversity:.3f} |
 | size on disk | {size_mb:.1f} MB |
-| one picture in torch bfloat16 on two cores, 25 steps | {seconds_torch:.2f} s |
+| one picture in torch on two cores, 25 steps | {seconds_torch:.2f} s |
 
 Distances are root mean square differences of 16 x 16 thumbnails, where white to black is 2. The
 classifier (`training/classifier.py`) was trained on renderings alone and shares nothing with the

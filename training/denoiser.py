@@ -18,7 +18,7 @@ from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from training import autoencoder, paths
+from training import arithmetic, autoencoder, paths
 from training.captions import Caption, Names, caption
 from training.clock import Clock, Schedule
 from training.data import SIZE, Scene, Sprites, Thing, training_scene
@@ -123,7 +123,7 @@ def encode(vae: AutoencoderTiny, sprites: Sprites, variants: int) -> Encoded:
     parts = []
     for start in range(0, len(scenes), 64):
         pictures = [sprites.render(scene) for scene in scenes[start : start + 64]]
-        with torch.autocast("cpu", torch.bfloat16):
+        with arithmetic.fastest():
             parts.append(vae.encoder(autoencoder.to_tensor(pictures)).bfloat16())
     return Encoded(scenes, torch.cat(parts))
 
@@ -214,7 +214,7 @@ class Training:
         return self.settings.late_batch if late else self.settings.batch
 
     def _predict(self, batch: Batch, codes: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with arithmetic.fastest():
             predicted = self.unet(batch.noisy, batch.steps, None, class_labels=codes).sample
         velocity: Tensor = predicted.float()
         return velocity

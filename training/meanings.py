@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training import paths
+from training import arithmetic, paths
 from training.captions import Caption, Names, caption
 from training.clock import Clock, Schedule
 from training.data import BACKGROUNDS, SMALL, SMALL_OFFSETS, TINTS, Scene
@@ -168,7 +168,7 @@ def learn_codes(
     while not clock.is_over():
         picked = rng.choices(range(len(scenes)), k=settings.batch)
         told = [caption(names, scenes[row], rng) for row in picked]
-        with torch.autocast("cpu", torch.bfloat16):
+        with arithmetic.fastest():
             drawn = meanings.sketch(meanings.rows(told), places[picked])
         loss = F.mse_loss(drawn.float(), targets[picked])
         clock.step(optimizer, loss)

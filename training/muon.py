@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training import arithmetic
+
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration, from the post above."""
 SMALL = 16
@@ -39,7 +41,8 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
         product = factor @ product
         if last:
             gram = factor @ gram @ factor
-    x = (product.bfloat16() @ x.bfloat16()).to(matrices.dtype)
+    with arithmetic.fastest():
+        x = (product @ x).to(matrices.dtype)
     result: Tensor = x if wide else x.mT
     return result
 

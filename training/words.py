@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training import paths
+from training import arithmetic, paths
 from training.captions import MAX_TOKENS, Caption, Names, caption
 from training.clock import Clock, Schedule
 from training.data import Scene
@@ -111,7 +111,7 @@ class Lessons:
         rows = self.meanings.rows(told)
         tokens = tokens_of(self.tokenizer, [each.text for each in told])
         # For so few tokens plain matrix products beat the fused attention.
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+        with sdpa_kernel(SDPBackend.MATH), arithmetic.fastest():
             said, states = self.words(tokens)
             guessed = self._guessed(states, rows)
         return F.mse_loss(said.float(), self.meanings(rows)), guessed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from backend.model.pipeline import LatentDiffusion
 
 logs.configure("console", "error")
+# Before gRPC is imported: what its core logs about forks would turn up in children's stderr.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,11 @@ def service() -> Iterator[FakeService]:
 def spawn(
     service: FakeService, folder: Path, *arguments: str | bytes, **env: str
 ) -> subprocess.Popen[bytes]:
+    ours = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "client.py"), *arguments],
         cwd=folder,
-        env={**os.environ, "TEXT2IMAGE_ADDRESS": service.address, **env},
+        env={**ours, "TEXT2IMAGE_ADDRESS": service.address, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # A suite in a shell's background would hand its ignored Ctrl-C on.

@@ -37,7 +37,8 @@ def _curves(parts: list[str], top: int, row: Row) -> int:
     longest = max(max(_floats(values)) for values in series.values())
     bottom = top + 24 + CURVE
     parts.append(_text(20, top + 12, f"{row.measure}: share answered within so many seconds"))
-    for (name, values), colour in zip(series.items(), (OURS, "#888"), strict=True):
+    for place, (name, values) in enumerate(series.items()):
+        colour = (OURS, "#888")[place]
         ordered = sorted(_floats(values))
         points = " ".join(
             f"{20 + latency / longest * (WIDTH - 40):.1f},"
@@ -47,7 +48,7 @@ def _curves(parts: list[str], top: int, row: Row) -> int:
         parts.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>'
         )
-        parts.append(_text(WIDTH - 220, bottom - 30 - 18 * len(parts) % 36, name, colour))
+        parts.append(_text(WIDTH - 220, bottom - 48 + 20 * place, name, colour))
     parts.append(_text(20, bottom + 16, "0 s"))
     parts.append(_text(WIDTH - 70, bottom + 16, f"{longest:.1f} s"))
     return bottom + 40

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from backend.config import EMBEDDED_MODELS
@@ -76,7 +76,7 @@ class _Probe:
 
 def _measurements(
     arguments: argparse.Namespace, subject: Callable[[], Subject]
-) -> Iterator[tuple[set[str], Callable[[], list[Row]]]]:
+) -> Iterator[tuple[set[str], Callable[[], Iterable[Row]]]]:
     quick: bool = arguments.quick
     folder: str | None = arguments.model
 
@@ -122,7 +122,7 @@ def _faithful(subject: Subject, count: int) -> Row:
     return faithful(subject, _embedded(), count)
 
 
-def _one_picture(arguments: argparse.Namespace) -> list[Row]:
+def _one_picture(arguments: argparse.Namespace) -> Iterator[Row]:
     from tests.bench.sd14 import rows
 
     return rows(arguments.sd14, arguments.venvs, 4 if arguments.quick else 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SIZE = 256
 ROUNDS = 4
 
 
-def rows(folder: Path, venvs: Path, steps: int) -> list[Row]:
+def rows(folder: Path, venvs: Path, steps: int) -> Iterator[Row]:
     """Every picture is drawn in `steps` steps and decoded; built first where `folder` is empty."""
     if not (folder / "model_index.json").is_file():
         print("  building the model …", flush=True)
@@ -28,11 +28,9 @@ def rows(folder: Path, venvs: Path, steps: int) -> list[Row]:
     if not file.is_file():
         build_single_file(folder, file)
     subject = load_alone(str(folder), SIZE)
-    return [
-        overhead(subject, "SD 1.4 shape, 256²", 1.03, ROUNDS, steps),
-        against_diffusers(subject, steps),
-        against_peers(subject, venvs, file, steps),
-    ]
+    yield overhead(subject, "SD 1.4 shape, 256²", 1.03, ROUNDS, steps)
+    yield against_diffusers(subject, steps)
+    yield against_peers(subject, venvs, file, steps)
 
 
 def against_diffusers(subject: Subject, steps: int) -> Row:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
 
 from backend.model.group_norm import UnfoldedGroupNorm, unfold_group_norms
-
-
-def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+from tests.networks import same, small_unet, unet_inputs
 
 
 @torch.inference_mode()
@@ -37,16 +33,7 @@ def test_values_far_from_zero_keep_their_variance() -> None:
 
 @torch.inference_mode()
 def test_a_unet_predicts_the_same() -> None:
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=8,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    ).eval()
-    given = torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+    unet, given = small_unet(), unet_inputs()
     before = unet(*given).sample
     unfold_group_norms(unet)
     assert not any(isinstance(module, nn.GroupNorm) for module in unet.modules())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderTiny
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from backend.model.upsampling import fuse_upsampling, transposed
+from tests.networks import same, small_unet, unet_inputs
 
 CHANNELS = (8, 16)
 
@@ -17,10 +18,6 @@ CHANNELS = (8, 16)
 def count(network: nn.Module) -> int:
     """How many transposed convolutions are in it."""
     return sum(isinstance(module, nn.ConvTranspose2d) for module in network.modules())
-
-
-def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -35,16 +32,7 @@ def test_a_transposed_convolution_is_both_up_to_the_edge(size: tuple[int, int], 
 
 @torch.inference_mode()
 def test_a_unet_predicts_the_same() -> None:
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=CHANNELS,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=8,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    ).eval()
-    given = torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+    unet, given = small_unet(), unet_inputs()
     before = unet(*given).sample
     fuse_upsampling(unet)
     assert count(unet) == 1

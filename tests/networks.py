@@ -1,0 +1,28 @@
+"""A small UNet, and when two tensors are the same but for rounding."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import UNet2DConditionModel
+
+
+def small_unet() -> UNet2DConditionModel:
+    """Two resolutions, doubled once, with text; random weights."""
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    ).eval()
+
+
+def unet_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents, timesteps and prompt_embeds of two rows for `small_unet`."""
+    return torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+
+
+def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

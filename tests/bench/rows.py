@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from backend.model.devices import has_native_bfloat16
 from backend.model.measuring import machine
 
 RESULTS = Path("bench-results")
@@ -34,9 +35,7 @@ class Row:
 
 def arithmetic() -> tuple[str, ...]:
     """The dtypes that this CPU computes in; others it would only imitate, slowly."""
-    from backend.model.openvino_ir import precisions
-
-    return ("float32", "bfloat16") if "bf16" in precisions() else ("float32",)
+    return ("float32", "bfloat16") if has_native_bfloat16() else ("float32",)
 
 
 def print_table(rows: Sequence[Row]) -> None:

@@ -21,6 +21,7 @@ from client import Text2ImageClient
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 from tests.bench.figures import percentile
+from tests.bench.prompts import prompt
 from tests.bench.rows import Row
 
 ROOT = Path(__file__).parent.parent.parent
@@ -97,18 +98,14 @@ def ours(
 
 
 def _ask(client: Text2ImageClient, number: int, steps: int) -> None:
-    client.generate(_prompt(number), num_inference_steps=steps)
+    client.generate(prompt(number), num_inference_steps=steps)
 
 
 def _ask_once(stub: pb_grpc.Text2ImageServiceStub, number: int, steps: int) -> None:
     stub.GenerateImage(
-        pb.GenerateImageRequest(prompt=_prompt(number), num_inference_steps=steps),
+        pb.GenerateImageRequest(prompt=prompt(number), num_inference_steps=steps),
         timeout=ANSWER_S,
     )
-
-
-def _prompt(number: int) -> str:
-    return f"a red apple and {number} pears"
 
 
 def status_latency(folder: str | None, callers: int, pictures: int, steps: int) -> Row:

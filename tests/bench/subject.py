@@ -23,6 +23,7 @@ from backend.model.loader import load_model
 from backend.model.measuring import ModelSubject
 from backend.model.pipeline import LatentDiffusion
 from tests.bench.figures import seconds
+from tests.bench.prompts import prompt
 
 DATA_DIR = Path(".data")
 
@@ -44,10 +45,10 @@ class Subject:
         guidance_scale: float = 5.0,
         scheduler: str = "ddim",
     ) -> GenerationParams:
-        """A prompt of its own for every number, so that no text is encoded only once."""
+        """For another prompt with every number."""
         info = self.model.info
         return GenerationParams(
-            prompt=f"a red apple and {number} pears",
+            prompt=prompt(number),
             height=self.height,
             width=self.width,
             guidance_scale=guidance_scale,

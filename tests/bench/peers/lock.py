@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
+from tests.bench.prompts import prompt
+
 
 class LockedPipeline:
     """One pipeline, one caller at a time."""
@@ -25,7 +27,7 @@ class LockedPipeline:
         """One picture."""
         with self._lock:
             self._pipeline(
-                f"a red apple and {number} pears",
+                prompt(number),
                 num_inference_steps=steps,
                 guidance_scale=5.0,
                 height=height,

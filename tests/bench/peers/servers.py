@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.prompts import prompt
 from tests.bench.server_rows import free_port
 
 HERE = Path(__file__).parent
@@ -101,7 +102,7 @@ def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], 
     )
 
     def draw(number: int) -> None:
-        body = json.dumps({"prompt": f"a red apple and {number} pears"}).encode()
+        body = json.dumps({"prompt": prompt(number)}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/predict", body, {"Content-Type": "application/json"}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ def loader(settings: Settings) -> Load:
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
         # torch and diffusers take seconds to import: the port must be open before that.
-        with _no_garbage():
+        with _no_garbage(), _unneeded("torch._dynamo", unless=settings.runtime == "compiled"):
             from backend.model.calibrate import cost_model, keep_costs
             from backend.model.loader import load_model
             from backend.model.memory import release
@@ -27,6 +28,22 @@ def loader(settings: Settings) -> Load:
         return Loaded(model, cost, partial(keep_costs, model, settings, cost), release)
 
     return load
+
+
+@contextmanager
+def _unneeded(module: str, *, unless: bool) -> Iterator[None]:
+    """Have imports do without `module`: diffusers marks layers for torch.compile where it can.
+
+    That takes a second, of which nobody has anything where nothing is compiled.
+    """
+    is_absent = not unless and module not in sys.modules
+    if is_absent:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if is_absent:
+            del sys.modules[module]
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def _prefixed(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.
 
 
 def _text_encoder(components: Components) -> dict[str, torch.Tensor]:
-    weights = components.text_encoder.state_dict()
+    weights = components.networks.text_encoder.state_dict()
     position_ids = torch.arange(components.num_tokens)[None]
     return {
         **{name.removeprefix("text_model."): weight for name, weight in weights.items()},
@@ -61,8 +61,8 @@ def _text_encoder(components: Components) -> dict[str, torch.Tensor]:
 
 
 def _unet(components: Components) -> dict[str, torch.Tensor]:
-    stride = components.unet.config.layers_per_block + 1
-    weights = components.unet.state_dict()
+    stride = components.networks.unet.config.layers_per_block + 1
+    weights = components.networks.unet.state_dict()
     attended = {m[1] for name in weights if (m := re.match(r"up_blocks\.(\d+)\.attentions", name))}
 
     def rename(name: str) -> str:
@@ -96,8 +96,8 @@ def _layer(kind: str, rest: str) -> str:
 
 
 def _autoencoder(components: Components) -> dict[str, torch.Tensor]:
-    weights = components.vae.state_dict()
-    last = len(components.vae.config.block_out_channels) - 1
+    weights = components.networks.vae.state_dict()
+    last = len(components.networks.vae.config.block_out_channels) - 1
     return dict(_autoencoder_weight(name, weight, last) for name, weight in weights.items())
 
 

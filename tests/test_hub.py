@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint import Reading, read_folder
+from backend.model.checkpoint import read_folder
 from backend.model.hub import cached_folder, fetch, needed
+from backend.model.reading import Reading
 from tests.fake_hub import COMMIT, FakeHub
 from tests.tiny_sd import build_tiny_sd
 
@@ -59,7 +60,7 @@ def test_half_precision_fetches_its_variant(hub: FakeHub, tmp_path: Path) -> Non
     assert len(weights) == 4
     assert all("fp16" in name for name in weights)
     components = read_folder(folder, Reading(torch.device("cpu"), torch.float16))
-    assert components.unet.dtype == torch.float16
+    assert components.networks.unet.dtype == torch.float16
 
 
 def test_what_is_cached_is_used_without_asking(hub: FakeHub, tmp_path: Path) -> None:

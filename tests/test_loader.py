@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model.checkpoint import Reading, read_folder
+from backend.model.checkpoint import read_folder
 from backend.model.fingerprint import fingerprint
 from backend.model.loader import load_model
+from backend.model.reading import Reading
 from backend.model.sources import embedded_model
 from tests.tiny_sd import build_tiny_sd, load_tiny, tiny_params
 
@@ -132,9 +133,12 @@ def test_half_precision_is_read_from_its_own_files(folder: Path) -> None:
         shutil.copy(path, folder / path.parent.name / path.name)
     both = read_folder(folder, Reading(CPU, torch.float16))
     whole = read_folder(folder, READING)
-    weight = "conv_in.weight"
-    assert torch.equal(both.unet.state_dict()[weight], half.unet.state_dict()[weight])
-    assert not torch.equal(whole.unet.state_dict()[weight], half.unet.state_dict()[weight].float())
+    from_both, from_half, from_whole = (
+        components.networks.unet.state_dict()["conv_in.weight"]
+        for components in (both, half, whole)
+    )
+    assert torch.equal(from_both, from_half)
+    assert not torch.equal(from_whole, from_half.float())
 
 
 # Revision, progress, network
@@ -165,16 +169,19 @@ def test_the_hash_of_a_large_file_sees_both_of_its_ends(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
-def test_loading_tells_what_it_does(tiny_model: Path) -> None:
+def test_loading_tells_what_it_does(tiny_model: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    settings = Settings(model=str(tiny_model), dtype="float32", runtime="torch", num_threads=1)
+    settings = Settings(
+        model=str(tiny_model), dtype="float32", runtime="torch", num_threads=1, data_dir=tmp_path
+    )
     load_model(settings, told.append)
     assert [line.split()[0] for line in told] == ["Loading", "Warming"]
 
 
-def test_the_model_that_ships_with_us_loads_and_draws() -> None:
+def test_the_model_that_ships_with_us_loads_and_draws(tmp_path: Path) -> None:
     told: list[str] = []
-    model = load_model(Settings(device="cpu", runtime="torch", num_threads=1), told.append)
+    settings = Settings(device="cpu", runtime="torch", num_threads=1, data_dir=tmp_path)
+    model = load_model(settings, told.append)
     assert model.info.name == embedded_model().name
     assert "no CUDA device" in model.note
     size = {"height": model.info.native_height, "width": model.info.native_width}

@@ -187,9 +187,7 @@ def test_the_model_describes_itself(tiny_model: Path, model: LatentDiffusion) ->
     assert info.schedulers == tuple(RECIPES)
     assert (info.device, info.dtype) == ("cpu", "float32")
     assert info.num_parameters == sum(
-        weight.numel()
-        for network in (model.components.unet, model.components.vae, model.components.text_encoder)
-        for weight in network.parameters()
+        weight.numel() for network in model.components.read() for weight in network.parameters()
     )
     assert "torch" in info.runtime
     assert "1 thread" in info.runtime

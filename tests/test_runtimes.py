@@ -17,11 +17,12 @@ import torch
 from backend.config import Settings
 from backend.errors import ModelFailed
 from backend.model import openvino_trial, runtimes
-from backend.model.checkpoint import Reading, read_folder
+from backend.model.checkpoint import read_folder
 from backend.model.components import Components
 from backend.model.fidelity import Exam, draw, median_psnr, race
 from backend.model.openvino_ir import precisions
 from backend.model.pick import PickStore
+from backend.model.reading import Reading
 from backend.model.runtime_compiled import CompiledRuntime, shape_of
 from backend.model.runtime_openvino import OpenVinoRuntime, bucket
 from backend.model.runtime_torch import TorchRuntime
@@ -60,9 +61,9 @@ def inputs(
     components: Components, rows: int, height: int = 8, width: int = 8
 ) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(rows)
-    hidden = components.text_encoder.config.hidden_size
+    channels, hidden = components.architecture.latent_channels, components.architecture.hidden_size
     return [
-        torch.randn(rows, components.latent_channels, height, width, generator=generator),
+        torch.randn(rows, channels, height, width, generator=generator),
         torch.linspace(900.0, 10.0, rows),
         torch.randn(rows, components.num_tokens, hidden, generator=generator),
     ]

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model.checkpoint import Reading, read_folder
-from backend.model.single_file import SD1, read_file
-from backend.model.sources import Kind, resolve_source
+from backend.model.checkpoint import read_folder
+from backend.model.reading import Reading
+from backend.model.single_file import read_file
+from backend.model.sources import SD1, Kind, resolve_source
 from tests.original_layout import to_original
 from tests.tiny_sd import load_tiny
 
@@ -35,8 +36,8 @@ def single_file(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_single_file_holds_the_same_weights(folder: Path, single_file: Path) -> None:
-    there = read_folder(folder, READING)
-    back = read_file(single_file, READING, configs=folder)
+    there = read_folder(folder, READING).networks
+    back = read_file(single_file, READING, configs=folder).networks
     for part in ("unet", "vae", "text_encoder"):
         expected, found = getattr(there, part).state_dict(), getattr(back, part).state_dict()
         assert expected.keys() == found.keys()
@@ -51,7 +52,7 @@ def test_a_pickled_single_file_needs_permission(folder: Path, single_file: Path)
     with pytest.raises(ModelFailed, match="ALLOW_PICKLE"):
         read_file(path, READING, configs=folder)
     allowed = READING._replace(allow_pickle=True)
-    assert read_file(path, allowed, configs=folder).latent_channels == 4
+    assert read_file(path, allowed, configs=folder).architecture.latent_channels == 4
     assert resolve_source(Settings(model=str(path), allow_pickle=True)).kind is Kind.FILE
 
 

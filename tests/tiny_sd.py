@@ -107,6 +107,7 @@ def load_tiny(folder: Path, **settings: Any) -> LatentDiffusion:
         "device": "cpu",
         "runtime": "torch",
         "num_threads": 1,
+        "data_dir": folder.parent / "data",
     }
     return load_model(Settings(model=str(folder), **(defaults | settings)), lambda _: None)
 

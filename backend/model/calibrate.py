@@ -19,6 +19,7 @@ from backend.model.pipeline import LatentDiffusion
 
 logger = logging.getLogger(__name__)
 
+GRACE_S = 2.0  # for the picture that somebody waited for: compiling beside it would double its time
 UNDISTURBED = 0.8  # of a core's time at least; a busy machine leaves us less
 
 
@@ -83,6 +84,7 @@ def _raise_caps_when_warm(model: LatentDiffusion, cost: CostModel) -> None:
     subject = ModelSubject(model.components, model.runtime)
 
     def warm() -> None:
+        time.sleep(GRACE_S)
         for (height, width), cap in wanted.items():
             rows = 1
             while rows < 2 * cap and threading.main_thread().is_alive():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffusers
 import torch
@@ -13,21 +13,14 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
-from backend.model.components import Components
+from backend.model.architecture import describe
+from backend.model.components import Components, Networks
+from backend.model.model_index import expect, names_safety_checker, read_index
 from backend.model.noise_schedulers import RECIPES
+from backend.model.reading import Reading
 
-INDEX = "model_index.json"
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"
-
-
-class Reading(NamedTuple):
-    """How to read a checkpoint."""
-
-    device: torch.device
-    dtype: torch.dtype
-    safety_checker: bool = True
-    allow_pickle: bool = False
 
 
 def read_folder(folder: Path, reading: Reading) -> Components:
@@ -36,16 +29,18 @@ def read_folder(folder: Path, reading: Reading) -> Components:
     Raises:
         ModelFailed: something is missing, broken, or of a kind that isn't supported.
     """
-    index = _read_index(folder)
-    _expect(index, "unet", ("UNet2DConditionModel",))
-    _expect(index, "text_encoder", ("CLIPTextModel",))
-    vae_class = _expect(index, "vae", AUTOENCODERS)
-    scheduler_class = _expect(
+    index = read_index(folder)
+    expect(index, "unet", ("UNet2DConditionModel",))
+    expect(index, "text_encoder", ("CLIPTextModel",))
+    vae_class = expect(index, "vae", AUTOENCODERS)
+    scheduler_class = expect(
         index, "scheduler", tuple({recipe.class_name for recipe in RECIPES.values()})
     )
-    checked = reading.safety_checker and _class_of(index, "safety_checker") is not None
+    checked = reading.safety_checker and names_safety_checker(index)
+    checker, feature_extractor = read_safety_checker(folder, reading) if checked else (None, None)
     return assemble(
         reading,
+        lambda: read_folder(folder, reading).networks,
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         text_encoder=_network(CLIPTextModel, folder / "text_encoder", reading),
         unet=_network(diffusers.UNet2DConditionModel, folder / "unet", reading),
@@ -53,69 +48,56 @@ def read_folder(folder: Path, reading: Reading) -> Components:
         scheduler=getattr(diffusers, scheduler_class).from_pretrained(
             folder / "scheduler", local_files_only=True
         ),
-        safety_checker=_network(StableDiffusionSafetyChecker, folder / "safety_checker", reading)
-        if checked
-        else None,
-        feature_extractor=CLIPImageProcessorPil.from_pretrained(
-            folder / "feature_extractor", local_files_only=True
-        )
-        if checked
-        else None,
+        safety_checker=checker,
+        feature_extractor=feature_extractor,
     )
 
 
-def assemble(reading: Reading, **parts: Any) -> Components:
+def read_safety_checker(folder: Path, reading: Reading) -> tuple[Any, Any]:
+    """The safety checker of a folder that has one, and what prepares pictures for it.
+
+    Raises:
+        ModelFailed: it is not whole.
+    """
+    checker = _network(StableDiffusionSafetyChecker, folder / "safety_checker", reading)
+    processor = CLIPImageProcessorPil.from_pretrained(
+        folder / "feature_extractor", local_files_only=True
+    )
+    return _at_rest(checker, reading), processor
+
+
+def assemble(reading: Reading, read: Callable[[], Networks], **parts: Any) -> Components:
     """Put loaded parts together, on their device, in the memory layout that convolutions like.
 
     diffusers' pipeline has a say first: it corrects the settings of outdated schedulers.
+
+    Args:
+        reading: device and dtype.
+        read: gets the networks once more.
+        parts: of a StableDiffusionPipeline.
 
     Raises:
         ModelFailed: the parts don't fit together.
     """
     pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
-    for network in (pipeline.text_encoder, pipeline.unet, pipeline.vae, pipeline.safety_checker):
-        if network is not None:
-            network.requires_grad_(False).eval().to(reading.device)
-    for network in (pipeline.unet, pipeline.vae):
-        network.to(memory_format=torch.channels_last)
     components = Components(
         tokenizer=pipeline.tokenizer,
-        text_encoder=pipeline.text_encoder,
-        unet=pipeline.unet,
-        vae=pipeline.vae,
-        scheduler_class=type(pipeline.scheduler).__name__,
-        scheduler_config=dict(pipeline.scheduler.config),
+        architecture=describe(pipeline),
+        device=reading.device,
+        read=read,
         safety_checker=pipeline.safety_checker,
         feature_extractor=pipeline.feature_extractor,
     )
-    components.check()
+    components.networks = Networks(
+        _at_rest(pipeline.text_encoder, reading),
+        _at_rest(pipeline.unet, reading).to(memory_format=torch.channels_last),
+        _at_rest(pipeline.vae, reading).to(memory_format=torch.channels_last),
+    )
     return components
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFailed(f"{folder} is no model in diffusers layout: it has no {INDEX}.") from None
-    except ValueError:
-        raise ModelFailed(f"{path} is not JSON.") from None
-    if not isinstance(index, dict):
-        raise ModelFailed(f"{path} is not a JSON object.")
-    return index
-
-
-def _class_of(index: dict[str, Any], part: str) -> str | None:
-    entry = index.get(part)
-    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-
-
-def _expect(index: dict[str, Any], part: str, supported: tuple[str, ...]) -> str:
-    found = _class_of(index, part)
-    if found not in supported:
-        names = " or ".join(sorted(supported))
-        raise ModelFailed(f"Its {part} is {found or 'missing'}: supported is {names}.")
-    return found
+def _at_rest(network: Any, reading: Reading) -> Any:
+    return network.requires_grad_(False).eval().to(reading.device)
 
 
 def _network(network_class: Any, folder: Path, reading: Reading) -> Any:

@@ -39,7 +39,8 @@ class Exam(NamedTuple):
 
 def set_exam(components: Components, reference: Runtime) -> Exam:
     """Three pictures of native size; one of a quarter of it where the reference is slow."""
-    height, width = (side // components.vae_scale_factor for side in components.native_size)
+    architecture = components.architecture
+    height, width = (side // architecture.vae_scale_factor for side in architecture.native_size)
     exam = Exam(PROMPTS, STEPS, height, width)
     started = time.perf_counter()
     draw(components, reference, exam._replace(prompts=PROMPTS[:1], steps=1))
@@ -54,13 +55,14 @@ def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
 
     The same noise for every dtype: what is asked here is how well a runtime computes.
     """
-    schedulers = NoiseSchedulers(components.scheduler_class, components.scheduler_config)
+    architecture = components.architecture
+    schedulers = NoiseSchedulers(architecture.scheduler_class, architecture.scheduler_config)
     prompts = PromptEncoder(components.tokenizer, runtime)
     pictures = []
     for seed, prompt in enumerate(exam.prompts):
         scheduler = schedulers.create("ddim", exam.steps)
         generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (1, components.latent_channels, exam.height, exam.width)
+        shape = (1, architecture.latent_channels, exam.height, exam.width)
         noise = torch.randn(shape, generator=generator).to(runtime.device, runtime.dtype)
         trajectory = LatentTrajectory(
             seed=seed,
@@ -73,7 +75,7 @@ def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
         )
         for _ in range(trajectory.num_evaluations):
             _step(runtime, trajectory)
-        image = runtime.decode(trajectory.latents / components.vae.config.scaling_factor)
+        image = runtime.decode(trajectory.latents / architecture.vae_scaling_factor)
         pictures.append(_pixels(image))
     return pictures
 

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint import INDEX
+from backend.model.model_index import INDEX
 
 PARTS = (
     "feature_extractor",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import diffusers
 import torch
@@ -14,13 +12,11 @@ import transformers
 from backend.config import Settings
 from backend.domain import Exactness, GenerationParams, ModelInfo
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
-from backend.model.checkpoint import Reading, read_folder
 from backend.model.components import Components
 from backend.model.devices import pick_device, pick_dtype, set_up
-from backend.model.fingerprint import fingerprint
-from backend.model.hub import fetch
-from backend.model.memory import is_out_of_memory
+from backend.model.measuring import row_shape
 from backend.model.noise_schedulers import NoiseSchedulers
+from backend.model.opening import Checkpoint, open_checkpoint
 from backend.model.pipeline import LatentDiffusion
 from backend.model.preview import (
     SD1_LATENT_RGB,
@@ -29,23 +25,14 @@ from backend.model.preview import (
     fit_projector,
     published_projector,
 )
+from backend.model.reading import Reading
 from backend.model.runtime import Runtime
 from backend.model.runtimes import Choice, Wanted, choose_runtime, reading_dtype
 from backend.model.safety import SafetyChecker
-from backend.model.single_file import read_file
-from backend.model.sources import Kind, Source, resolve_source
-
-logger = logging.getLogger(__name__)
+from backend.model.sources import Source, resolve_source
 
 OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1
-
-
-class Checkpoint(NamedTuple):
-    """What was read, and which version of it."""
-
-    components: Components
-    revision: str
 
 
 def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
@@ -64,15 +51,13 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
     dtype = pick_dtype(settings, device)
     set_up(settings, device)
     on_progress(f"Loading {source.name}")
-    checkpoint = _read(
-        source,
-        Reading(
-            device,
-            reading_dtype(settings, device, dtype),
-            settings.safety_checker,
-            settings.allow_pickle,
-        ),
+    reading = Reading(
+        device,
+        reading_dtype(settings, device, dtype),
+        settings.safety_checker,
+        settings.allow_pickle,
     )
+    checkpoint = open_checkpoint(source, reading, settings.data_dir)
     model = build_model(source, checkpoint, settings, dtype, on_progress)
     on_progress(f"Warming up {source.name}")
     try:
@@ -86,6 +71,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
         raise ModelFailed(
             f"{source.name} loads, but not even one picture of its native size fits into memory."
         ) from None
+    checkpoint.components.release()
     return model
 
 
@@ -102,9 +88,13 @@ def build_model(
         ModelFailed: the settings ask for what this model or machine can't do.
     """
     components = checkpoint.components
-    noise_schedulers = NoiseSchedulers(components.scheduler_class, components.scheduler_config)
-    wanted = Wanted(components, settings, dtype, checkpoint.revision)
-    choice = choose_runtime(wanted, on_progress)
+    choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision), on_progress)
+    with ThreadPoolExecutor(1) as aside:
+        # Beside the imports of the noise schedulers; what fails here fails again when warming up.
+        aside.submit(_compile, components, choice.runtime)
+        noise_schedulers = NoiseSchedulers(
+            components.architecture.scheduler_class, components.architecture.scheduler_config
+        )
     checker = None
     if components.safety_checker is not None:
         checker = SafetyChecker(components.safety_checker, components.feature_extractor)
@@ -112,12 +102,18 @@ def build_model(
         components=components,
         runtime=choice.runtime,
         noise_schedulers=noise_schedulers,
-        preview_projector=_preview_projector(components, choice.runtime),
+        preview_projector=_preview_projector(checkpoint, choice.runtime),
         safety_checker=checker,
         info=_describe(source, checkpoint, noise_schedulers, choice),
         exactness=_exactness(settings, choice.runtime),
         note=source.note,
     )
+
+
+def _compile(components: Components, runtime: Runtime) -> None:
+    """Have the networks compiled for one guided picture of native size, where they are."""
+    shape = row_shape(components, *components.architecture.native_size)
+    runtime.warm(2, shape.latents, shape.prompt_embeds)
 
 
 def warm_up(model: LatentDiffusion) -> None:
@@ -145,66 +141,45 @@ def warm_up(model: LatentDiffusion) -> None:
     model.decode(trajectory)
 
 
-def _read(source: Source, reading: Reading) -> Checkpoint:
-    try:
-        return _read_source(source, reading)
-    except ModelFailed as error:
-        raise ModelFailed(f"{source.name} can't be loaded. {error}") from None
-    except Exception as error:  # a broken file makes its reader fail in any way
-        logger.debug("loading %s failed", source.location, exc_info=True)
-        if is_out_of_memory(error):
-            raise ModelFailed(f"{source.name} does not fit into memory.") from error
-        raise ModelFailed(f"{source.name} can't be loaded: {_first_line(error)}") from error
-
-
-def _read_source(source: Source, reading: Reading) -> Checkpoint:
-    if source.kind is Kind.FOLDER:
-        folder = Path(source.location)
-        return Checkpoint(read_folder(folder, reading), fingerprint(folder))
-    if source.kind is Kind.FILE:
-        path = Path(source.location)
-        return Checkpoint(read_file(path, reading), fingerprint(path))
-    folder = fetch(
-        source.location,
-        source.revision,
-        half=reading.dtype == torch.float16,
-        allow_pickle=reading.allow_pickle,
-    )
-    return Checkpoint(read_folder(folder, reading), folder.name)  # a snapshot is named by commit
-
-
-def _preview_projector(components: Components, runtime: Runtime) -> PreviewProjector:
-    vae = components.vae.config
+def _preview_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector:
+    architecture = checkpoint.components.architecture
     is_sd1 = (
-        isinstance(components.vae, diffusers.AutoencoderKL)
-        and vae.latent_channels == len(SD1_LATENT_RGB)
-        and vae.scaling_factor == SD1_SCALING_FACTOR
+        architecture.vae_class == "AutoencoderKL"
+        and architecture.latent_channels == len(SD1_LATENT_RGB)
+        and architecture.vae_scaling_factor == SD1_SCALING_FACTOR
     )
     if is_sd1:
         return published_projector()
+    return checkpoint.findings.projector() or _fit_projector(checkpoint, runtime)
+
+
+def _fit_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector:
+    architecture = checkpoint.components.architecture
 
     def decode(latents: torch.Tensor) -> torch.Tensor:
-        scaled = (latents / vae.scaling_factor).to(runtime.device, runtime.dtype)
+        scaled = (latents / architecture.vae_scaling_factor).to(runtime.device, runtime.dtype)
         return runtime.decode(scaled)
 
-    factor = components.vae_scale_factor
-    height, width = (side // factor for side in components.native_size)
-    return fit_projector(decode, components.latent_channels, factor, (height, width))
+    factor = architecture.vae_scale_factor
+    height, width = (side // factor for side in architecture.native_size)
+    projector = fit_projector(decode, architecture.latent_channels, factor, (height, width))
+    checkpoint.findings.keep_projector(projector)
+    return projector
 
 
 def _describe(
     source: Source, checkpoint: Checkpoint, noise_schedulers: NoiseSchedulers, choice: Choice
 ) -> ModelInfo:
-    components, runtime = checkpoint.components, choice.runtime
-    height, width = components.native_size
+    architecture, runtime = checkpoint.components.architecture, choice.runtime
+    height, width = architecture.native_size
     return ModelInfo(
         name=source.name,
         source=source.shown,
         revision=checkpoint.revision,
-        num_parameters=components.num_parameters,
+        num_parameters=architecture.num_parameters,
         native_height=height,
         native_width=width,
-        size_multiple=components.size_multiple,
+        size_multiple=architecture.size_multiple,
         default_scheduler=noise_schedulers.default,
         schedulers=noise_schedulers.names,
         device=str(runtime.device),
@@ -222,11 +197,6 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
     if settings.exactness != "auto":
         return Exactness(settings.exactness)
     return Exactness.CERTIFIED if runtime.device.type == "cpu" else Exactness.TOLERANT
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _quieten_libraries() -> None:

@@ -26,7 +26,7 @@ class ModelSubject:
 
     @torch.inference_mode()
     def step(self, height: int, width: int, rows: int) -> None:
-        shape = self._row_shape(height, width)
+        shape = row_shape(self._components, height, width)
         prediction = self._runtime.denoise(
             self._noise(rows, *shape.latents),
             torch.linspace(999.0, 1.0, rows),
@@ -36,7 +36,11 @@ class ModelSubject:
 
     @torch.inference_mode()
     def decode(self, height: int, width: int) -> None:
-        _finish(self._runtime.decode(self._noise(1, *self._row_shape(height, width).latents)))
+        _finish(
+            self._runtime.decode(
+                self._noise(1, *row_shape(self._components, height, width).latents)
+            )
+        )
 
     @torch.inference_mode()
     def encode(self) -> None:
@@ -45,14 +49,16 @@ class ModelSubject:
 
     def warm(self, height: int, width: int, rows: int) -> None:
         """Compile what `step` would need, without running it."""
-        shape = self._row_shape(height, width)
+        shape = row_shape(self._components, height, width)
         self._runtime.warm(rows, shape.latents, shape.prompt_embeds)
 
     def bucket(self, rows: int) -> int:
         return self._runtime.bucket(rows)
 
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
-        return certified_row_counts(self._runtime, self._row_shape(height, width), counts)
+        return certified_row_counts(
+            self._runtime, row_shape(self._components, height, width), counts
+        )
 
     def step_bytes(self, height: int, width: int, rows: int) -> int:
         device = self._runtime.device
@@ -64,19 +70,20 @@ class ModelSubject:
         self.step(height, width, rows)
         return torch.cuda.max_memory_allocated(device) - resting
 
-    def _row_shape(self, height: int, width: int) -> RowShape:
-        components = self._components
-        factor = components.vae_scale_factor
-        hidden = components.text_encoder.config.hidden_size
-        return RowShape(
-            (components.latent_channels, height // factor, width // factor),
-            (components.num_tokens, hidden),
-        )
-
     def _noise(self, *shape: int) -> torch.Tensor:
         generator = torch.Generator("cpu").manual_seed(0)
         noise = torch.randn(shape, generator=generator)
         return noise.to(self._runtime.device, self._runtime.dtype)
+
+
+def row_shape(components: Components, height: int, width: int) -> RowShape:
+    """What the UNet sees of one row of a picture of so many pixels."""
+    architecture = components.architecture
+    factor = architecture.vae_scale_factor
+    return RowShape(
+        (architecture.latent_channels, height // factor, width // factor),
+        (components.num_tokens, architecture.hidden_size),
+    )
 
 
 def machine(device: torch.device) -> str:

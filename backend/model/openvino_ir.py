@@ -58,7 +58,7 @@ def conversion() -> str:
 class _UNet(nn.Module):
     def __init__(self, components: Components) -> None:
         super().__init__()
-        self.unet = components.unet
+        self.unet = components.networks.unet
 
     def forward(
         self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
@@ -72,7 +72,7 @@ class _UNet(nn.Module):
 class _Decoder(nn.Module):
     def __init__(self, components: Components) -> None:
         super().__init__()
-        self.vae = components.vae
+        self.vae = components.networks.vae
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
@@ -82,7 +82,7 @@ class _Decoder(nn.Module):
 class _TextEncoder(nn.Module):
     def __init__(self, components: Components) -> None:
         super().__init__()
-        self.text_encoder = components.text_encoder
+        self.text_encoder = components.networks.text_encoder
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         embeds: torch.Tensor = self.text_encoder(input_ids, return_dict=False)[0]
@@ -102,7 +102,7 @@ class Converter:
     def unet(self, height: int, width: int) -> Path:
         """For latents of this size, in latent cells; most sizes share one file."""
         components = self._components
-        factor = 2 ** (len(components.unet.config.block_out_channels) - 1)
+        factor = components.architecture.unet_scale_factor
         if height % factor == 0 and width % factor == 0:
             return self._file("unet", lambda: _UNet(components), self._unet_inputs(factor, factor))
         # Here the UNet does not only double, and fixes its sizes while it is traced.
@@ -115,7 +115,7 @@ class Converter:
 
     def decoder(self) -> Path:
         """The autoencoder's second half."""
-        latents = torch.zeros(1, self._components.latent_channels, 8, 8)
+        latents = torch.zeros(1, self._components.architecture.latent_channels, 8, 8)
         return self._file("decoder", lambda: _Decoder(self._components), {"latents": latents})
 
     def text_encoder(self) -> Path:
@@ -127,12 +127,11 @@ class Converter:
         )
 
     def _unet_inputs(self, height: int, width: int) -> dict[str, torch.Tensor]:
-        components = self._components
-        hidden = components.text_encoder.config.hidden_size
+        architecture, tokens = self._components.architecture, self._components.num_tokens
         return {
-            "latents": torch.zeros(2, components.latent_channels, height, width),
+            "latents": torch.zeros(2, architecture.latent_channels, height, width),
             "timesteps": torch.ones(2),
-            "prompt_embeds": torch.zeros(2, components.num_tokens, hidden),
+            "prompt_embeds": torch.zeros(2, tokens, architecture.hidden_size),
         }
 
     def _file(

@@ -52,7 +52,7 @@ class LatentDiffusion:
 
     def check(self, params: GenerationParams) -> None:
         """Refuse what this model can't do; see `DiffusionModel.check`."""
-        multiple = self.components.size_multiple
+        multiple = self.components.architecture.size_multiple
         wrong = [
             Violation(name, f"Must be a multiple of {multiple}, not {size}.", "NOT_A_MULTIPLE")
             for name, size in (("height", params.height), ("width", params.width))
@@ -127,7 +127,7 @@ class LatentDiffusion:
         """
         with _naming_out_of_memory("The model ran out of memory while decoding."):
             _check_finite(trajectory.latents)
-            latents = trajectory.latents / self.components.vae.config.scaling_factor
+            latents = trajectory.latents / self.components.architecture.vae_scaling_factor
             image = self.runtime.decode(latents)  # [1, 3, height, width]
             _check_finite(image)
             pixels = _to_pixels(image)
@@ -148,8 +148,9 @@ class LatentDiffusion:
         return torch.cat([self._prompts.encode(params.negative_prompt), cond])
 
     def _noise(self, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
-        factor = self.components.vae_scale_factor
-        shape = (1, self.components.latent_channels, height // factor, width // factor)
+        architecture = self.components.architecture
+        factor = architecture.vae_scale_factor
+        shape = (1, architecture.latent_channels, height // factor, width // factor)
         noise: torch.Tensor = randn_tensor(
             shape, generator=generator, device=self.runtime.device, dtype=self.runtime.dtype
         )

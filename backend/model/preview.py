@@ -37,8 +37,8 @@ class PreviewProjector:
             weight: float32 [3 * patch * patch, channels, k, k], k odd.
             bias: float32 [3 * patch * patch].
         """
-        self._weight = weight
-        self._bias = bias
+        self.weight = weight
+        self.bias = bias
         self._patch = round((len(bias) / 3) ** 0.5)
         self._margin = weight.shape[-1] // 2
 
@@ -47,7 +47,7 @@ class PreviewProjector:
         """Latents [1, channels, h, w] to pixels [h * patch, w * patch, 3]; never raises."""
         cells = torch.nan_to_num(latents.to("cpu", torch.float32))
         padded = F.pad(cells, (self._margin,) * 4, mode="replicate")
-        image = F.pixel_shuffle(F.conv2d(padded, self._weight, self._bias), self._patch)
+        image = F.pixel_shuffle(F.conv2d(padded, self.weight, self.bias), self._patch)
         pixels = ((image[0] / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 

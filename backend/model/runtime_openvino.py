@@ -50,7 +50,7 @@ class OpenVinoRuntime:
         self._trials = Trials(cache)
         self._precision = precision
         self._num_threads = num_threads
-        self._kept = _how_many(components.num_parameters)
+        self._kept = _how_many(components.architecture.num_parameters)
         self._requests: OrderedDict[tuple[object, ...], Any] = OrderedDict()
         self._lock = threading.Lock()  # held for moments
         self._compiling = threading.Lock()  # held for seconds, when warming up in the background
@@ -67,9 +67,10 @@ class OpenVinoRuntime:
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Compile the UNet for the bucket of that many rows."""
+        """Compile the UNet for the bucket of that many rows, and the decoder for one."""
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
+        self._decoder([1, *latents])
 
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden]."""
@@ -88,14 +89,16 @@ class OpenVinoRuntime:
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
-        shape = list(latents.shape)
-        request = self._request(("decoder", *shape), self._converter.decoder, [shape])
+        request = self._decoder(latents.shape)
         return torch.from_numpy(_infer(request, [latents.contiguous().numpy()]))
 
     def _unet(self, shapes: Sequence[Sequence[int]]) -> Any:
         height, width = shapes[0][2:]
         key = ("unet", *shapes[0])
         return self._request(key, lambda: self._converter.unet(height, width), shapes)
+
+    def _decoder(self, shape: Sequence[int]) -> Any:
+        return self._request(("decoder", *shape), self._converter.decoder, [shape])
 
     def _request(
         self,

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from transformers import CLIPTextModel
 
 from backend.model.components import Components
 
 
 class TorchRuntime:
-    """A `Runtime` over the components themselves; attention is torch's SDPA."""
+    """A `Runtime` over the networks themselves; attention is torch's SDPA."""
 
     name = "torch"
 
     def __init__(self, components: Components) -> None:
-        self.text_encoder: CLIPTextModel = components.text_encoder
-        self.unet: UNet2DConditionModel = components.unet
-        self.vae: AutoencoderKL | AutoencoderTiny = components.vae
+        self.text_encoder, self.unet, self.vae = components.networks
         self.device: torch.device = self.unet.device
         self.dtype: torch.dtype = self.unet.dtype
 

@@ -62,7 +62,7 @@ def choose_runtime(wanted: Wanted, on_progress: OnProgress) -> Choice:
     Raises:
         ModelFailed: it can't run here.
     """
-    name, device = wanted.settings.runtime, wanted.components.unet.device
+    name, device = wanted.settings.runtime, wanted.components.device
     if name == "torch":
         return Choice(_torch(wanted), "RUNTIME=torch")
     if name == "compiled":
@@ -152,26 +152,15 @@ def _on_trial(wanted: Wanted, candidate: Candidate) -> Runtime:
     """The candidate, its weights apart from the reference's."""
     if candidate.name != "torch":
         return candidate.build()
-    components = wanted.components
-    apart = replace(
-        components,
-        text_encoder=copy.deepcopy(components.text_encoder),
-        unet=copy.deepcopy(components.unet),
-        vae=copy.deepcopy(components.vae),
-    )
-    return _torch(wanted._replace(components=apart))
+    apart = copy.deepcopy(wanted.components.networks)
+    return _torch(wanted._replace(components=replace(wanted.components, read=lambda: apart)))
 
 
 def _torch(wanted: Wanted) -> TorchRuntime:
-    components = wanted.components
-    networks: tuple[torch.nn.Module, ...] = (
-        components.text_encoder,
-        components.unet,
-        components.vae,
-    )
+    networks: tuple[torch.nn.Module, ...] = wanted.components.networks
     for network in networks:
         network.to(dtype=wanted.dtype)
-    return TorchRuntime(components)
+    return TorchRuntime(wanted.components)
 
 
 def _openvino(wanted: Wanted, precision: str) -> Callable[[], Runtime]:
@@ -191,7 +180,7 @@ def _openvino_as_set(wanted: Wanted) -> Runtime:
             "RUNTIME=openvino, but OpenVINO is not installed: pip install openvino, "
             "or set RUNTIME=auto."
         )
-    if wanted.components.unet.device.type != "cpu":
+    if wanted.components.device.type != "cpu":
         raise ModelFailed("RUNTIME=openvino runs on a CPU: set DEVICE=cpu, or RUNTIME=auto.")
     from backend.model.openvino_ir import precisions
 
@@ -212,7 +201,7 @@ def _make(wanted: Wanted) -> dict[str, str]:
     from backend.model.openvino_ir import conversion
 
     return {
-        "machine": machine(wanted.components.unet.device),
+        "machine": machine(wanted.components.device),
         "torch": torch.__version__,
         "openvino": conversion(),
         "dtype": str(wanted.dtype),

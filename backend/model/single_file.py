@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint import Reading, assemble
+from backend.model.checkpoint import assemble
 from backend.model.components import Components
+from backend.model.reading import Reading
+from backend.model.sources import SD1
 
-SD1 = Path(__file__).parent / "sd1"
 LANDMARKS = {
     "UNet": "model.diffusion_model.input_blocks.0.0.weight",
     "autoencoder": "first_stage_model.decoder.conv_in.weight",
@@ -54,6 +55,7 @@ def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
 
     return assemble(
         reading,
+        lambda: read_file(path, reading, configs).networks,
         tokenizer=CLIPTokenizer.from_pretrained(configs / "tokenizer", local_files_only=True),
         text_encoder=_network("text encoder", text_encoder),
         unet=_network("UNet", unet),

@@ -13,6 +13,7 @@ from backend.errors import ModelFailed
 from backend.model.hub import cached_folder
 
 STABLE_DIFFUSION = "CompVis/stable-diffusion-v1-4"
+SD1 = Path(__file__).parent / "sd1"  # what a single file does not say: all but the weights
 SINGLE_FILES = (".safetensors", ".ckpt")
 
 

@@ -78,13 +78,13 @@ class Subject:
     def bare(self, number: int, steps: int = 20) -> None:
         """The networks' calls of one guided picture, and nothing around them."""
         runtime, components = self.model.runtime, self.model.components
-        factor = components.vae_scale_factor
+        factor = components.architecture.vae_scale_factor
         tokens = torch.full((1, components.num_tokens), number % 50, dtype=torch.int64)
         embeds = runtime.encode(tokens).repeat(2, 1, 1)
         generator = torch.Generator().manual_seed(number)
         latents = torch.randn(
             2,
-            components.latent_channels,
+            components.architecture.latent_channels,
             self.height // factor,
             self.width // factor,
             generator=generator,

@@ -28,8 +28,9 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from backend.model.checkpoint import Reading, read_folder
-from backend.model.single_file import SD1
+from backend.model.checkpoint import read_folder
+from backend.model.reading import Reading
+from backend.model.sources import SD1
 from tests.original_layout import to_original
 
 NUM_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}

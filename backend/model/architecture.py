@@ -1,0 +1,87 @@
+"""What is known of a checkpoint without its weights; plain values that JSON can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import ModelFailed
+
+SMALLEST_SIZE_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes and settings of a checkpoint's parts.
+
+    `native_size` is height and width in pixels; `vae_scale_factor` is pixels per latent cell and
+    side, as in diffusers; a UNet halves its latents until a cell stands for `unet_scale_factor` of
+    them along each side. `num_parameters` is of text encoder, UNet and autoencoder together.
+    """
+
+    latent_channels: int
+    native_size: tuple[int, int]
+    vae_class: str
+    vae_scale_factor: int
+    vae_scaling_factor: float
+    unet_scale_factor: int
+    hidden_size: int
+    num_parameters: int
+    scheduler_class: str
+    scheduler_config: Mapping[str, Any]
+
+    @property
+    def size_multiple(self) -> int:
+        """What heights and widths must be multiples of, in pixels."""
+        return max(SMALLEST_SIZE_MULTIPLE, self.vae_scale_factor)
+
+
+def describe(pipeline: Any) -> Architecture:
+    """The architecture of a loaded StableDiffusionPipeline.
+
+    Raises:
+        ModelFailed: this service would run it wrongly; with what is unusual about it.
+    """
+    unet, vae, text = pipeline.unet.config, pipeline.vae.config, pipeline.text_encoder.config
+    _check(unet, vae, text)
+    size = unet.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    vae_scale_factor = 2 ** (len(vae.block_out_channels) - 1)
+    networks = (pipeline.text_encoder, pipeline.unet, pipeline.vae)
+    return Architecture(
+        latent_channels=unet.in_channels,
+        native_size=(height * vae_scale_factor, width * vae_scale_factor),
+        vae_class=type(pipeline.vae).__name__,
+        vae_scale_factor=vae_scale_factor,
+        vae_scaling_factor=vae.scaling_factor,
+        unet_scale_factor=2 ** (len(unet.block_out_channels) - 1),
+        hidden_size=text.hidden_size,
+        num_parameters=sum(
+            weight.numel() for network in networks for weight in network.parameters()
+        ),
+        scheduler_class=type(pipeline.scheduler).__name__,
+        scheduler_config=dict(pipeline.scheduler.config),
+    )
+
+
+def _check(unet: Any, vae: Any, text: Any) -> None:
+    if unet.time_cond_proj_dim is not None:
+        raise ModelFailed("Its UNet takes the guidance scale as an input; that isn't supported.")
+    if unet.in_channels != unet.out_channels:
+        raise ModelFailed(
+            f"Its UNet maps {unet.in_channels} channels to {unet.out_channels}: "
+            "that is no text-to-image model."
+        )
+    if unet.in_channels != vae.latent_channels:
+        raise ModelFailed(
+            f"Its UNet works on {unet.in_channels} channels, "
+            f"its autoencoder on {vae.latent_channels}: they don't belong together."
+        )
+    if getattr(text, "use_attention_mask", False):
+        raise ModelFailed("Its text encoder wants an attention mask; that isn't supported.")
+    if unet.cross_attention_dim != text.hidden_size:
+        raise ModelFailed(
+            f"Its UNet expects text embeddings {unet.cross_attention_dim} wide, "
+            f"its text encoder makes {text.hidden_size}: they don't belong together."
+        )

@@ -16,7 +16,7 @@ import torch
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model import openvino_trial, runtimes
+from backend.model import openvino_ir, openvino_trial, runtimes
 from backend.model.checkpoint import read_folder
 from backend.model.components import Components
 from backend.model.fidelity import Exam, draw, median_psnr, race
@@ -113,6 +113,19 @@ class TestOpenVino:
         monkeypatch.setattr("backend.model.openvino_ir._convert", fail)
         monkeypatch.setattr("backend.model.openvino_trial._first_that_works", fail)
         assert torch.equal(openvino(components, cache).denoise(*given), first)
+
+    @pytest.mark.parametrize("fastest", ["bf16", "f32"])
+    def test_group_norms_are_sums_and_products_only_in_float32(
+        self,
+        components: Components,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        fastest: str,
+    ) -> None:
+        monkeypatch.setattr(openvino_ir, "precisions", lambda: (fastest,))
+        converted = openvino_ir.Converter(components, tmp_path).unet(8, 8)
+        has_norms = 'type="GroupNormalization"' in converted.read_text(encoding="utf-8")
+        assert has_norms is (fastest == "bf16")
 
     def test_says_what_it_is(self, components: Components, cache: Path) -> None:
         assert openvino(components, cache).description.endswith("float32, 2 threads")

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from backend.model.components import Components
+from backend.model.convolutions import merge_convolutions
 from backend.model.group_norm import unfold_group_norms
 from backend.model.upsampling import fuse_upsampling
 
-FORMAT = 3  # raised when networks are converted in another way: what is kept is made anew
+FORMAT = 4  # raised when networks are converted in another way: what is kept is made anew
 
 
 def import_openvino() -> Any:
@@ -145,6 +146,7 @@ class Converter:
         path = self._folder / f"{name}.xml"
         if not path.is_file():
             network = copy.deepcopy(build()).float().eval()
+            merge_convolutions(network)
             if doubles:
                 fuse_upsampling(network)
             if precisions()[0] == "f32":  # in bfloat16 the sums would be too coarse

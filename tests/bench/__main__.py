@@ -93,9 +93,9 @@ def _measurements(
         {"P4", "P5"},
         lambda: open_loop.rows(
             subject(),
-            40 if quick else 150,
+            40 if quick else 75,
             (0.8,) if quick else LOADS,
-            (1,) if quick else (1, 2, 3, 4),
+            (1,) if quick else range(1, 9),
         ),
     )
     yield {"P7"}, lambda: [engine_rows.exactness(subject(), 40 if quick else 200)]

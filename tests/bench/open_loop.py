@@ -145,7 +145,10 @@ def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> tuple[list[float]
 
 
 def run_both(subject: Subject, count: int, load: float, seeds: Sequence[int]) -> Run:
-    """Ours and first come, first served in turns, every seed another trace."""
+    """Ours and first come, first served in turns, every seed another trace.
+
+    Short ones: where a machine's speed drifts within minutes, long turns meet two machines.
+    """
     total = Run([], [], [], [])
     for number, seed in enumerate(seeds):
         _alone_s.clear()  # the machine's speed drifts

@@ -157,8 +157,12 @@ def start_to_picture(folder: str | None, rounds: int = 3) -> Row:
 
 
 def memory(folder: str | None, requests: int = 2000, callers: int = 8) -> Row:
-    """P10: resident memory after so many requests, against after the first tenth."""
-    with backend(folder) as (client, pid):
+    """P10: resident memory after so many requests, against after the first tenth.
+
+    Results are kept for a second, not for five minutes: 64 MiB of them at most, but they would
+    hide whether anything else stays.
+    """
+    with backend(folder, RESULT_TTL_S=1) as (client, pid):
         client.wait_ready(START_S)
         process = psutil.Process(pid)
 

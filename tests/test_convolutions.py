@@ -58,10 +58,20 @@ def test_a_tiny_autoencoder_decodes_the_same() -> None:
         [nn.Conv2d(3, 40, 3), nn.Conv2d(40, 3, 3, padding=1)],
         [nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 3, 3)],
         [nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 3, 3, padding=1, stride=2)],
+        [nn.Conv2d(3, 40, 3, padding="same"), nn.Conv2d(40, 3, 3, padding="same")],
         [nn.Conv2d(3, 42, 3, padding=1), nn.Conv2d(42, 3, 3, padding=1, groups=3)],
         [nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 3, 3, padding=1, padding_mode="reflect")],
     ],
-    ids=["parted", "no fewer", "smaller", "smaller too", "strided", "grouped", "reflected"],
+    ids=[
+        "parted",
+        "no fewer",
+        "smaller",
+        "smaller too",
+        "strided",
+        "named",
+        "grouped",
+        "reflected",
+    ],
 )
 def test_anything_else_stays_as_it_is(layers: list[nn.Module]) -> None:
     network = nn.Sequential(*layers)

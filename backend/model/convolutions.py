@@ -13,13 +13,27 @@ import torch
 from torch import nn
 
 
+def keeps_size(layer: object) -> TypeGuard[nn.Conv2d]:
+    """Whether it is a plain convolution, padded with zeros so that the size stays."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.padding == tuple((size - 1) / 2 for size in layer.kernel_size)
+        and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
+        and layer.padding_mode == "zeros"
+    )
+
+
 def merge_convolutions(network: nn.Module) -> None:
     """Replace neighbours in a Sequential where that takes fewer channels, in place."""
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential):
             for index in range(len(module) - 1):
                 first, second = module[index], module[index + 1]
-                if _fits(first) and _fits(second) and _channels(second) < first.out_channels:
+                if (
+                    keeps_size(first)
+                    and keeps_size(second)
+                    and _channels(second) < first.out_channels
+                ):
                     module[index], module[index + 1] = merged(first, second)
 
 
@@ -72,12 +86,3 @@ def _adding_up(second: nn.Conv2d) -> torch.Tensor:
 
 def _channels(second: nn.Conv2d) -> int:
     return second.out_channels * second.kernel_size[0] * second.kernel_size[1]
-
-
-def _fits(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == tuple(2 * int(pad) + 1 for pad in layer.padding)
-        and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
-        and layer.padding_mode == "zeros"
-    )

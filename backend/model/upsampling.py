@@ -14,6 +14,8 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
+from backend.model.convolutions import keeps_size
+
 
 def fuse_upsampling(network: nn.Module) -> None:
     """Replace every doubling that a 3 x 3 convolution follows, in place.
@@ -72,9 +74,4 @@ def _doubles(layer: nn.Module) -> bool:
 
 
 def _fits(layer: object) -> TypeGuard[nn.Conv2d]:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and (layer.kernel_size, layer.padding) == ((3, 3), (1, 1))
-        and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
-        and layer.padding_mode == "zeros"
-    )
+    return keeps_size(layer) and layer.kernel_size == (3, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ def read_folder(folder: Path, reading: Reading) -> Components:
     checker, feature_extractor = read_safety_checker(folder, reading) if checked else (None, None)
     return assemble(
         reading,
-        lambda: read_folder(folder, reading).networks,
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         text_encoder=_network(CLIPTextModel, folder / "text_encoder", reading),
         unet=_network(diffusers.UNet2DConditionModel, folder / "unet", reading),
@@ -66,33 +64,33 @@ def read_safety_checker(folder: Path, reading: Reading) -> tuple[Any, Any]:
     return _at_rest(checker, reading), processor
 
 
-def assemble(reading: Reading, read: Callable[[], Networks], **parts: Any) -> Components:
+def assemble(reading: Reading, **parts: Any) -> Components:
     """Put loaded parts together, on their device, in the memory layout that convolutions like.
 
     diffusers' pipeline has a say first: it corrects the settings of outdated schedulers.
 
     Args:
         reading: device and dtype.
-        read: gets the networks once more.
         parts: of a StableDiffusionPipeline.
 
     Raises:
         ModelFailed: the parts don't fit together.
     """
     pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
-    components = Components(
-        tokenizer=pipeline.tokenizer,
-        architecture=describe(pipeline),
-        device=reading.device,
-        read=read,
-        safety_checker=pipeline.safety_checker,
-        feature_extractor=pipeline.feature_extractor,
-    )
-    components.networks = Networks(
+    networks = Networks(
         _at_rest(pipeline.text_encoder, reading),
         _at_rest(pipeline.unet, reading).to(memory_format=torch.channels_last),
         _at_rest(pipeline.vae, reading).to(memory_format=torch.channels_last),
     )
+    components = Components(
+        tokenizer=pipeline.tokenizer,
+        architecture=describe(pipeline),
+        device=reading.device,
+        read=lambda: networks,
+        safety_checker=pipeline.safety_checker,
+        feature_extractor=pipeline.feature_extractor,
+    )
+    components.networks = networks
     return components
 
 

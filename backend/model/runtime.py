@@ -39,7 +39,7 @@ class Runtime(Protocol):
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Get ready for `denoise` of that many rows; may be called from any thread.
+        """Get ready for `denoise` of that many rows and `decode`; may be called from any thread.
 
         Args:
             rows: of the batch.

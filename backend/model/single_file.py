@@ -55,7 +55,6 @@ def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
 
     return assemble(
         reading,
-        lambda: read_file(path, reading, configs).networks,
         tokenizer=CLIPTokenizer.from_pretrained(configs / "tokenizer", local_files_only=True),
         text_encoder=_network("text encoder", text_encoder),
         unet=_network("UNet", unet),

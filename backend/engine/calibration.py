@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backend.engine.cost import CostModel
+from backend.files import write_whole
 
 MOST_ROWS = 32
 KNEE = 0.95  # of the best rows per millisecond: more rows would only add latency
@@ -187,11 +188,9 @@ class CalibrationStore:
         Raises:
             OSError: the folder can't be written.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._path.with_suffix(".new")
         stored = {"format": FORMAT, "make": self._make, **asdict(calibration)}
-        aside.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        aside.replace(self._path)
+        text = json.dumps(stored, indent=1)
+        write_whole(self._path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def _size_from(stored: Mapping[str, object]) -> SizeCosts:

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from backend.files import write_whole
 from backend.model.architecture import Architecture
 from backend.model.preview import PreviewProjector
 
@@ -57,10 +58,7 @@ class Findings:
 
     def _keep(self, name: str, write: Callable[[Path], object]) -> None:
         """Whole or not at all: what a full disk or JSON does not take is found out again."""
-        aside = self._folder / f"{name}.new"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write(aside)
-            aside.replace(self._folder / name)
+            write_whole(self._folder / name, write)
         except (OSError, TypeError, SafetensorError) as error:
             logger.warning("what was found out about the model can't be kept: %s", error)

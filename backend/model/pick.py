@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from backend.files import write_whole
+
 
 class Pick(NamedTuple):
     """Which runtime, and why."""
@@ -40,8 +42,6 @@ class PickStore:
         Raises:
             OSError: the folder can't be written.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._path.with_suffix(".new")
         stored = {"make": self._make, "name": pick.name, "reason": pick.reason}
-        aside.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        aside.replace(self._path)
+        text = json.dumps(stored, indent=1)
+        write_whole(self._path, lambda aside: aside.write_text(text, encoding="utf-8"))

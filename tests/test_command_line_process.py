@@ -25,6 +25,17 @@ def service() -> Iterator[FakeService]:
         yield service
 
 
+@pytest.fixture(autouse=True)
+def heard_interrupt() -> Iterator[None]:
+    """A suite in a shell's background would hand its ignored Ctrl-C on to the processes.
+
+    Not in a preexec_fn: its fork runs gRPC's fork handlers, whose threads abort now and then.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def spawn(
     service: FakeService, folder: Path, *arguments: str | bytes, **env: str
 ) -> subprocess.Popen[bytes]:
@@ -35,8 +46,6 @@ def spawn(
         env={**ours, "TEXT2IMAGE_ADDRESS": service.address, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A suite in a shell's background would hand its ignored Ctrl-C on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

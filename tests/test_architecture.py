@@ -181,20 +181,22 @@ def test_our_proto_is_found_beside_a_package_of_the_same_name(tmp_path: Path) ->
     assert Path(file) == ROOT / "proto" / "__init__.py"
 
 
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    return found["project"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    kept = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    split = [line.partition("==") for line in kept]
+    assert all(sign == "==" for _, sign, _ in split), "a line is no exact version"
+    return {normal(name): version for name, _, version in split}
+
+
 class TestVersions:
-    @pytest.fixture(scope="class")
-    def project(self) -> dict[str, Any]:
-        found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-        return found["project"]  # type: ignore[no-any-return]
-
-    @pytest.fixture(scope="class")
-    def pins(self) -> dict[str, str]:
-        lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-        kept = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        split = [line.partition("==") for line in kept]
-        assert all(sign == "==" for _, sign, _ in split), "a line is no exact version"
-        return {normal(name): version for name, _, version in split}
-
     def test_the_version_is_told_once(self, project: dict[str, Any]) -> None:
         assert project["version"] == VERSION
 

@@ -1,13 +1,21 @@
-"""Recognises what running out of memory looks like on each device, and gives memory back."""
+"""How much memory there is, what running out of it looks like, and how it is given back."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
+import psutil
 import torch
 
+LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)  # of the container we run in: of Linux's control groups, second and first version
 CPU_ALLOCATOR = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
 
 
@@ -20,6 +28,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         any(sign in text for sign in CPU_ALLOCATOR) or "out of memory" in text.lower()
     )
+
+
+def machine_bytes(limits: Iterable[Path] = LIMITS) -> int:
+    """Memory of this machine, or of the container that we run in where that has less."""
+    known = [psutil.virtual_memory().total]
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max": no limit
+            known.append(int(limit.read_text(encoding="ascii")))
+    return min(known)
 
 
 def release() -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
+from backend.model.compiled_networks import CompiledNetworks, budget
 from backend.model.components import Components
+from backend.model.memory import machine_bytes
 from backend.model.openvino_ir import Converter, import_openvino, version
 from backend.model.openvino_trial import Trials, compile_network
-
-SHARE_OF_MEMORY = 0.3  # for compiled networks; each has the weights once more
-FEWEST_KEPT = 4
-MOST_KEPT = 48
 
 
 def bucket(rows: int) -> int:
@@ -50,10 +45,9 @@ class OpenVinoRuntime:
         self._trials = Trials(cache)
         self._precision = precision
         self._num_threads = num_threads
-        self._kept = _how_many(components.architecture.num_parameters)
-        self._requests: OrderedDict[tuple[object, ...], Any] = OrderedDict()
-        self._lock = threading.Lock()  # held for moments
-        self._compiling = threading.Lock()  # held for seconds, when warming up in the background
+        self._networks = CompiledNetworks(
+            budget(components.architecture.num_parameters, machine_bytes())
+        )
 
     @property
     def description(self) -> str:
@@ -106,23 +100,13 @@ class OpenVinoRuntime:
         find: Callable[[], Path],
         shapes: Sequence[Sequence[int]],
     ) -> Any:
-        """The compiled network for these input shapes; the least used make room for new ones."""
-        with self._lock:
-            request = self._requests.get(key)
-            if request is not None:
-                self._requests.move_to_end(key)
-                return request
-        with self._compiling:
-            request = self._requests.get(key) or self._compile(find(), shapes)
-        with self._lock:
-            self._requests[key] = request
-            if len(self._requests) > self._kept:
-                self._requests.popitem(last=False)
-        return request
+        """The compiled network for these input shapes."""
 
-    def _compile(self, path: Path, shapes: Sequence[Sequence[int]]) -> Any:
-        settings = self._trials.settings(path, shapes, self._settings())
-        return compile_network(self._core, path, shapes, settings)
+        def compile(path: Path) -> Any:
+            settings = self._trials.settings(path, shapes, self._settings())
+            return compile_network(self._core, path, shapes, settings)
+
+        return self._networks.get(key, find, compile)
 
     def _settings(self) -> Mapping[str, object]:
         return {
@@ -144,8 +128,3 @@ def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:
         tensor = torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
     array: NDArray[np.float32] = tensor.float().contiguous().numpy()
     return array
-
-
-def _how_many(num_parameters: int) -> int:
-    budget = SHARE_OF_MEMORY * psutil.virtual_memory().total
-    return int(min(MOST_KEPT, max(FEWEST_KEPT, budget // (4 * num_parameters))))

@@ -1,0 +1,67 @@
+"""Compiled networks in memory: as many as fit, and the least used make room for new ones."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SHARE_OF_MEMORY = 0.4  # the rest is for what they compute, for a child that compiles, for others
+MOST = 48
+
+
+def budget(num_parameters: int, memory_bytes: int) -> int:
+    """Bytes that may be kept of a model on such a machine: what one picture needs, at least."""
+    return max(int(SHARE_OF_MEMORY * memory_bytes), 4 * num_parameters)
+
+
+class _Network(NamedTuple):
+    request: Any
+    num_bytes: int
+
+
+class CompiledNetworks:
+    """By what they were compiled for. Each has its weights once more, and counts as its file."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._networks: OrderedDict[Hashable, _Network] = OrderedDict()
+        self._lock = threading.Lock()  # held for moments
+        self._compiling = threading.Lock()  # held for seconds, when warming up in the background
+
+    def get(self, key: Hashable, find: Callable[[], Path], compile: Callable[[Path], Any]) -> Any:
+        """The network of `key`; where it isn't here, compiled from the file that `find` finds.
+
+        Room is made before: where memory is short, both at once would be too much.
+        """
+        request = self._recall(key)
+        if request is not None:
+            return request
+        with self._compiling:
+            request = self._recall(key)  # another thread has compiled it meanwhile
+            if request is None:
+                path = find()
+                num_bytes = path.with_suffix(".bin").stat().st_size
+                self._make_room(num_bytes)
+                request = compile(path)
+                with self._lock:
+                    self._networks[key] = _Network(request, num_bytes)
+        return request
+
+    def _recall(self, key: Hashable) -> Any | None:
+        with self._lock:
+            if key not in self._networks:
+                return None
+            self._networks.move_to_end(key)
+            return self._networks[key].request
+
+    def _make_room(self, num_bytes: int) -> None:
+        with self._lock:
+            while self._networks and not self._has_room(num_bytes):
+                self._networks.popitem(last=False)
+
+    def _has_room(self, num_bytes: int) -> bool:
+        held = sum(network.num_bytes for network in self._networks.values())
+        return held + num_bytes <= self._budget and len(self._networks) < MOST

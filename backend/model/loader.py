@@ -15,6 +15,7 @@ from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
 from backend.model.components import Components
 from backend.model.devices import pick_device, pick_dtype, set_up
 from backend.model.measuring import row_shape
+from backend.model.memory import release
 from backend.model.noise_schedulers import NoiseSchedulers
 from backend.model.opening import Checkpoint, open_checkpoint
 from backend.model.pipeline import LatentDiffusion
@@ -72,6 +73,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
             f"{source.name} loads, but not even one picture of its native size fits into memory."
         ) from None
     checkpoint.components.release()
+    release()  # a first start has read, converted and compared
     return model
 
 

@@ -157,16 +157,35 @@ class Converter:
 
 @torch.no_grad()
 def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
-    openvino = import_openvino()
+    """Write `network` to `path`; nothing is left of it afterwards."""
+    try:
+        _save(_translate(network, inputs), path)
+    finally:
+        _forget(network)
+
+
+def _translate(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every shape it fixes
-        converted = openvino.convert_model(network, example_input=dict(inputs))
+        return import_openvino().convert_model(network, example_input=dict(inputs))
+
+
+def _save(converted: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written aside first: half a file is never taken for a whole one.
     aside = Path(tempfile.mkdtemp(dir=path.parent))
     try:
-        openvino.save_model(converted, aside / path.name, compress_to_fp16=False)
+        import_openvino().save_model(converted, aside / path.name, compress_to_fp16=False)
         (aside / f"{path.stem}.bin").replace(path.with_suffix(".bin"))
         (aside / path.name).replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _forget(network: nn.Module) -> None:
+    """Free its weights, which torch would keep: of what was traced it forgets nothing."""
+    for parameter in network.parameters():
+        parameter.data = torch.empty(0)
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()

@@ -71,6 +71,12 @@ class TestCap:
         assert measure(machine).cap == 2
         assert max(machine.asked) == 2
 
+    def test_a_very_slow_model_is_measured_once(self) -> None:
+        machine = FakeMachine(lambda rows: 6000.0 * rows)
+        size = measure(machine)
+        assert machine.asked == [1, 1, 2, 2]  # the first of each compiles
+        assert size.steps == {1: pytest.approx(6000.0), 2: pytest.approx(12_000.0)}
+
     def test_one_disturbed_measurement_does_not_end_the_search(self) -> None:
         disturbed = {1: 12.0, 2: 13.0, 4: 40.0, 8: 20.0, 16: 40.0, 32: 80.0}
         assert measure(FakeMachine(disturbed.__getitem__)).cap == 8

@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model import openvino_ir, openvino_trial, runtimes
+from backend.model import fidelity, openvino_ir, openvino_trial, runtimes
 from backend.model.checkpoint import read_folder
 from backend.model.components import Components
-from backend.model.fidelity import Exam, draw, median_psnr, race
+from backend.model.fidelity import Exam, draw, median_psnr, race, set_exam
 from backend.model.openvino_ir import precisions
 from backend.model.pick import PickStore
 from backend.model.reading import Reading
@@ -129,6 +130,21 @@ class TestOpenVino:
 
     def test_says_what_it_is(self, components: Components, cache: Path) -> None:
         assert openvino(components, cache).description.endswith("float32, 2 threads")
+
+    def test_a_converted_network_gives_its_weights_back_whoever_holds_it(
+        self, components: Components, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[torch.nn.Module] = []
+
+        def translate(network: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> object:
+            held.append(network)
+            return translate_really(network, inputs)
+
+        translate_really = openvino_ir._translate
+        monkeypatch.setattr(openvino_ir, "_translate", translate)
+        openvino_ir.Converter(components, tmp_path).unet(8, 8)
+        assert [each.numel() for each in held[0].parameters() if each.numel()] == []
+        assert all(each.numel() for each in components.networks.unet.parameters())
 
 
 class TestTrial:
@@ -256,11 +272,39 @@ class TestChoice:
 
     def test_who_is_far_behind_is_not_asked_again(self) -> None:
         runs: list[str] = []
-        seconds = {"fast": 10.0, "slow": 31.0}
+        seconds = {"fast": 1.0, "slow": 3.1}
         race({name: partial(runs.append, name) for name in seconds}, seconds)
         assert runs == ["fast", "fast"]
-        assert seconds["slow"] == 31.0
+        assert seconds["slow"] == 3.1
         assert seconds["fast"] < 1.0
+
+    def test_who_takes_long_is_asked_once_more_and_in_turns(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s, runs = 0.0, []
+        monkeypatch.setattr(fidelity, "time", SimpleNamespace(perf_counter=lambda: now_s))
+
+        def draw_for(name: str, took_s: float) -> None:
+            nonlocal now_s
+            now_s += took_s
+            runs.append(name)
+
+        seconds = {"disturbed": 30.0, "other": 20.0}
+        race({"disturbed": lambda: draw_for("disturbed", 12.0),
+              "other": lambda: draw_for("other", 18.0)}, seconds)  # fmt: skip
+        assert runs == ["disturbed", "other"]
+        assert seconds == {"disturbed": 12.0, "other": 18.0}
+
+    @pytest.mark.parametrize(("fast_step_s", "prompts"), [(60.0, 3), (0.0, 1)])
+    def test_a_slow_model_is_asked_for_less(
+        self,
+        components: Components,
+        fast_step_s: float,
+        prompts: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(fidelity, "FAST_STEP_S", fast_step_s)
+        assert len(set_exam(components, TorchRuntime(components)).prompts) == prompts
 
 
 def _first_is_fastest(contestants: Mapping[str, object], seconds: dict[str, float]) -> None:

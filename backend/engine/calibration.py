@@ -19,6 +19,7 @@ KNEE = 0.95  # of the best rows per millisecond: more rows would only add latenc
 SLOWEST_TICK_MS = 500.0  # a longer UNet call would keep joiners and cancellations waiting
 FEWEST_SAMPLES, MOST_SAMPLES = 3, 15
 ENOUGH_MS = 200.0  # of sampling
+LONG_MS = 3000.0  # of sampling, after which fewer samples will do: disturbances even out
 FORMAT = 2  # of the stored file; 1 held times that a busy machine had spoiled
 
 
@@ -153,8 +154,8 @@ def _least_ms(work: Callable[[], None], clock: Callable[[], float]) -> float:
     """The least of several: what it costs when nothing else disturbs; use shows the rest."""
     work()  # compiles, allocates
     samples: list[float] = []
-    while len(samples) < FEWEST_SAMPLES or (
-        sum(samples) < ENOUGH_MS and len(samples) < MOST_SAMPLES
+    while (len(samples) < FEWEST_SAMPLES and sum(samples) < LONG_MS) or (
+        len(samples) < MOST_SAMPLES and sum(samples) < ENOUGH_MS
     ):
         started = clock()
         work()

@@ -149,8 +149,8 @@ def _examine(wanted: Wanted, candidates: list[Candidate], on_progress: OnProgres
 
 
 def _on_trial(wanted: Wanted, candidate: Candidate) -> Runtime:
-    """The candidate, its weights apart from the reference's."""
-    if candidate.name != "torch":
+    """The candidate, its weights apart from the reference's where they are others."""
+    if candidate.name != "torch" or wanted.dtype == torch.float32:
         return candidate.build()
     apart = copy.deepcopy(wanted.components.networks)
     return _torch(wanted._replace(components=replace(wanted.components, read=lambda: apart)))

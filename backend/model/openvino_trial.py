@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backend.files import write_whole
+
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "backend.model.openvino_trial"]
 TIMEOUT_S = 600
@@ -39,7 +41,8 @@ class Trials:
         key = json.dumps([network.name, *map(list, shapes), *sorted(map(str, wanted.values()))])
         if key not in self._known:
             self._known[key] = _first_that_works(network, shapes, wanted)
-            self._path.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
+            text = json.dumps(self._known, indent=1)
+            write_whole(self._path, lambda aside: aside.write_text(text, encoding="utf-8"))
         return {**wanted, **VARIANTS[self._known[key]]}
 
 

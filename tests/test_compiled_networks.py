@@ -35,6 +35,14 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A file of ten bytes."""
+    path = tmp_path / "network.xml"
+    path.with_suffix(".bin").write_bytes(bytes(10))
+    return path
+
+
 def test_a_network_is_compiled_once(files: Files) -> None:
     networks = CompiledNetworks(100)
     assert [files.get(networks, "a"), files.get(networks, "a")] == ["compiled a"] * 2
@@ -65,7 +73,7 @@ def test_a_large_network_makes_several_leave_and_a_small_one_none(files: Files) 
     assert files.compiled == []
 
 
-def test_room_is_made_before_and_not_after(files: Files, tmp_path: Path) -> None:
+def test_room_is_made_before_and_not_after(network: Path) -> None:
     networks = CompiledNetworks(10)
 
     class Request:
@@ -74,11 +82,9 @@ def test_room_is_made_before_and_not_after(files: Files, tmp_path: Path) -> None
         def __del__(self) -> None:
             Request.gone = True
 
-    path = tmp_path / "a.xml"
-    path.with_suffix(".bin").write_bytes(bytes(10))
-    networks.get("a", lambda: path, lambda _: Request())
+    networks.get("a", lambda: network, lambda _: Request())
     assert not Request.gone
-    assert networks.get("b", lambda: path, lambda _: Request.gone)
+    assert networks.get("b", lambda: network, lambda _: Request.gone)
 
 
 def test_one_that_exceeds_the_budget_is_compiled_all_the_same(files: Files) -> None:
@@ -96,9 +102,8 @@ def test_there_is_a_limit_to_their_number(files: Files) -> None:
     assert files.compiled == ["0"]
 
 
-def test_threads_that_want_the_same_compile_it_once(files: Files, tmp_path: Path) -> None:
-    networks, path, compiled = CompiledNetworks(100), tmp_path / "a.xml", []
-    path.with_suffix(".bin").write_bytes(bytes(10))
+def test_threads_that_want_the_same_compile_it_once(network: Path) -> None:
+    networks, compiled = CompiledNetworks(100), []
     together = threading.Barrier(4)
 
     def compile(_: Path) -> str:
@@ -108,23 +113,22 @@ def test_threads_that_want_the_same_compile_it_once(files: Files, tmp_path: Path
 
     def ask(_: int) -> object:
         together.wait()
-        return networks.get("a", lambda: path, compile)
+        return networks.get("a", lambda: network, compile)
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, range(4))) == ["a"] * 4
     assert compiled == ["a"]
 
 
-def test_one_that_fails_to_compile_can_be_asked_for_again(files: Files, tmp_path: Path) -> None:
-    networks, path = CompiledNetworks(100), tmp_path / "a.xml"
-    path.with_suffix(".bin").write_bytes(bytes(10))
+def test_one_that_fails_to_compile_can_be_asked_for_again(network: Path) -> None:
+    networks = CompiledNetworks(100)
 
     def fail(_: Path) -> object:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        networks.get("a", lambda: path, fail)
-    assert networks.get("a", lambda: path, lambda _: "a") == "a"
+        networks.get("a", lambda: network, fail)
+    assert networks.get("a", lambda: network, lambda _: "a") == "a"
 
 
 def test_the_budget_is_a_share_of_memory_and_what_one_picture_needs_at_least() -> None:

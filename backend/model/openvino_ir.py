@@ -183,7 +183,7 @@ def _save(converted: Any, path: Path) -> None:
 
 
 def _forget(network: nn.Module) -> None:
-    """Free its weights, which torch would keep: of what was traced it forgets nothing."""
+    """Free its weights at once: torch keeps what it has traced, and the network is in circles."""
     for parameter in network.parameters():
         parameter.data = torch.empty(0)
     torch._C._jit_clear_class_registry()

@@ -20,6 +20,7 @@ from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime import Runtime
 from backend.model.safety import SafetyChecker
+from backend.model.threads import one_torch_thread
 from backend.model.trajectory import Advance, LatentTrajectory
 
 
@@ -103,15 +104,16 @@ class LatentDiffusion:
         with _naming_out_of_memory("The model ran out of memory while denoising."):
             rows = gather(trajectories)
             predictions = self.runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
-            advances = [
-                _advance(trajectory, model_input, prediction)
-                for trajectory, model_input, prediction in zip(
-                    trajectories,
-                    rows.model_inputs,
-                    scatter(predictions, trajectories),
-                    strict=True,
-                )
-            ]
+            with one_torch_thread():
+                advances = [
+                    _advance(trajectory, model_input, prediction)
+                    for trajectory, model_input, prediction in zip(
+                        trajectories,
+                        rows.model_inputs,
+                        scatter(predictions, trajectories),
+                        strict=True,
+                    )
+                ]
         return [
             _commit(trajectory, advance)
             for trajectory, advance in zip(trajectories, advances, strict=True)
@@ -129,8 +131,9 @@ class LatentDiffusion:
             _check_finite(trajectory.latents)
             latents = trajectory.latents / self.components.architecture.vae_scaling_factor
             image = self.runtime.decode(latents)  # [1, 3, height, width]
-            _check_finite(image)
-            pixels = _to_pixels(image)
+            with one_torch_thread():
+                _check_finite(image)
+                pixels = _to_pixels(image)
             if self._safety_checker is not None and self._safety_checker.flags(pixels):
                 return Picture(np.zeros_like(pixels), nsfw_detected=True)
             return Picture(pixels, nsfw_detected=False)
@@ -138,7 +141,8 @@ class LatentDiffusion:
     @torch.inference_mode()
     def preview(self, trajectory: LatentTrajectory) -> Pixels:
         """A small approximate picture of what the trajectory is heading for."""
-        return self._preview_projector.project(self._foresee(trajectory))
+        with one_torch_thread():
+            return self._preview_projector.project(self._foresee(trajectory))
 
     def _encode(self, params: GenerationParams) -> torch.Tensor:
         """[1, tokens, hidden], or [2, tokens, hidden] with guidance: uncond first."""

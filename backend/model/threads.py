@@ -1,0 +1,23 @@
+"""Torch's threads, for what is too little work to share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Inside, the calling thread computes alone.
+
+    Torch's threads sleep while another library's compute: to wake them for a pass over one
+    picture takes longer than the pass.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import torch
 from torch import nn
@@ -17,9 +18,12 @@ from torch import nn
 from backend.model.components import Components
 from backend.model.convolutions import merge_convolutions
 from backend.model.group_norm import unfold_group_norms
+from backend.model.time_proj import keep_timesteps_precise
 from backend.model.upsampling import fuse_upsampling
 
-FORMAT = 4  # raised when networks are converted in another way: what is kept is made anew
+PRECISE = ("group_means", "by_channel", "affine", "time_proj")
+"""Modules computed in float32 always: little work, and what they say holds for a whole channel."""
+FORMAT = 5  # raised when networks are converted in another way: what is kept is made anew
 
 
 def import_openvino() -> Any:
@@ -49,11 +53,6 @@ def precisions() -> tuple[str, ...]:
 def version() -> str:
     """OpenVINO's version and, after a dash, that of our way to convert networks."""
     return f"{import_openvino().get_version().split('-')[0]}-{FORMAT}"
-
-
-def conversion() -> str:
-    """What a converted network depends on beside its weights."""
-    return f"{version()}-{precisions()[0]}"
 
 
 class _UNet(nn.Module):
@@ -149,8 +148,8 @@ class Converter:
             merge_convolutions(network)
             if doubles:
                 fuse_upsampling(network)
-            if precisions()[0] == "f32":  # in bfloat16 the sums would be too coarse
-                unfold_group_norms(network)
+            unfold_group_norms(network)
+            keep_timesteps_precise(network)
             _convert(network, inputs, path)
         return path
 
@@ -176,10 +175,28 @@ def _save(converted: Any, path: Path) -> None:
     aside = Path(tempfile.mkdtemp(dir=path.parent))
     try:
         import_openvino().save_model(converted, aside / path.name, compress_to_fp16=False)
+        _mark_precise(aside / path.name)
         (aside / f"{path.stem}.bin").replace(path.with_suffix(".bin"))
         (aside / path.name).replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _mark_precise(path: Path) -> None:
+    """Note in a saved network which of its layers OpenVINO is to leave in float32.
+
+    Its Python interface can't; "precise" is what its own passes call this, and its reader knows it.
+    """
+    tree = ElementTree.parse(path)
+    for layer in tree.iterfind("layers/layer"):
+        modules = layer.get("name", "").split("/")[0].split(".")
+        if modules[-1] in PRECISE and layer.get("type") != "Const":
+            notes = layer.find("rt_info")
+            if notes is None:
+                notes = ElementTree.SubElement(layer, "rt_info")
+            if notes.find("attribute[@name='precise']") is None:
+                ElementTree.SubElement(notes, "attribute", name="precise", version="0")
+    tree.write(path)
 
 
 def _forget(network: nn.Module) -> None:

@@ -192,18 +192,18 @@ def _openvino_as_set(wanted: Wanted) -> Runtime:
 
 def openvino_folder(data_dir: Path, revision: str) -> Path:
     """Where a model's converted networks are kept: of one revision, converted in one way."""
-    from backend.model.openvino_ir import conversion
+    from backend.model.openvino_ir import version
 
-    return data_dir / "openvino" / f"{revision}-{conversion()}"
+    return data_dir / "openvino" / f"{revision}-{version()}"
 
 
 def _make(wanted: Wanted) -> dict[str, str]:
-    from backend.model.openvino_ir import conversion
+    from backend.model.openvino_ir import version
 
     return {
         "machine": machine(wanted.components.device),
         "torch": torch.__version__,
-        "openvino": conversion(),
+        "openvino": version(),
         "dtype": str(wanted.dtype),
         "threads": str(torch.get_num_threads()),
         "revision": wanted.revision,

@@ -27,7 +27,7 @@ from backend.model.openvino_trial import compile_network
 from backend.model.pick import PickStore
 from backend.model.reading import Reading
 from backend.model.runtime_compiled import CompiledRuntime, shape_of
-from backend.model.runtime_openvino import OpenVinoRuntime, bucket
+from backend.model.runtime_openvino import OpenVinoRuntime, bucket, num_parts
 from backend.model.runtime_torch import TorchRuntime
 from backend.model.runtimes import Wanted, choose_runtime, openvino_folder
 
@@ -135,9 +135,9 @@ class TestOpenVino:
     def test_bfloat16_leaves_it_so(self, components: Components, tmp_path: Path) -> None:
         path = openvino_ir.Converter(components, tmp_path).unet(8, 8)
         core = openvino_ir.import_openvino().Core()
-        settings = {"INFERENCE_PRECISION_HINT": "bf16"}
+        settings = {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": 1}
         shapes = [list(given.shape) for given in inputs(components, 2)]
-        request = compile_network(core, path, shapes, settings)
+        (request,) = compile_network(core, path, shapes, settings)
         layers = request.get_compiled_model().get_runtime_model().get_ops()
         found = {
             note["outputPrecisions"].astype(str)
@@ -145,6 +145,26 @@ class TestOpenVino:
             if re.search("(group_means|affine|time_proj)/", note["originalLayersNames"].astype(str))
         }
         assert found - {"i32"} == {"f32"}
+
+    @pytest.mark.parametrize(
+        ("rows", "num_threads", "parts"),
+        [(1, 8, 1), (2, 2, 2), (3, 2, 2), (7, 8, 4), (32, 6, 2), (4, 3, 1)],
+    )
+    def test_as_many_parts_as_there_are_rows_and_threads_for(
+        self, rows: int, num_threads: int, parts: int
+    ) -> None:
+        assert num_parts(rows, num_threads) == parts
+
+    @pytest.mark.parametrize("num_threads", [1, 2, 4])
+    def test_parts_are_put_together_in_their_order(
+        self, components: Components, cache: Path, num_threads: int
+    ) -> None:
+        runtime = OpenVinoRuntime(components, cache, precision="f32", num_threads=num_threads)
+        given = inputs(components, 5)
+        together = runtime.denoise(*given)
+        for row in range(5):
+            alone = runtime.denoise(*[part[row : row + 1] for part in given])
+            torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-3, atol=1e-4)
 
     def test_says_what_it_is(self, components: Components, cache: Path) -> None:
         assert openvino(components, cache).description.endswith("float32, 2 threads")

@@ -64,11 +64,12 @@ def _first_that_works(
 
 def compile_network(
     core: Any, network: Path, shapes: Sequence[Sequence[int]], settings: Mapping[str, object]
-) -> Any:
-    """An infer request for static input `shapes`."""
+) -> list[Any]:
+    """As many infer requests for static input `shapes` as `settings` have streams."""
     model = core.read_model(network)
     model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
-    return core.compile_model(model, "CPU", dict(settings)).create_infer_request()
+    compiled = core.compile_model(model, "CPU", dict(settings))
+    return [compiled.create_infer_request() for _ in range(int(str(settings["NUM_STREAMS"])))]
 
 
 def main(argument: str) -> None:
@@ -77,13 +78,14 @@ def main(argument: str) -> None:
     import openvino
 
     trial = json.loads(argument)
-    request = compile_network(
+    requests = compile_network(
         openvino.Core(), Path(trial["network"]), trial["shapes"], trial["settings"]
     )
-    types = [port.get_element_type().to_dtype() for port in request.model_inputs]
-    request.infer(
-        [np.zeros(shape, dtype) for shape, dtype in zip(trial["shapes"], types, strict=True)]
-    )
+    types = [port.get_element_type().to_dtype() for port in requests[0].model_inputs]
+    for request in requests:
+        request.infer(
+            [np.zeros(shape, dtype) for shape, dtype in zip(trial["shapes"], types, strict=True)]
+        )
 
 
 if __name__ == "__main__":

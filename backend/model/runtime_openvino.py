@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,19 @@ def bucket(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
 
 
+def num_parts(rows: int, num_threads: int) -> int:
+    """How many parts `rows` rows are computed in, side by side, with as many threads each.
+
+    Threads that share a network wait for each other after every layer; with a part each, they do
+    not. It is a power of two, as buckets are: the largest that leaves no thread without work.
+    """
+    return min(1 << (rows.bit_length() - 1), num_threads & -num_threads)
+
+
 class OpenVinoRuntime:
     """A `Runtime` that compiles one network per shape, the first time it is asked for.
 
-    Tensors go in and out in float32; `precision` is what it computes in.
+    Tensors go in and out in float32; `precision` is what UNet and decoder compute in.
     """
 
     name = "openvino"
@@ -67,10 +77,13 @@ class OpenVinoRuntime:
         self._decoder([1, *latents])
 
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden]."""
+        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
+
+        In float32 always: it is done once for a prompt, and every step builds on it.
+        """
         shape = list(input_ids.shape)
-        request = self._request(("text", *shape), self._converter.text_encoder, [shape])
-        return torch.from_numpy(_infer(request, [input_ids.numpy()]))
+        network = self._network(("text", *shape), self._converter.text_encoder, [shape], "f32")
+        return torch.from_numpy(network([input_ids.numpy()]))
 
     def denoise(
         self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
@@ -78,47 +91,67 @@ class OpenVinoRuntime:
         """One UNet call on up to the next bucket of rows; what fills it up is thrown away."""
         rows = latents.shape[0]
         filled = [_fill(tensor, bucket(rows)) for tensor in (latents, timesteps, prompt_embeds)]
-        prediction = _infer(self._unet([tensor.shape for tensor in filled]), filled)
+        prediction = self._unet([tensor.shape for tensor in filled])(filled)
         return torch.from_numpy(prediction[:rows])
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
-        request = self._decoder(latents.shape)
-        return torch.from_numpy(_infer(request, [latents.contiguous().numpy()]))
+        return torch.from_numpy(self._decoder(latents.shape)([latents.contiguous().numpy()]))
 
-    def _unet(self, shapes: Sequence[Sequence[int]]) -> Any:
-        height, width = shapes[0][2:]
-        key = ("unet", *shapes[0])
-        return self._request(key, lambda: self._converter.unet(height, width), shapes)
+    def _unet(self, shapes: Sequence[Sequence[int]]) -> _Network:
+        rows, _, height, width = shapes[0]
+        return self._network(
+            ("unet", *shapes[0]),
+            lambda: self._converter.unet(height, width),
+            shapes,
+            self._precision,
+            num_parts(rows, self._num_threads),
+        )
 
-    def _decoder(self, shape: Sequence[int]) -> Any:
-        return self._request(("decoder", *shape), self._converter.decoder, [shape])
+    def _decoder(self, shape: Sequence[int]) -> _Network:
+        key = ("decoder", *shape)
+        return self._network(key, self._converter.decoder, [shape], self._precision)
 
-    def _request(
+    def _network(
         self,
         key: tuple[object, ...],
         find: Callable[[], Path],
         shapes: Sequence[Sequence[int]],
-    ) -> Any:
-        """The compiled network for these input shapes."""
+        precision: str,
+        parts: int = 1,
+    ) -> _Network:
+        """The network compiled for inputs of these shapes, in so many parts."""
 
-        def compile(path: Path) -> Any:
-            settings = self._trials.settings(path, shapes, self._settings())
-            return compile_network(self._core, path, shapes, settings)
+        def compile(path: Path) -> _Network:
+            part = [[shape[0] // parts, *shape[1:]] for shape in shapes]
+            wanted = {
+                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_NUM_THREADS": self._num_threads,
+                "NUM_STREAMS": parts,
+            }
+            settings = self._trials.settings(path, part, wanted)
+            return _Network(compile_network(self._core, path, part, settings))
 
-        return self._networks.get(key, find, compile)
-
-    def _settings(self) -> Mapping[str, object]:
-        return {
-            "INFERENCE_PRECISION_HINT": self._precision,
-            "INFERENCE_NUM_THREADS": self._num_threads,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        network: _Network = self._networks.get(key, find, compile)
+        return network
 
 
-def _infer(request: Any, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    outputs = request.infer(list(inputs), share_inputs=True, share_outputs=True)
-    return np.array(outputs[0], dtype=np.float32)  # a copy: the request reuses its own
+class _Network:
+    """A compiled network: every request computes its part of the rows, all at the same time."""
+
+    def __init__(self, requests: Sequence[Any]) -> None:
+        self._requests = requests
+        self._inputs = [[own.data for own in request.input_tensors] for request in requests]
+        self._outputs = [request.output_tensors[0].data for request in requests]
+
+    def __call__(self, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        with ExitStack() as running:
+            for number, request in enumerate(self._requests):
+                for own, rows in zip(self._inputs[number], inputs, strict=True):
+                    own[...] = rows[number * len(own) : (number + 1) * len(own)]
+                request.start_async()
+                running.callback(request.wait)
+        return np.concatenate(self._outputs, dtype=np.float32)
 
 
 def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:

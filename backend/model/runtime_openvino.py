@@ -137,7 +137,10 @@ class OpenVinoRuntime:
 
 
 class _Network:
-    """A compiled network: every request computes its part of the rows, all at the same time."""
+    """A compiled network: every request computes its part of the rows, all at the same time.
+
+    For one thread at a time: inputs are copied into the requests' own memory.
+    """
 
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = requests

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers import UNet2DConditionModel
+from torch import nn
 
 
 def small_unet() -> UNet2DConditionModel:
@@ -22,6 +25,16 @@ def small_unet() -> UNet2DConditionModel:
 def unet_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents, timesteps and prompt_embeds of two rows for `small_unet`."""
     return torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+
+
+@torch.inference_mode()
+def rewritten(rewrite: Callable[[nn.Module], None]) -> UNet2DConditionModel:
+    """`small_unet` as `rewrite` leaves it: it predicts the same as before."""
+    unet, given = small_unet(), unet_inputs()
+    before = unet(*given).sample
+    rewrite(unet)
+    same(unet(*given).sample, before)
+    return unet
 
 
 def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:

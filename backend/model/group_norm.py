@@ -9,13 +9,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from backend.model.rewriting import replace_modules
+
 
 def unfold_group_norms(network: nn.Module) -> None:
     """Replace every GroupNorm with affine parameters, in place."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.GroupNorm) and child.affine:
-                setattr(parent, name, UnfoldedGroupNorm(child))
+    replace_modules(network, _unfolded)
+
+
+def _unfolded(module: nn.Module) -> nn.Module:
+    if isinstance(module, nn.GroupNorm) and module.affine:
+        return UnfoldedGroupNorm(module)
+    return module
 
 
 class UnfoldedGroupNorm(nn.Module):

@@ -12,15 +12,18 @@ import torch
 from diffusers.models.embeddings import Timesteps
 from torch import nn
 
+from backend.model.rewriting import replace_modules
+
 MAX_PERIOD = 10_000  # of the slowest sine, as in get_timestep_embedding
 
 
 def keep_timesteps_precise(network: nn.Module) -> None:
     """Replace the `Timesteps` of a UNet, in place."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, Timesteps):
-                setattr(parent, name, PreciseTimesteps(child))
+    replace_modules(network, _precise)
+
+
+def _precise(module: nn.Module) -> nn.Module:
+    return PreciseTimesteps(module) if isinstance(module, Timesteps) else module
 
 
 class PreciseTimesteps(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from backend.errors import InvalidParams, ModelFailed
-from backend.model.noise_schedulers import RECIPES, NoiseSchedulers, fork
+from backend.model.noise_schedulers import (
+    RECIPES,
+    NoiseSchedulers,
+    fork,
+    takes_generator,
+    timesteps_of,
+)
 from tests.tiny_sd import SD_SCHEDULE, same
 
 
@@ -123,6 +130,35 @@ def test_a_fork_shares_nothing_that_steps_change(name: str) -> None:
         twin.step(sample * 0.2, timestep, sample, **extra)
     for attribute, value in before.items():
         assert same(value, vars(original)[attribute]), attribute
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_our_timesteps_lead_bit_for_bit_where_diffusers_tensors_do(
+    name: str, prediction_type: str, dtype: torch.dtype
+) -> None:
+    config = SD_SCHEDULE | {"prediction_type": prediction_type}
+    schedulers = NoiseSchedulers("DDIMScheduler", config)
+    if name not in schedulers.names:
+        return
+    for steps in (2, 7, 20):
+        ours, theirs = schedulers.create(name, steps), schedulers.create(name, steps)
+        expected = denoised(theirs, theirs.timesteps, dtype)
+        assert torch.equal(denoised(ours, timesteps_of(ours), dtype), expected), steps
+
+
+def denoised(noise_scheduler: Any, timesteps: Iterable[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A small image after all steps, of a model that guesses."""
+    guesses, generator = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+    extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
+    sample = torch.randn(1, 4, 8, 8, generator=guesses).to(dtype)
+    sample *= noise_scheduler.init_noise_sigma
+    for timestep in timesteps:
+        noise_scheduler.scale_model_input(sample, timestep)
+        guess = torch.randn(sample.shape, generator=guesses).to(dtype)
+        sample = noise_scheduler.step(guess, timestep, sample, **extra).prev_sample
+    return sample
 
 
 def _frozen(value: Any) -> Any:

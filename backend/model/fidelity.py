@@ -13,7 +13,7 @@ import torch
 from backend.engine.protocols import Pixels
 from backend.model.batch import gather, scatter
 from backend.model.components import Components
-from backend.model.noise_schedulers import NoiseSchedulers
+from backend.model.noise_schedulers import NoiseSchedulers, timesteps_of
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime import Runtime
 from backend.model.trajectory import LatentTrajectory
@@ -69,7 +69,7 @@ def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
             seed=seed,
             guidance_scale=GUIDANCE_SCALE,
             prompt_embeds=torch.cat([prompts.encode(""), prompts.encode(prompt)]),
-            timesteps=scheduler.timesteps.unbind(),
+            timesteps=timesteps_of(scheduler),
             noise_scheduler=scheduler,
             generator=generator,
             latents=noise * scheduler.init_noise_sigma,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -171,6 +171,19 @@ def fork(noise_scheduler: Any) -> Any:
             value = value.clone()
         twin.__dict__[name] = value
     return twin
+
+
+def timesteps_of(noise_scheduler: Any) -> Sequence[Any]:
+    """One per evaluation, to give to its `step`.
+
+    As numbers: they are looked up in tables, and a tensor takes longer to do that. LCM computes
+    with them, in float32 where it is given tensors as by diffusers' pipeline.
+    """
+    timesteps: torch.Tensor = noise_scheduler.timesteps
+    if isinstance(noise_scheduler, diffusers.LCMScheduler):
+        return timesteps.unbind()
+    numbers: list[float] = timesteps.tolist()
+    return numbers
 
 
 def takes_generator(noise_scheduler: Any) -> bool:

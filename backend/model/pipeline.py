@@ -15,7 +15,7 @@ from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violatio
 from backend.model.batch import gather, scatter
 from backend.model.components import Components
 from backend.model.memory import is_out_of_memory
-from backend.model.noise_schedulers import NoiseSchedulers, predict_original
+from backend.model.noise_schedulers import NoiseSchedulers, predict_original, timesteps_of
 from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime import Runtime
@@ -65,7 +65,6 @@ class LatentDiffusion:
         if wrong:
             raise InvalidParams(tuple(wrong))
 
-    @torch.inference_mode()
     def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
 
@@ -84,13 +83,12 @@ class LatentDiffusion:
                 seed=params.seed + index,
                 guidance_scale=params.guidance_scale,
                 prompt_embeds=self._encode(params),
-                timesteps=noise_scheduler.timesteps.unbind(),
+                timesteps=timesteps_of(noise_scheduler),
                 noise_scheduler=noise_scheduler,
                 generator=generator,
                 latents=noise * noise_scheduler.init_noise_sigma,
             )
 
-    @torch.inference_mode()
     def denoise_step(self, trajectories: Sequence[LatentTrajectory]) -> list[Exception | None]:
         """Advance every trajectory by one evaluation, all in one UNet call.
 
@@ -104,22 +102,15 @@ class LatentDiffusion:
         with _naming_out_of_memory("The model ran out of memory while denoising."):
             rows = gather(trajectories)
             predictions = self.runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
-            with one_torch_thread():
-                advances = [
-                    _advance(trajectory, model_input, prediction)
-                    for trajectory, model_input, prediction in zip(
-                        trajectories,
-                        rows.model_inputs,
-                        scatter(predictions, trajectories),
-                        strict=True,
-                    )
-                ]
+            guided = scatter(predictions, trajectories)
+            advances = [
+                _advance(*one) for one in zip(trajectories, rows.model_inputs, guided, strict=True)
+            ]
         return [
             _commit(trajectory, advance)
             for trajectory, advance in zip(trajectories, advances, strict=True)
         ]
 
-    @torch.inference_mode()
     def decode(self, trajectory: LatentTrajectory) -> Picture:
         """Latents to pixels, safety checker included; a flagged picture is black.
 
@@ -138,7 +129,6 @@ class LatentDiffusion:
                 return Picture(np.zeros_like(pixels), nsfw_detected=True)
             return Picture(pixels, nsfw_detected=False)
 
-    @torch.inference_mode()
     def preview(self, trajectory: LatentTrajectory) -> Pixels:
         """A small approximate picture of what the trajectory is heading for."""
         with one_torch_thread():

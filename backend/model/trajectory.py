@@ -36,7 +36,7 @@ class LatentTrajectory:
     seed: int
     guidance_scale: float
     prompt_embeds: torch.Tensor  # [num_rows, tokens, hidden]: cond, or uncond and cond
-    timesteps: Sequence[torch.Tensor]  # scalars, one per evaluation, on the CPU
+    timesteps: Sequence[Any]  # one per evaluation, as its `step` wants them: see `timesteps_of`
 
     # changed by every denoise_step
     noise_scheduler: Any
@@ -56,8 +56,8 @@ class LatentTrajectory:
         return len(self.timesteps)
 
     @property
-    def timestep(self) -> torch.Tensor:
-        """The timestep of the next evaluation, a scalar in the noise scheduler's own type."""
+    def timestep(self) -> Any:
+        """The timestep of the next evaluation: a number, or a scalar tensor on the CPU."""
         return self.timesteps[self.step_index]
 
     def model_input(self) -> torch.Tensor:

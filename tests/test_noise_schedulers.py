@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -18,6 +20,7 @@ from backend.model.noise_schedulers import (
     takes_generator,
     timesteps_of,
 )
+from backend.model.threads import one_torch_thread
 from tests.tiny_sd import SD_SCHEDULE, same
 
 
@@ -51,6 +54,22 @@ def test_a_scheduler_of_another_family_is_no_default() -> None:
     config = dict(FlowMatchEulerDiscreteScheduler().config)
     with pytest.raises(ModelFailed, match="FlowMatchEulerDiscreteScheduler"):
         NoiseSchedulers("FlowMatchEulerDiscreteScheduler", config)
+
+
+def test_to_set_one_up_takes_no_helpers_of_the_callers_thread() -> None:
+    """They would be more than there are cores, beside the engine's, and all of them would doze."""
+    schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE)
+    with one_torch_thread():
+        pass  # as the engine does: ever after, MKL shares out a thousand square roots
+    with ThreadPoolExecutor(1) as thread:
+        before = thread.submit(num_threads).result()
+        for name in schedulers.names:
+            thread.submit(schedulers.check, name, 21).result()
+            assert thread.submit(num_threads).result() == before, name
+
+
+def num_threads() -> int:
+    return psutil.Process().num_threads()
 
 
 def step_through(schedulers: NoiseSchedulers, name: str, steps: int) -> float:

@@ -13,6 +13,7 @@ import diffusers
 import torch
 
 from backend.errors import InvalidParams, ModelFailed, Violation
+from backend.model.threads import one_torch_thread
 
 
 class Recipe(NamedTuple):
@@ -134,8 +135,9 @@ class NoiseSchedulers:
         return "dpmpp_2m_karras" if self._config.get("use_karras_sigmas") else "dpmpp_2m"
 
     def _set_up(self, name: str, num_inference_steps: int) -> Any:
-        noise_scheduler = self._construct(name)
-        noise_scheduler.set_timesteps(num_inference_steps, device="cpu")
+        with one_torch_thread():
+            noise_scheduler = self._construct(name)
+            noise_scheduler.set_timesteps(num_inference_steps, device="cpu")
         return noise_scheduler
 
     def _construct(self, name: str) -> Any:

@@ -13,7 +13,10 @@ def one_torch_thread() -> Iterator[None]:
     """Inside, the calling thread computes alone.
 
     Torch's threads sleep while another library's compute: to wake them for a pass over one
-    picture takes longer than the pass.
+    picture takes longer than the pass. And whoever calls torch from a thread of its own gets
+    helpers of its own, in MKL for a thousand square roots; where they and the engine's are more
+    than the cores, OpenMP sends all of them to sleep after every operation, and torch's steps take
+    half as long again.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

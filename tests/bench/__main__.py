@@ -82,7 +82,7 @@ def _measurements(
 
     yield {"P9"}, lambda: [server_rows.start_to_picture(folder, 1 if quick else 3)]
     if folder is None:
-        yield {"F"}, lambda: [_faithful(subject(), 24 if quick else 200)]
+        yield {"F"}, lambda: [_faithful(subject(), *((1, 24) if quick else (3, 200)))]
     yield (
         {"P1"},
         lambda: [
@@ -116,10 +116,10 @@ def _measurements(
     yield {"P2", "P3"}, lambda: _one_picture(arguments)
 
 
-def _faithful(subject: Subject, count: int) -> Row:
+def _faithful(subject: Subject, rounds: int, count: int) -> Row:
     from tests.bench.fidelity_row import faithful  # needs what the training needs
 
-    return faithful(subject, _embedded(), count)
+    return faithful(subject, _embedded(), rounds, count)
 
 
 def _one_picture(arguments: argparse.Namespace) -> Iterator[Row]:

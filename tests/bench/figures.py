@@ -45,6 +45,26 @@ def ratio_of(
     return Ratio(statistic(above) / statistic(below), ratios[edge], ratios[-1 - edge])
 
 
+class Difference(NamedTuple):
+    """Of two shares in pairs, with a 95 % bootstrap interval; all from -1 to 1."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
+
+
+def difference_of(ours: Sequence[bool], theirs: Sequence[bool]) -> Difference:
+    """mean(ours) - mean(theirs), of the same things in the same order; things are resampled."""
+    draw = random.Random(0)
+    found = [our - their for our, their in zip(ours, theirs, strict=True)]
+    means = sorted(statistics.fmean(draw.choices(found, k=len(found))) for _ in range(RESAMPLES))
+    edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return Difference(statistics.fmean(found), means[edge], means[-1 - edge])
+
+
 def abba(
     a: Callable[[int], None], b: Callable[[int], None], rounds: int
 ) -> tuple[list[float], list[float]]:

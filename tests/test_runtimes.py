@@ -117,6 +117,22 @@ class TestOpenVino:
         monkeypatch.setattr("backend.model.openvino_trial._first_that_works", fail)
         assert torch.equal(openvino(components, cache).denoise(*given), first)
 
+    def test_what_another_version_converted_of_the_model_leaves_the_disk(
+        self, components: Components, tmp_path: Path
+    ) -> None:
+        ours = openvino_folder(tmp_path, REVISION)
+        older = ours.with_name(f"{REVISION}-2025.1.0-1")
+        others = ours.with_name(ours.name.replace(REVISION, "another"))
+        for folder in (older, others):
+            folder.mkdir(parents=True)
+            (folder / "unet.bin").write_bytes(bytes(1000))
+        converter = openvino_ir.Converter(components, ours)
+        converter.text_encoder()
+        assert sorted(ours.parent.iterdir()) == sorted([ours, others])
+        older.mkdir()  # another version runs beside this one
+        converter.text_encoder()
+        assert older.is_dir()
+
     def test_what_holds_for_a_whole_channel_stays_in_float32(
         self, components: Components, tmp_path: Path
     ) -> None:

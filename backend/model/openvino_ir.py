@@ -92,6 +92,9 @@ class _TextEncoder(nn.Module):
 class Converter:
     """Converts on demand, and remembers in `folder`: one file per network and way of tracing.
 
+    The folder's name is the model's revision, a dash and our `version`; folders beside it that
+    differ in the latter are deleted when something is converted.
+
     What is stored is float32 with open shapes; sizes and precision are set when compiling.
     """
 
@@ -144,6 +147,7 @@ class Converter:
     ) -> Path:
         path = self._folder / f"{name}.xml"
         if not path.is_file():
+            self._discard_older()
             network = copy.deepcopy(build()).float().eval()
             merge_convolutions(network)
             if doubles:
@@ -152,6 +156,15 @@ class Converter:
             keep_timesteps_precise(network)
             _convert(network, inputs, path)
         return path
+
+    def _discard_older(self) -> None:
+        """Free the disk of what other versions converted of this model: nobody reads it again."""
+        revision = self._folder.name.removesuffix(version())
+        if revision == self._folder.name or not self._folder.parent.is_dir():
+            return
+        for other in self._folder.parent.iterdir():
+            if other.name.startswith(revision) and other != self._folder:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 @torch.no_grad()

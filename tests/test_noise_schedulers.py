@@ -72,6 +72,14 @@ def num_threads() -> int:
     return psutil.Process().num_threads()
 
 
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "lcm"])
+def test_latents_are_clipped_only_where_the_model_asks_for_it(name: str) -> None:
+    silent = {key: value for key, value in SD_SCHEDULE.items() if key != "clip_sample"}
+    assert not NoiseSchedulers("DDIMScheduler", silent).create(name, 5).config.clip_sample
+    asking = silent | {"clip_sample": True}
+    assert NoiseSchedulers("DDIMScheduler", asking).create(name, 5).config.clip_sample
+
+
 def step_through(schedulers: NoiseSchedulers, name: str, steps: int) -> float:
     """Largest value after all steps of a toy image, the model having said 0.1 everywhere."""
     noise_scheduler = schedulers.create(name, steps)

@@ -34,6 +34,9 @@ pipe = StableDiffusionPipeline.from_pretrained("models/text2image-mini")
 pipe("a penguin on an orange background", num_inference_steps=25).images[0]
 ```
 
+diffusers' `DDIMScheduler` and `DDPMScheduler` clip latents to ±1 unless they are told otherwise,
+and a third of these is beyond that: give them `clip_sample=False`. The service does.
+
 ## What it was taught
 
 {things} things (animals, plants, food, places, vehicles, weather, sports, clothes, household

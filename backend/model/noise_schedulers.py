@@ -66,7 +66,8 @@ class NoiseSchedulers:
         Raises:
             ModelFailed: it is of another family, flow matching for example.
         """
-        self._config = dict(config)
+        # Latents have no bounds. Where the model does not say so, diffusers clips them like pixels.
+        self._config = {"clip_sample": False} | dict(config)
         self.prediction_type = str(config.get("prediction_type", "epsilon"))
         self.num_train_timesteps = int(config.get("num_train_timesteps", 1000))
         self._ready = lru_cache(maxsize=128)(self._set_up)

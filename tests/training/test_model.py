@@ -1,10 +1,15 @@
 """The model that ships: it loads as it is, is small, and its pictures follow the prompt."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from backend.model.noise_schedulers import RECIPES
+from backend.model.pipeline import LatentDiffusion
+from tests.tiny_sd import load_tiny, tiny_params
 from training import evaluate, paths
 from training.data import Pixels
 from training.export import size_mb
@@ -50,3 +55,32 @@ def test_words_it_does_not_know_give_a_clean_picture(
     """Noise differs from pixel to pixel; a picture is mostly smooth."""
     drawn = picture(pipe, text).astype(int)
     assert np.abs(np.diff(drawn, axis=1)).mean() < 12
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
+    return load_tiny(Path(paths.MODEL), data_dir=tmp_path_factory.mktemp("data"))
+
+
+def drawn_by(model: LatentDiffusion, scheduler: str) -> Pixels:
+    params = tiny_params(
+        prompt="a dog", height=128, width=128, num_inference_steps=25, scheduler=scheduler
+    )
+    trajectory = model.prepare(params, 0)
+    while trajectory.step_index < trajectory.num_evaluations:
+        assert model.denoise_step([trajectory]) == [None]
+    return model.decode(trajectory).pixels
+
+
+def blurred(pixels: Pixels) -> list[float]:
+    """Means of 8 x 8 pixels, in one row."""
+    means: list[float] = pixels.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3)).ravel().tolist()
+    return means
+
+
+@pytest.mark.parametrize("scheduler", RECIPES)
+def test_whichever_noise_scheduler_draws_it_it_is_the_same_dog(
+    served: LatentDiffusion, scheduler: str
+) -> None:
+    usual = blurred(drawn_by(served, served.info.default_scheduler))
+    assert np.corrcoef(blurred(drawn_by(served, scheduler)), usual)[0, 1] > 0.9

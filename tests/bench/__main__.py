@@ -47,7 +47,7 @@ def main() -> None:
     for row in rows:
         if row.number == "P4":
             open_loop.print_loads(row)
-        if row.number == "P6":
+        if row.number == "P6" and row.details:
             closed_loop.print_rates(row)
     path = write(rows, found, arguments.name)
     print(f"\n{path}\n{plot(rows, path.with_suffix('.svg'))}")
@@ -95,18 +95,16 @@ def _measurements(
             subject(),
             40 if quick else 75,
             (0.8,) if quick else LOADS,
-            (1,) if quick else range(1, 9),
+            (1,) if quick else range(1, 17),
         ),
     )
     yield {"P7"}, lambda: [engine_rows.exactness(subject(), 40 if quick else 200)]
     yield {"P8"}, lambda: [engine_rows.joining(subject(), 5 if quick else 30)]
     yield (
         {"P6"},
-        lambda: [
-            closed_loop.throughput(
-                folder or _embedded(), arguments.venvs, 32 if quick else 96, STEPS
-            )
-        ],
+        lambda: closed_loop.throughput(
+            folder or _embedded(), arguments.venvs, 32 if quick else 96, STEPS
+        ),
     )
     yield (
         {"P11"},

@@ -17,6 +17,9 @@ from tests.bench.rows import Row, arithmetic
 from tests.bench.server_rows import ours, rates_of
 
 CONCURRENCIES = (1, 2, 4, 8, 16)
+OURS = "ours, as shipped"
+MEASURED = {"float32": "as shipped", "bfloat16": "set to bfloat16"}
+"""What peers compute in, by default in float32, and what is said of them then."""
 Rates = dict[int, float]
 """Pictures per second, by the number of callers."""
 
@@ -53,7 +56,7 @@ def rivals(dtypes: Sequence[str]) -> list[Rival]:
     ]
 
 
-def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
+def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> list[Row]:
     """Ours first and last, everyone else in between; theirs draw a third as many: they are slower.
 
     All are asked for the picture alone. Ours once more with every step told on the way.
@@ -86,33 +89,47 @@ def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> Row:
         found[f"ours, {make}"] = measure_ours(make)
     again = measure_ours("as shipped")
     mean = {callers: (rate + again[callers]) / 2 for callers, rate in first.items()}
-    drawn = [rival for rival in all_rivals if str(rival) in found]
     turns = {"first": first, "again": again}
-    return _row({"ours, as shipped": mean, **found}, drawn, missing, turns)
+    return _rows({OURS: mean, **found}, all_rivals, missing, turns)
 
 
-def _row(
+def _rows(
     found: dict[str, Rates],
-    drawn: Sequence[Rival],
+    all_rivals: Sequence[Rival],
     missing: dict[str, str],
     turns: dict[str, Rates],
+) -> list[Row]:
+    most = CONCURRENCIES[-1]
+    equals = {
+        str(rival): found[f"ours, {rival.make}"][most] / found[str(rival)][most]
+        for rival in all_rivals
+        if str(rival) in found
+    }
+    rows = [
+        _against([str(rival) for rival in all_rivals if rival.dtype == dtype], told, found, equals)
+        for dtype, told in MEASURED.items()
+        if dtype in arithmetic()
+    ]
+    rows[0].note = "; ".join(f"{name}: {why}" for name, why in missing.items())
+    rows[0].details = {"rates": found, "same_make": equals, "missing": missing, "turns": turns}
+    return rows
+
+
+def _against(
+    rivals: Sequence[str], told: str, found: dict[str, Rates], equals: dict[str, float]
 ) -> Row:
     most = CONCURRENCIES[-1]
-    mine = found["ours, as shipped"][most]
-    theirs = {rival: found[str(rival)][most] for rival in drawn}
+    mine = found[OURS][most]
+    theirs = {name: found[name][most] for name in rivals if name in found}
     best = max(theirs, key=theirs.__getitem__)
-    equals = {
-        str(rival): found[f"ours, {rival.make}"][most] / rate for rival, rate in theirs.items()
-    }
+    alike = [equals[name] for name in theirs]
     return Row(
         "P6",
-        f"closed loop at {most}: ours ÷ best peer, pictures/s",
+        f"closed loop at {most}: ours ÷ best peer {told}, pictures/s",
         "2 ×",
         f"{mine / theirs[best]:.1f} × ({mine:.1f}/s over gRPC; {best} {theirs[best]:.1f}/s); with "
-        f"the same runtime and dtype {min(equals.values()):.1f} to {max(equals.values()):.1f} ×",
+        f"the same runtime and dtype {min(alike):.1f} to {max(alike):.1f} ×",
         mine / theirs[best] >= 2.0,
-        note="; ".join(f"{name}: {why}" for name, why in missing.items()),
-        details={"rates": found, "same_make": equals, "missing": missing, "turns": turns},
     )
 
 

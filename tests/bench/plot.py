@@ -19,7 +19,7 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
     for row in rows:
         if row.number == "P4":
             height = _curves(parts, height, row)
-        if row.number == "P6":
+        if row.number == "P6" and row.details:
             height = _bars(parts, height, row)
     body = "\n".join(parts)
     path.write_text(

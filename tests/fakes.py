@@ -123,11 +123,15 @@ class FakeModel:
     prepared: list[tuple[str, int]] = field(default_factory=list)
     previewed: list[tuple[str, int]] = field(default_factory=list)
     on_step: Callable[[], None] | None = None
+    bound_to: list[threading.Thread] = field(default_factory=list)
 
     def check(self, params: GenerationParams) -> None:
         if params.scheduler == "lcm" and params.num_inference_steps > 50:
             text = "lcm takes at most 50 steps with this model."
             raise InvalidParams((Violation("num_inference_steps", text, "UNSUPPORTED"),))
+
+    def bind(self) -> None:
+        self.bound_to.append(threading.current_thread())
 
     def prepare(self, params: GenerationParams, index: int) -> FakeTrajectory:
         self.prepared.append((params.prompt, index))

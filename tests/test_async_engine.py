@@ -60,6 +60,16 @@ async def story(job: Job) -> list[Event]:
         return [event async for event in job.events()]
 
 
+async def test_the_model_is_bound_to_the_thread_that_calls_it() -> None:
+    model = FakeModel()
+    called_by: list[threading.Thread] = []
+    model.on_step = lambda: called_by.append(threading.current_thread())
+    async with bench(model) as running:
+        await story(running.submit())
+    assert model.bound_to == [called_by[0]]
+    assert set(called_by) == set(model.bound_to)
+
+
 async def test_a_job_ends_with_pictures_that_can_be_opened() -> None:
     async with bench() as running:
         events = await story(running.submit(num_images=3, seed=5))

@@ -35,6 +35,9 @@ class Recorder:
     def check(self, params: GenerationParams) -> None:
         self.model.check(params)
 
+    def bind(self) -> None:
+        self.model.bind()
+
     def prepare(self, params: GenerationParams, index: int) -> Any:
         return self.model.prepare(params, index)
 

@@ -121,6 +121,7 @@ class AsyncEngine:
     # On the engine's thread
 
     def _run(self) -> None:
+        self._model.bind()
         while self._breakdowns < MAX_BREAKDOWNS:
             try:
                 self._work_until_stopped()

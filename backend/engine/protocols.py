@@ -52,6 +52,9 @@ class DiffusionModel(Protocol[T]):
             InvalidParams: the scheduler can't be combined with these parameters, for example.
         """
 
+    def bind(self) -> None:
+        """The calling thread is the engine's: called there once, before all that follows."""
+
     def prepare(self, params: GenerationParams, index: int) -> T:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index."""
 

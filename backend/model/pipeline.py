@@ -20,7 +20,7 @@ from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime import Runtime
 from backend.model.safety import SafetyChecker
-from backend.model.threads import one_torch_thread
+from backend.model.threads import one_torch_thread, settle_torch_threads
 from backend.model.trajectory import Advance, LatentTrajectory
 
 
@@ -64,6 +64,10 @@ class LatentDiffusion:
             wrong.append(unsupported)
         if wrong:
             raise InvalidParams(tuple(wrong))
+
+    def bind(self) -> None:
+        """See `DiffusionModel.bind`."""
+        settle_torch_threads()
 
     def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.

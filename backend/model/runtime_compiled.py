@@ -15,6 +15,7 @@ import torch
 
 from backend.model.cuda_graphs import CudaGraphs
 from backend.model.runtime_torch import TorchRuntime
+from backend.model.threads import settle_torch_threads
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def _compiled(eager: TorchRuntime, backend: Backend) -> TorchRuntime:
 
 
 def _compile_all(inbox: Inbox) -> None:
+    settle_torch_threads()
     while True:
         wanted = inbox.get()
         try:

@@ -8,6 +8,15 @@ from contextlib import contextmanager
 import torch
 
 
+def settle_torch_threads() -> None:
+    """Settle how many threads torch computes with for the calling thread: as many as now.
+
+    Else that is settled by its first computation, and were another thread within
+    `one_torch_thread` just then, it would be one for good.
+    """
+    torch.get_num_threads()
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Inside, the calling thread computes alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,3 +48,14 @@ def tiny_diffusion(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -
 def seeded(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that comes out the same in every run."""
     return random.Random(request.param)
+
+
+@pytest.fixture
+def two_torch_threads() -> Iterator[None]:
+    """Torch computes with two threads, whatever other tests have set."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

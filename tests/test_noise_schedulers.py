@@ -20,7 +20,6 @@ from backend.model.noise_schedulers import (
     takes_generator,
     timesteps_of,
 )
-from backend.model.threads import one_torch_thread
 from tests.tiny_sd import SD_SCHEDULE, same
 
 
@@ -56,11 +55,13 @@ def test_a_scheduler_of_another_family_is_no_default() -> None:
         NoiseSchedulers("FlowMatchEulerDiscreteScheduler", config)
 
 
+@pytest.mark.usefixtures("two_torch_threads")
 def test_to_set_one_up_takes_no_helpers_of_the_callers_thread() -> None:
-    """They would be more than there are cores, beside the engine's, and all of them would doze."""
+    """They would be more than there are cores, beside the engine's, and all of them would doze.
+
+    Once a number of threads is set, MKL shares out as little as a thousand square roots.
+    """
     schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE)
-    with one_torch_thread():
-        pass  # as the engine does: ever after, MKL shares out a thousand square roots
     with ThreadPoolExecutor(1) as thread:
         before = thread.submit(num_threads).result()
         for name in schedulers.names:

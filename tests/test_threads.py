@@ -10,13 +10,11 @@ import torch
 from backend.model.threads import one_torch_thread, settle_torch_threads
 
 
+@pytest.mark.usefixtures("two_torch_threads")
 def test_a_thread_that_is_settled_keeps_its_number_beside_one_that_computes_alone() -> None:
-    before = torch.get_num_threads()
-    if before == 1:
-        pytest.skip("there is one thread for everybody")
     with ThreadPoolExecutor(1) as other:
         other.submit(settle_torch_threads).result()
         with one_torch_thread():
             assert torch.get_num_threads() == 1
-            assert other.submit(torch.get_num_threads).result() == before
-    assert torch.get_num_threads() == before
+            assert other.submit(torch.get_num_threads).result() == 2
+    assert torch.get_num_threads() == 2

@@ -18,7 +18,7 @@ from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
 from backend.model.probe import RowShape, certified_row_counts
 from backend.model.trajectory import LatentTrajectory
-from tests.tiny_sd import build_tiny_sd, load_tiny, tiny_params
+from tests.tiny_sd import build_tiny_sd, finish, load_tiny, tiny_params
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 COMPANY = (
@@ -68,12 +68,6 @@ class Pair:
             callback_on_step_end=watch,
         ).images
         return seen["latents"], np.asarray(images[0])
-
-
-def finish(model: LatentDiffusion, trajectory: LatentTrajectory) -> None:
-    """Denoise one image alone to its end."""
-    while trajectory.step_index < trajectory.num_evaluations:
-        assert model.denoise_step([trajectory]) == [None]
 
 
 def assert_same(pair: Pair, params: GenerationParams) -> None:

@@ -23,7 +23,7 @@ from backend.model.fingerprint import fingerprint
 from backend.model.loader import load_model
 from backend.model.reading import Reading
 from backend.model.sources import embedded_model
-from tests.tiny_sd import build_tiny_sd, load_tiny, tiny_params
+from tests.tiny_sd import build_tiny_sd, finish, load_tiny, tiny_params
 
 CPU = torch.device("cpu")
 READING = Reading(CPU, torch.float32)
@@ -187,8 +187,7 @@ def test_the_model_that_ships_with_us_loads_and_draws(tmp_path: Path) -> None:
     size = {"height": model.info.native_height, "width": model.info.native_width}
     params = tiny_params(scheduler=model.info.default_scheduler, **size)
     trajectory = model.prepare(params, 0)
-    while trajectory.step_index < trajectory.num_evaluations:
-        assert model.denoise_step([trajectory]) == [None]
+    finish(model, trajectory)
     assert model.decode(trajectory).pixels.shape == (*size.values(), 3)
 
 

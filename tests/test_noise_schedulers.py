@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -84,14 +84,30 @@ def test_latents_are_clipped_only_where_the_model_asks_for_it(name: str) -> None
 def step_through(schedulers: NoiseSchedulers, name: str, steps: int) -> float:
     """Largest value after all steps of a toy image, the model having said 0.1 everywhere."""
     noise_scheduler = schedulers.create(name, steps)
-    sample = torch.full((1, 1, 1, 1), 0.5) * noise_scheduler.init_noise_sigma
-    generator = torch.Generator().manual_seed(0)
-    extra = {"generator": generator} if name in ("ddpm", "lcm", "dpmpp_2m_sde") else {}
-    for timestep in noise_scheduler.timesteps:
-        noise_scheduler.scale_model_input(sample, timestep)
-        prediction = torch.full_like(sample, 0.1)
-        sample = noise_scheduler.step(prediction, timestep, sample, **extra).prev_sample
+    sample = denoised(
+        noise_scheduler,
+        noise_scheduler.timesteps,
+        torch.full((1, 1, 1, 1), 0.5),
+        lambda sample: torch.full_like(sample, 0.1),
+    )
     return float(sample.abs().max())
+
+
+def denoised(
+    noise_scheduler: Any,
+    timesteps: Iterable[Any],
+    noise: torch.Tensor,
+    predict: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """What becomes of `noise` in all steps, `predict` being the model."""
+    generator = torch.Generator().manual_seed(0)
+    extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
+    sample: torch.Tensor = noise * noise_scheduler.init_noise_sigma
+    for timestep in timesteps:
+        noise_scheduler.scale_model_input(sample, timestep)
+        prediction = predict(sample)
+        sample = noise_scheduler.step(prediction, timestep, sample, **extra).prev_sample
+    return sample
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -146,7 +162,7 @@ def test_a_fork_shares_nothing_that_steps_change(name: str) -> None:
     schedulers = NoiseSchedulers("DDIMScheduler", config)
     original = schedulers.create(name, 8)
     generator = torch.Generator().manual_seed(0)
-    extra = {"generator": generator} if name in ("ddpm", "lcm", "dpmpp_2m_sde") else {}
+    extra = {"generator": generator} if takes_generator(original) else {}
     sample = torch.ones(1, 1, 2, 2)
     for timestep in original.timesteps[:3]:
         original.scale_model_input(sample, timestep)
@@ -172,21 +188,18 @@ def test_our_timesteps_lead_bit_for_bit_where_diffusers_tensors_do(
         return
     for steps in (2, 7, 20):
         ours, theirs = schedulers.create(name, steps), schedulers.create(name, steps)
-        expected = denoised(theirs, theirs.timesteps, dtype)
-        assert torch.equal(denoised(ours, timesteps_of(ours), dtype), expected), steps
+        found = guessed(ours, timesteps_of(ours), dtype)
+        assert torch.equal(found, guessed(theirs, theirs.timesteps, dtype)), steps
 
 
-def denoised(noise_scheduler: Any, timesteps: Iterable[Any], dtype: torch.dtype) -> torch.Tensor:
-    """A small image after all steps, of a model that guesses."""
-    guesses, generator = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
-    extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
-    sample = torch.randn(1, 4, 8, 8, generator=guesses).to(dtype)
-    sample *= noise_scheduler.init_noise_sigma
-    for timestep in timesteps:
-        noise_scheduler.scale_model_input(sample, timestep)
-        guess = torch.randn(sample.shape, generator=guesses).to(dtype)
-        sample = noise_scheduler.step(guess, timestep, sample, **extra).prev_sample
-    return sample
+def guessed(noise_scheduler: Any, timesteps: Iterable[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A small image after all steps, the model having guessed."""
+    generator = torch.Generator().manual_seed(1)
+
+    def guess(sample: torch.Tensor) -> torch.Tensor:
+        return torch.randn(sample.shape, generator=generator).to(dtype)
+
+    return denoised(noise_scheduler, timesteps, guess(torch.empty(1, 4, 8, 8)), guess)
 
 
 def _frozen(value: Any) -> Any:

@@ -29,6 +29,7 @@ from backend.config import Settings
 from backend.domain import GenerationParams
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
+from backend.model.trajectory import LatentTrajectory
 
 HIDDEN = 32
 SD_SCHEDULE: dict[str, Any] = {
@@ -125,6 +126,12 @@ def tiny_params(**changes: Any) -> GenerationParams:
         "model": "tiny",
     }
     return GenerationParams(**(defaults | changes))
+
+
+def finish(model: LatentDiffusion, trajectory: LatentTrajectory) -> None:
+    """Denoise one image alone to its end."""
+    while trajectory.step_index < trajectory.num_evaluations:
+        assert model.denoise_step([trajectory]) == [None]
 
 
 def same(one: Any, other: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -37,12 +37,11 @@ def ratio_of(
 ) -> Ratio:
     """statistic(above) / statistic(below), resampled for the interval."""
     draw = random.Random(0)
-    ratios = sorted(
+    interval = _interval(
         statistic(draw.choices(above, k=len(above))) / statistic(draw.choices(below, k=len(below)))
         for _ in range(RESAMPLES)
     )
-    edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
-    return Ratio(statistic(above) / statistic(below), ratios[edge], ratios[-1 - edge])
+    return Ratio(statistic(above) / statistic(below), *interval)
 
 
 class Difference(NamedTuple):
@@ -60,9 +59,17 @@ def difference_of(ours: Sequence[bool], theirs: Sequence[bool]) -> Difference:
     """mean(ours) - mean(theirs), of the same things in the same order; things are resampled."""
     draw = random.Random(0)
     found = [our - their for our, their in zip(ours, theirs, strict=True)]
-    means = sorted(statistics.fmean(draw.choices(found, k=len(found))) for _ in range(RESAMPLES))
+    interval = _interval(
+        statistics.fmean(draw.choices(found, k=len(found))) for _ in range(RESAMPLES)
+    )
+    return Difference(statistics.fmean(found), *interval)
+
+
+def _interval(resampled: Iterable[float]) -> tuple[float, float]:
+    """The ends of the middle `CONFIDENCE` of `RESAMPLES` figures."""
+    ordered = sorted(resampled)
     edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
-    return Difference(statistics.fmean(found), means[edge], means[-1 - edge])
+    return ordered[edge], ordered[-1 - edge]
 
 
 def abba(

@@ -19,6 +19,7 @@ from backend.engine.protocols import Picture
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from tests.sd14.build import NUM_PARAMETERS, build_sd14, build_single_file, published_pipeline
+from tests.tiny_sd import finish
 
 pytestmark = [pytest.mark.sd14, pytest.mark.timeout(3600)]
 
@@ -60,8 +61,7 @@ def load(path: Path, **settings: Any) -> LatentDiffusion:
 
 def draw(model: LatentDiffusion, request: GenerationParams) -> tuple[torch.Tensor, Picture]:
     trajectory = model.prepare(request, 0)
-    while trajectory.step_index < trajectory.num_evaluations:
-        assert model.denoise_step([trajectory]) == [None]
+    finish(model, trajectory)
     return trajectory.latents, model.decode(trajectory)
 
 

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
-from tests.tiny_sd import load_tiny, tiny_params
+from tests.tiny_sd import finish, load_tiny, tiny_params
 from training import evaluate, paths
 from training.data import Pixels
 from training.export import size_mb
@@ -67,8 +67,7 @@ def drawn_by(model: LatentDiffusion, scheduler: str) -> Pixels:
         prompt="a dog", height=128, width=128, num_inference_steps=25, scheduler=scheduler
     )
     trajectory = model.prepare(params, 0)
-    while trajectory.step_index < trajectory.num_evaluations:
-        assert model.denoise_step([trajectory]) == [None]
+    finish(model, trajectory)
     return model.decode(trajectory).pixels
 
 
@@ -78,9 +77,14 @@ def blurred(pixels: Pixels) -> list[float]:
     return means
 
 
+@pytest.fixture(scope="module")
+def usual_dog(served: LatentDiffusion) -> Pixels:
+    return drawn_by(served, served.info.default_scheduler)
+
+
 @pytest.mark.parametrize("scheduler", RECIPES)
 def test_whichever_noise_scheduler_draws_it_it_is_the_same_dog(
-    served: LatentDiffusion, scheduler: str
+    served: LatentDiffusion, usual_dog: Pixels, scheduler: str
 ) -> None:
-    usual = blurred(drawn_by(served, served.info.default_scheduler))
-    assert np.corrcoef(blurred(drawn_by(served, scheduler)), usual)[0, 1] > 0.9
+    drawn = drawn_by(served, scheduler)
+    assert np.corrcoef(blurred(drawn), blurred(usual_dog))[0, 1] > 0.9

@@ -53,7 +53,7 @@ test: $(VENV)/.dev ## Set up all and pass every test
 	$(BIN)/python -m pytest -q $(ARGS)
 
 bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/performance.md)
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 test-sd14: $(VENV)/.dev ## Stable Diffusion 1.4's true architecture, with random weights (long)
 	$(BIN)/python -m pytest -q -m sd14 tests/sd14 $(ARGS)

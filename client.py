@@ -22,11 +22,11 @@ if __name__ == "__main__":
     # gRPC reads it while it is imported; what its core would log, our errors say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from proto.cli.arguments import build_parser
-from proto.cli.main import main
-from proto.sdk.channel import DEFAULT_ADDRESS, Keepalive, Tls
-from proto.sdk.client import ADDRESS_VARIABLE, Text2ImageClient
-from proto.sdk.errors import (
+from text2image.channel import DEFAULT_ADDRESS, Keepalive, Tls
+from text2image.cli.arguments import build_parser
+from text2image.cli.main import main
+from text2image.client import ADDRESS_VARIABLE, Text2ImageClient
+from text2image.errors import (
     Cancelled,
     Conflict,
     DeadlineExceeded,
@@ -44,8 +44,8 @@ from proto.sdk.errors import (
     Unavailable,
     Violation,
 )
-from proto.sdk.stream import GenerationStream
-from proto.sdk.types import (
+from text2image.stream import GenerationStream
+from text2image.types import (
     Counters,
     Done,
     Event,

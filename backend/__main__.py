@@ -13,12 +13,12 @@ import structlog
 
 from backend import logs
 from backend.config import Settings, load_settings
-from backend.engine.local import LocalBackend
+from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError
 from backend.startup import loader
 from backend.transport.http.app import create_app
 from backend.transport.http.serve import HttpServer, Tls, serve_http
-from backend.transport.server import Server
+from backend.transport.rpc.server import Server
 from backend.version import VERSION
 
 log = structlog.get_logger(__name__)

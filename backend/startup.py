@@ -19,8 +19,8 @@ def loader(settings: Settings) -> Load:
         on_progress("Importing torch.")
         # torch and diffusers take seconds to import: the port must be open before that.
         with _no_garbage(), _unneeded("torch._dynamo", unless=settings.runtime == "compiled"):
-            from backend.model.calibrate import cost_model, keep_costs
             from backend.model.loader import load_model
+            from backend.model.measure.costs import cost_model, keep_costs
             from backend.model.memory import release
 
         model = load_model(settings, on_progress)

@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def address(tiny_diffusion: Any) -> AsyncIterator[str]:
     from backend.engine.cost import CostModel
     from backend.engine.loading import Loaded, OnProgress
-    from tests.served import served
+    from tests.support.served import served
 
     def load(on_progress: OnProgress) -> Loaded:
         return Loaded(tiny_diffusion, CostModel())

@@ -23,7 +23,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small, randomly initialised Stable Diffusion in diffusers layout, built once a session."""
-    from tests.tiny_sd import build_tiny_sd
+    from tests.support.tiny_sd import build_tiny_sd
 
     return build_tiny_sd(tmp_path_factory.mktemp("models") / "tiny-sd")
 
@@ -32,7 +32,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_diffusion(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
     """The tiny model, loaded once a session in the torch runtime; it holds no requests."""
     from backend.model.loader import load_model
-    from tests.fakes import settings
+    from tests.support.fakes import settings
 
     wanted = settings(
         model=str(tiny_model),

@@ -17,7 +17,7 @@ from backend.model.batch import gather, scatter
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
 from backend.model.prompts import PromptEncoder
-from tests.tiny_sd import (
+from tests.support.tiny_sd import (
     break_output,
     build_tiny_sd,
     flag_everything,

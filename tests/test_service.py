@@ -11,9 +11,9 @@ from PIL import Image
 
 from backend.model.pipeline import LatentDiffusion
 from proto import text2image_pb2 as pb
-from tests.fakes import FakeModel
-from tests.served import ask, served, until
-from tests.watched import LONG, picture, pixels_of, serving, story
+from tests.support.fakes import FakeModel
+from tests.support.served import ask, served, until
+from tests.support.watched import LONG, picture, pixels_of, serving, story
 
 
 class TestGenerateImage:

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))
 
-from ui.components.shell import NAME  # noqa: E402
+from ui.components.header import NAME  # noqa: E402
 from ui.components.sign_in import require_sign_in  # noqa: E402
 
 ICON = HERE / "images" / "icon.png"

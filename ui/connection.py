@@ -11,14 +11,14 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from client import Text2ImageClient, Tls
-from ui.database import prepare
-from ui.files import PictureFiles
-from ui.gallery import Gallery
 from ui.identity import Signer, load_signer
 from ui.jobs import Jobs
-from ui.journal import Journal
 from ui.monitor import Monitor
 from ui.settings import PREFIX, Settings, load_settings
+from ui.storage.database import prepare
+from ui.storage.files import PictureFiles
+from ui.storage.gallery import Gallery
+from ui.storage.journal import Journal
 
 LOG = logging.getLogger("inkling")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import client
 from ui.failures import Failure
-from ui.gallery import Picture
 from ui.recipe import Recipe
+from ui.storage.gallery import Picture
 
 
 class Phase(enum.Enum):

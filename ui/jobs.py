@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import client
 from ui.failures import Failure, explain, unexpected
-from ui.gallery import Gallery
 from ui.job import Job, Phase, Unsaved
-from ui.journal import Journal
 from ui.patience import Patience
 from ui.recipe import Recipe
+from ui.storage.gallery import Gallery
+from ui.storage.journal import Journal
 
 LOG = logging.getLogger("inkling.jobs")
 

@@ -8,8 +8,8 @@ import uuid
 import streamlit as st
 
 from ui.connection import Services, services
-from ui.gallery import Picture
 from ui.identity import COOKIE
+from ui.storage.gallery import Picture
 from ui.web import picture_address
 
 ANONYMOUS = "_anonymous"

@@ -23,10 +23,10 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ui import web  # noqa: E402
-from ui.components.notices import show_crash  # noqa: E402
-from ui.files import PictureFiles  # noqa: E402
+from ui.components.crash import show_crash  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
+from ui.storage.files import PictureFiles  # noqa: E402
 
 LOG = logging.getLogger("inkling")
 

@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ui.files import MIME_TYPES, PictureFiles, is_picture_id
 from ui.identity import COOKIE, COOKIE_MAX_AGE_S, Signer
+from ui.storage.files import MIME_TYPES, PictureFiles, is_picture_id
 
 PROTO = Path(__file__).parent.parent / "proto" / "text2image.proto"
 FOR_EVER = "private, max-age=31536000, immutable"

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from backend.disk_cache import write_whole
 from backend.engine.cost import CostModel
-from backend.files import write_whole
 
 MOST_ROWS = 32
 KNEE = 0.95  # of the best rows per millisecond: more rows would only add latency

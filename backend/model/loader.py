@@ -12,12 +12,14 @@ import transformers
 from backend.config import Settings
 from backend.domain import Exactness, GenerationParams, ModelInfo
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
-from backend.model.components import Components
+from backend.model.checkpoint.components import Components
+from backend.model.checkpoint.open import Checkpoint, open_checkpoint
+from backend.model.checkpoint.source import Source, resolve_source
+from backend.model.choose_runtime import Choice, Wanted, choose_runtime, reading_dtype
 from backend.model.devices import pick_device, pick_dtype, set_up
-from backend.model.measuring import row_shape
+from backend.model.measure.subject import row_shape
 from backend.model.memory import release
 from backend.model.noise_schedulers import NoiseSchedulers
-from backend.model.opening import Checkpoint, open_checkpoint
 from backend.model.pipeline import LatentDiffusion
 from backend.model.preview import (
     SD1_LATENT_RGB,
@@ -27,10 +29,8 @@ from backend.model.preview import (
     published_projector,
 )
 from backend.model.reading import Reading
-from backend.model.runtime import Runtime
-from backend.model.runtimes import Choice, Wanted, choose_runtime, reading_dtype
+from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
-from backend.model.sources import Source, resolve_source
 
 OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1
@@ -194,7 +194,7 @@ def _describe(
 def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
     """Certified on a CPU unless told otherwise; tolerant elsewhere unless told otherwise.
 
-    It is a promise that whoever forms batches has to keep: see `backend.model.probe`.
+    It is a promise that whoever forms batches has to keep: see `backend.model.measure.certify`.
     """
     if settings.exactness != "auto":
         return Exactness(settings.exactness)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from backend.files import write_whole
+from backend.disk_cache import write_whole
 
 
 class Pick(NamedTuple):

@@ -13,12 +13,12 @@ from backend.domain import Exactness, GenerationParams, ModelInfo
 from backend.engine.protocols import Picture, Pixels
 from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violation
 from backend.model.batch import gather, scatter
-from backend.model.components import Components
+from backend.model.checkpoint.components import Components
 from backend.model.memory import is_out_of_memory
 from backend.model.noise_schedulers import NoiseSchedulers, predict_original, timesteps_of
 from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
-from backend.model.runtime import Runtime
+from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
 from backend.model.threads import one_torch_thread, settle_torch_threads
 from backend.model.trajectory import Advance, LatentTrajectory

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from transformers import CLIPTokenizer
 
-from backend.model.runtime import Runtime
+from backend.model.runtime.protocol import Runtime
 
 KEPT_TEXTS = 256  # 237 kB each for Stable Diffusion 1.4 in float32
 

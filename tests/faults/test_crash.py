@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client import Generation, Progress, Text2ImageClient, Unavailable
-from tests.process import BackendProcess
+from tests.support.process import BackendProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

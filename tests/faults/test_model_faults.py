@@ -15,9 +15,9 @@ from backend.engine.loading import Loaded, OnProgress
 from backend.model.pipeline import LatentDiffusion
 from backend.startup import loader
 from proto import text2image_pb2 as pb
-from tests.fakes import settings
-from tests.served import ask, reason_of, refusal_of, served
-from tests.tiny_sd import break_output
+from tests.support.fakes import settings
+from tests.support.served import ask, reason_of, refusal_of, served
+from tests.support.tiny_sd import break_output
 
 WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"
 

@@ -16,12 +16,12 @@ from google.protobuf.message import DecodeError
 
 from backend.engine.protocols import Pixels
 from backend.images import encode_preview
-from backend.transport import server
+from backend.transport.rpc import server
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
-from tests.fakes import FakeModel, FakeTrajectory, Gate
-from tests.relay import Relay
-from tests.served import GENERATE, Served, ask, open_channel, send_raw, served, until
+from tests.support.fakes import FakeModel, FakeTrajectory, Gate
+from tests.support.relay import Relay
+from tests.support.served import GENERATE, Served, ask, open_channel, send_raw, served, until
 
 SOONER = 20  # times
 

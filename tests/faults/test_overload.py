@@ -12,10 +12,19 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 
-from backend.transport.status import PUSHBACK
+from backend.transport.rpc.errors import PUSHBACK
 from proto import text2image_pb2 as pb
-from tests.fakes import FakeModel, Gate, loads, wide_costs
-from tests.served import Served, ask, detail, open_channel, reason_of, served, trailing, until
+from tests.support.fakes import FakeModel, Gate, loads, wide_costs
+from tests.support.served import (
+    Served,
+    ask,
+    detail,
+    open_channel,
+    reason_of,
+    served,
+    trailing,
+    until,
+)
 
 CALLS = 500
 PLACES = 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.interop.live import Live, live_backend
-from tests.tiny_sd import build_tiny_sd
+from tests.support.tiny_sd import build_tiny_sd
 
 
 @pytest.fixture(scope="session")

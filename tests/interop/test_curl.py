@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.interop.live import LONG, Live, unmeasured, until
-from tests.needs import need
+from tests.support.needs import need
 
 GENERATE = "/text2image.Text2ImageService/GenerateImage"
 STREAM = "/text2image.Text2ImageService/StreamGenerateImage"

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.interop.live import ROOT, Live
-from tests.needs import need
+from tests.support.needs import need
 
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.live import Live, until
-from tests.needs import need
+from tests.support.needs import need
 
 NODE = Path(__file__).parent / "node"
 

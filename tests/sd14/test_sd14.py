@@ -19,7 +19,7 @@ from backend.engine.protocols import Picture
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from tests.sd14.build import NUM_PARAMETERS, build_sd14, build_single_file, published_pipeline
-from tests.tiny_sd import finish
+from tests.support.tiny_sd import finish
 
 pytestmark = [pytest.mark.sd14, pytest.mark.timeout(3600)]
 

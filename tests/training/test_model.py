@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
-from tests.tiny_sd import finish, load_tiny, tiny_params
+from tests.support.tiny_sd import finish, load_tiny, tiny_params
 from training import evaluate, paths
 from training.data import Pixels
 from training.export import size_mb

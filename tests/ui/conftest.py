@@ -13,14 +13,14 @@ from sqlalchemy import Engine, create_engine, text
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
-from tests.fake_service import FakeService
+from tests.support.fake_service import FakeService
 from tests.ui.postgres import postgres
 from ui import connection, patience
-from ui.database import prepare
-from ui.files import PictureFiles
-from ui.gallery import Gallery
-from ui.journal import Journal
 from ui.settings import load_settings
+from ui.storage.database import prepare
+from ui.storage.files import PictureFiles
+from ui.storage.gallery import Gallery
+from ui.storage.journal import Journal
 
 ROOT = Path(__file__).parent.parent.parent
 APP = str(ROOT / "ui" / "app.py")

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from tests.ui.conftest import png
 from ui.connection import services
-from ui.gallery import Picture
 from ui.recipe import Recipe
+from ui.storage.gallery import Picture
 
 Visit = Callable[..., AppTest]
 OWNER = "s-ada"  # of the visitor that `visit` opens the app for

@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import create_engine
 
 import client
-from tests.fake_service import Failure, FakeService, error_info, retry_info
+from tests.support.fake_service import Failure, FakeService, error_info, retry_info
 from ui import patience
-from ui.database import prepare
-from ui.files import PictureFiles
-from ui.gallery import Gallery
 from ui.job import Job, Phase
 from ui.jobs import Jobs, TooManyJobs
-from ui.journal import Journal
 from ui.recipe import Recipe
+from ui.storage.database import prepare
+from ui.storage.files import PictureFiles
+from ui.storage.gallery import Gallery
+from ui.storage.journal import Journal
 
 RECIPE = Recipe("a cat", width=64, height=64, steps=3, seed=5)
 CODE = grpc.StatusCode

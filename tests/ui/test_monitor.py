@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 import client
-from tests.fake_service import FakeService
+from tests.support.fake_service import FakeService
 from ui.monitor import Monitor, abilities_of
 from ui.recipe import Abilities
 

@@ -8,8 +8,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from tests.ui.conftest import png
-from ui.files import PictureFiles
 from ui.identity import COOKIE, Signer
+from ui.storage.files import PictureFiles
 from ui.web import IdentityCookie, SecurityHeaders, picture_address, routes
 
 SIGNER = Signer(b"secret")

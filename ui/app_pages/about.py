@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui import form
 from ui.components import html
-from ui.components.shell import NAME, page_header
+from ui.components.header import NAME, page_header
 from ui.components.sign_in import account
 from ui.session import owner, shared
 from ui.snippets import LANGUAGES, snippet

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ui.components.grid import BATCH, earlier_grids, grid_planner, grid_result
+from ui.components.header import page_header
 from ui.components.pair import two_pictures
-from ui.components.sheet import BATCH, earlier_grids, grid_planner, grid_result
-from ui.components.shell import page_header
 
 MODES = ("Two pictures", "Grid")
 

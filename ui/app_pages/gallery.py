@@ -7,11 +7,11 @@ import streamlit as st
 from ui.components import html
 from ui.components.actions import MAX_ZIP, zip_button
 from ui.components.cards import cards, chosen_ids
+from ui.components.header import page_header
 from ui.components.importer import STUDIO, drop_picture
 from ui.components.lightbox import delete, lightbox, undo_bar
-from ui.components.shell import page_header
-from ui.gallery import PAGE_SIZE, Search
 from ui.session import owner, shared
+from ui.storage.gallery import PAGE_SIZE, Search
 
 SORTS = ("Newest first", "Oldest first")
 SIZES = {"Small": 150, "Large": 260}

@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import client
 from ui.components import html
+from ui.components.header import NAME, page_header, short_name
 from ui.components.plots import Plot, draw
-from ui.components.shell import NAME, page_header, short_name
 from ui.monitor import Sample
 from ui.session import owner, shared
 

@@ -8,15 +8,15 @@ from ui import form
 from ui.components import html
 from ui.components.cards import cards
 from ui.components.composer import JOB, PROBLEMS, composer, submit_recipe
+from ui.components.header import page_header
 from ui.components.lightbox import SUBMIT, lightbox, undo_bar
-from ui.components.shell import page_header
 from ui.components.stage import stage
-from ui.gallery import Search
 from ui.job import Job
-from ui.journal import Entry
 from ui.recipe import Abilities, Recipe, fit
 from ui.recipe_text import LINK_NAMES, from_link
 from ui.session import owner, shared
+from ui.storage.gallery import Search
+from ui.storage.journal import Entry
 
 RECENT = 8
 SMALL_MODEL_PX = 256

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui.gallery import Picture
 from ui.session import owner, shared
+from ui.storage.gallery import Picture
 
 PINS = "_pins"
 SUFFIX = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}

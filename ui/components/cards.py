@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui.components import html
-from ui.files import THUMBNAIL_SIDE
-from ui.gallery import Picture
 from ui.session import address
+from ui.storage.files import THUMBNAIL_SIDE
+from ui.storage.gallery import Picture
 
 IMAGE = "img"  # the query parameter that opens the lightbox
 CHOSEN = "_chosen"

@@ -9,8 +9,8 @@ import streamlit as st
 
 from ui import form
 from ui.components import html
+from ui.components.header import short_name
 from ui.components.importer import paste_popover
-from ui.components.shell import short_name
 from ui.form import CUSTOM, RANDOM_SEED_BELOW
 from ui.jobs import TooManyJobs
 from ui.recipe import (

@@ -10,9 +10,9 @@ import streamlit as st
 from ui.components import html
 from ui.components.actions import PINS
 from ui.components.slider import slider
-from ui.gallery import Picture, Search
 from ui.grid import GridError, difference
 from ui.session import address, owner, shared
+from ui.storage.gallery import Picture, Search
 
 VIEWS = ("Slider", "Side by side", "Difference")
 CHOICES = 100

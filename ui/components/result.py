@@ -11,9 +11,9 @@ from ui.components import html
 from ui.components.actions import download_button, favourite_button, pin_button, zip_button
 from ui.components.cards import cards
 from ui.components.composer import submit_recipe
-from ui.gallery import Picture
 from ui.job import Job
 from ui.session import address, owner, shared
+from ui.storage.gallery import Picture
 
 
 def result(job: Job) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.gallery import Picture
 from ui.session import address
+from ui.storage.gallery import Picture
 
 HTML = """
 <figure class="pair">

@@ -6,9 +6,9 @@ import streamlit as st
 
 import client
 from ui.components import html
-from ui.components.failure import failure_card
+from ui.components.failure_card import failure_card
+from ui.components.header import NAME
 from ui.components.result import result
-from ui.components.shell import NAME
 from ui.job import Job, Phase
 from ui.session import owner, shared
 

@@ -1,0 +1,277 @@
+"""LocalBackend: one model in this process, from loading to draining."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+import structlog
+
+from backend.config import Settings
+from backend.domain import (
+    Draft,
+    Event,
+    GenerationParams,
+    ModelInfo,
+    ServiceStatus,
+    State,
+)
+from backend.engine.jobs import Job, JobRegistry
+from backend.engine.loading import Load, Loaded, load_on_thread
+from backend.engine.protocols import AnyModel
+from backend.engine.request import Request
+from backend.engine.scheduler import Scheduler
+from backend.engine.statistics import Statistics
+from backend.engine.thread import AsyncEngine, Counts
+from backend.errors import (
+    BackendError,
+    Draining,
+    InvalidParams,
+    ModelFailed,
+    ModelLoading,
+    QueueFull,
+    UnknownModel,
+    Violation,
+)
+from backend.resources import ResourceReader
+
+log = structlog.get_logger(__name__)
+
+
+class LocalBackend:
+    """The Backend of a single machine. Lives on the event loop.
+
+    After `idle_unload_s` without requests the model goes, and READY stays: the next request waits
+    until it is loaded again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Load,
+        version: str,
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._version = version
+        self._started_s = time.monotonic()
+        self._state = State.STARTING
+        self._message = "Starting."
+        self._jobs = JobRegistry(settings.result_ttl_s)
+        self._statistics = Statistics()
+        self._resources = ResourceReader()
+        self._info: ModelInfo | None = None
+        self._loaded: Loaded | None = None
+        self._engine: AsyncEngine | None = None
+        self._used_s = 0.0
+        self._moving = asyncio.Lock()  # held while the model goes or comes back
+        self._waking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._limits = settings.limits(size_multiple=8)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request would be taken now."""
+        alive = self._engine is None or self._engine.is_alive
+        return self._state is State.READY and alive
+
+    async def start(self) -> None:
+        """Load the model; returns once the state is READY or FAILED."""
+        try:
+            loaded = await load_on_thread(self._load, self._say)
+        except BackendError as error:
+            self._become(State.FAILED, str(error))
+        except Exception:
+            log.exception("model failed to load")
+            self._become(State.FAILED, "The model failed to load; the log says why.")
+        else:
+            self._serve(loaded)
+
+    def _serve(self, loaded: Loaded) -> None:
+        settings = self._settings
+        self._loaded, self._info = loaded, loaded.model.info
+        self._limits = settings.limits(self._info.size_multiple)
+        scheduler = Scheduler(loaded.cost, settings.max_queue, settings.max_queue_per_client)
+        self._engine = AsyncEngine(
+            loaded.model, scheduler, loaded.cost, self._statistics, self._version, self._broke
+        )
+        if self._state is not State.DRAINING:
+            self._become(State.READY, f"Serving {self._info.name}.")
+        if settings.idle_unload_s:
+            self._used_s = time.monotonic()
+            self._watching = asyncio.create_task(self._unload_when_idle())
+
+    def _broke(self) -> None:
+        self._become(State.FAILED, "The engine broke; the log says why. Restart the service.")
+
+    def drain(self) -> None:
+        """Take nothing new from now on; what is queued or running is finished."""
+        self._become(State.DRAINING, "Finishing what runs, taking nothing new.")
+
+    async def stop(self) -> None:
+        """End the engine's thread, and keep what it has learned of the model's costs."""
+        for task in (self._watching, self._waking):
+            if task is not None:
+                task.cancel()
+        async with self._moving:
+            await self._unload()
+
+    def _say(self, message: str) -> None:
+        if self._engine is None and self._state in (State.STARTING, State.READY):
+            self._message = message
+            log.info("loading", message=message)
+
+    def _become(self, state: State, message: str) -> None:
+        self._state, self._message = state, message
+        log.info("state", state=state.name, message=message)
+
+    # Rest
+
+    async def _unload_when_idle(self) -> None:
+        while (left_s := self._used_s + self._settings.idle_unload_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+            if self._counts != Counts(0, 0):
+                self._used_s = time.monotonic()
+        async with self._moving:
+            await self._unload()
+            idle = f"{self._settings.idle_unload_s:g} s without a request"
+            self._say(f"Unloaded after {idle}; the next one loads it again.")
+
+    async def _unload(self) -> None:
+        engine, loaded = self._engine, self._loaded
+        self._engine = self._loaded = None
+        if engine is None or loaded is None:
+            return
+        await engine.stop()
+        await asyncio.to_thread(loaded.keep_costs)
+        release = loaded.release
+        del engine, loaded
+        await asyncio.to_thread(release)
+
+    async def _wake(self) -> None:
+        """Wait until the model is there again, with everyone else who does."""
+        self._used_s = time.monotonic()
+        if self._state is not State.READY or self._engine is not None:
+            return
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._load_again())
+        await asyncio.shield(self._waking)
+
+    async def _load_again(self) -> None:
+        async with self._moving:
+            await self.start()
+
+    # Requests
+
+    async def submit(
+        self, draft: Draft, *, client: str, deadline_s: float | None
+    ) -> AsyncGenerator[Event, None]:
+        deadline_at_s = None if deadline_s is None else time.monotonic() + deadline_s
+        await self._wake()
+        job = self._join_or_start(draft, client, deadline_at_s)
+        with self._jobs.attend(job, self._abort):
+            async for event in job.events():
+                yield event
+        self._used_s = time.monotonic()
+
+    def _join_or_start(self, draft: Draft, client: str, deadline_at_s: float | None) -> Job:
+        try:
+            engine, params = self._check(draft, client)
+            job = self._jobs.find(client, draft.request_id, params)
+            if job is None:
+                self._check_open(engine)
+        except BackendError:
+            self._statistics.refused()
+            raise
+        return job or self._start(engine, draft, client, params, deadline_at_s)
+
+    def _check(self, draft: Draft, client: str) -> tuple[AsyncEngine, GenerationParams]:
+        if self._state is State.FAILED:
+            raise ModelFailed(self._message)
+        if self._loaded is None or self._engine is None:
+            if self._state is State.DRAINING:
+                raise self._draining()
+            raise ModelLoading(f"The model is still loading. {self._message}")
+        model = self._loaded.model
+        params = draft.resolve(model.info, client)
+        violations = [*draft.violations(params), *params.violations(self._limits, model.info)]
+        violations += _impossible(model, params, violations)
+        if violations:
+            raise InvalidParams(tuple(violations))
+        if params.model != model.info.name:
+            raise UnknownModel(params.model, (model.info.name,))
+        return self._engine, params
+
+    def _check_open(self, engine: AsyncEngine) -> None:
+        """Refuse at once what is sure to be refused: the engine looks only between two steps."""
+        if self._state is State.DRAINING:
+            raise self._draining()
+        if engine.counts.queued >= self._settings.max_queue:
+            text = f"All {self._settings.max_queue} places in the queue are taken."
+            raise QueueFull(text, engine.next_end_s)
+
+    def _draining(self) -> Draining:
+        return Draining("The service is shutting down.", self._settings.drain_s)
+
+    def _start(
+        self,
+        engine: AsyncEngine,
+        draft: Draft,
+        client: str,
+        params: GenerationParams,
+        deadline_at_s: float | None,
+    ) -> Job:
+        request = Request(draft.request_id, client, params, time.monotonic(), deadline_at_s)
+        job = Job(request, draft.is_named)
+        self._jobs.add(job)
+        engine.submit(job)
+        return job
+
+    def _abort(self, job: Job) -> None:
+        if self._engine is not None:
+            self._engine.abort(job)
+
+    # Status
+
+    @property
+    def _counts(self) -> Counts:
+        return self._engine.counts if self._engine is not None else Counts(0, 0)
+
+    @property
+    def _models(self) -> tuple[ModelInfo, ...]:
+        if self._info is None:
+            return ()
+        return (replace(self._info, loaded=self._engine is not None),)
+
+    def status(self) -> ServiceStatus:
+        counts = self._counts
+        return ServiceStatus(
+            state=self._state,
+            message=self._message,
+            version=self._version,
+            uptime_s=time.monotonic() - self._started_s,
+            models=self._models,
+            queued=counts.queued,
+            running=counts.running,
+            capacity=self._settings.max_queue,
+            limits=self._limits,
+            counters=self._statistics.counters,
+            latency=self._statistics.latency,
+            resources=self._resources.read(),
+        )
+
+
+def _impossible(
+    model: AnyModel, params: GenerationParams, known: Sequence[Violation]
+) -> tuple[Violation, ...]:
+    """What the model itself can't do; not asked about a scheduler or steps already refused."""
+    fields = {violation.field for violation in known}
+    if fields & {"scheduler", "num_inference_steps"}:
+        return ()
+    try:
+        model.check(params)
+    except InvalidParams as error:
+        return tuple(violation for violation in error.violations if violation.field not in fields)
+    return ()

@@ -1,0 +1,139 @@
+"""Fetches models from the Hugging Face hub, or finds them in its cache on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from backend.errors import ModelFailed
+from backend.model.checkpoint.model_index import INDEX
+
+PARTS = (
+    "feature_extractor",
+    "safety_checker",
+    "scheduler",
+    "text_encoder",
+    "tokenizer",
+    "unet",
+    "vae",
+)
+WEIGHTS = (".safetensors", ".bin")
+NETWORKS = ("safety_checker", "text_encoder", "unet", "vae")
+SETTINGS = (".json", ".txt", ".model")
+
+
+def fetch(
+    model: str,
+    revision: str | None,
+    *,
+    half: bool,
+    allow_pickle: bool = False,
+    endpoint: str | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """The model's folder in the hub's cache, downloaded where it isn't there yet.
+
+    What is cached is used without asking the hub, so that a restart changes no picture; give
+    a revision to move on.
+
+    Args:
+        model: Hugging Face id, owner/name.
+        revision: branch, tag or commit; None for the default branch.
+        half: prefer the fp16 variant where the repository has one.
+        allow_pickle: take `.bin` weights where there are no safetensors.
+        endpoint: another hub than the public one.
+        cache: another folder than the user's own.
+
+    Raises:
+        ModelFailed: no such model, no access, or no network and not in the cache.
+    """
+    cached = cached_folder(model, revision, cache=cache)
+    if cached is not None:
+        return cached
+    try:
+        files = HfApi(endpoint=endpoint).list_repo_files(model, revision=revision)
+        folder = snapshot_download(
+            model,
+            revision=revision,
+            allow_patterns=needed(files, half=half, allow_pickle=allow_pickle),
+            endpoint=endpoint,
+            cache_dir=cache,
+        )
+    except GatedRepoError:
+        raise ModelFailed(
+            f"The hub gives {model} only to those who accepted its licence: "
+            "accept it there, and set HF_TOKEN."
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelFailed(f"{model} has no revision {revision} on the hub.") from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise ModelFailed(
+            f"The hub has no model {model}; if it is private, set HF_TOKEN."
+        ) from None
+    except Exception as error:  # the hub's client lets its HTTP library's own errors through
+        raise ModelFailed(
+            f"{model} is not in the hub's cache on this machine, and can't be fetched: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    return Path(folder)
+
+
+def needed(files: Iterable[str], *, half: bool, allow_pickle: bool) -> list[str]:
+    """The files of a repository in diffusers layout that loading it takes."""
+    parts = [file for file in files if file.count("/") == 1 and file.split("/")[0] in PARTS]
+    settings = [file for file in parts if file.endswith(SETTINGS) and ".index." not in file]
+    chosen = [_weights(part, parts, half, allow_pickle) for part in PARTS]
+    return [INDEX, *settings, *(file for weights in chosen for file in weights)]
+
+
+def cached_folder(
+    model: str, revision: str | None = None, cache: Path | None = None
+) -> Path | None:
+    """The model's folder in the hub's cache, None unless every part is there; asks no network."""
+    try:
+        index = try_to_load_from_cache(model, INDEX, revision=revision, cache_dir=cache)
+    except HFValidationError:
+        return None
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    named = json.loads(Path(index).read_text(encoding="utf-8"))
+    parts = [part for part in PARTS if (named.get(part) or [None])[0] is not None]
+    return folder if all(_is_whole(folder / part) for part in parts) else None
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a download of one part of a model came to its end."""
+    if not any(part.glob("*.json")):
+        return False
+    if part.name not in NETWORKS:
+        return True
+    for index in part.glob("*.index*.json"):
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        if not all((part / shard).is_file() for shard in shards):
+            return False
+    return any(file.suffix in WEIGHTS and file.is_file() for file in part.iterdir())
+
+
+def _weights(part: str, files: list[str], half: bool, allow_pickle: bool) -> list[str]:
+    """The weight files of one part: safetensors, and of one precision."""
+    of_part = [file for file in files if file.startswith(f"{part}/") and "non_ema" not in file]
+    found = [file for file in of_part if file.endswith(".safetensors")]
+    if not found and allow_pickle:
+        found = [file for file in of_part if file.endswith(".bin")]
+    in_half = [file for file in found if ".fp16" in file]
+    whole = [file for file in found if file not in in_half]
+    chosen = in_half if in_half and (half or not whole) else whole
+    indices = [
+        f for f in of_part if f.endswith(".index.json") and (".fp16" in f) == (chosen == in_half)
+    ]
+    return chosen + indices

@@ -1,0 +1,126 @@
+"""From a source to components: only what no earlier start has found out is read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import CLIPTokenizer
+
+from backend.errors import ModelFailed
+from backend.model.checkpoint.architecture import Architecture
+from backend.model.checkpoint.cache import Findings
+from backend.model.checkpoint.components import Components, Networks
+from backend.model.checkpoint.fingerprint import fingerprint
+from backend.model.checkpoint.hub import fetch
+from backend.model.checkpoint.model_index import names_safety_checker, read_index
+from backend.model.checkpoint.source import SD1, Kind, Source
+from backend.model.memory import is_out_of_memory
+from backend.model.reading import Reading
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint(NamedTuple):
+    """A source's parts, which version of it they are, and what is known of that version."""
+
+    components: Components
+    revision: str
+    findings: Findings
+
+
+def open_checkpoint(source: Source, reading: Reading, data_dir: Path) -> Checkpoint:
+    """Fetch and read what `source` names; its networks only where nothing is known of it yet.
+
+    Raises:
+        ModelFailed: with one sentence that says what is wrong.
+    """
+    with _clearly(source):
+        path = _on_disk(source, reading)
+        revision = _revision(source, path)
+        findings = Findings(data_dir, revision)
+        read_again = partial(_read_again, source, path, reading, revision)
+        architecture = findings.architecture()
+        if architecture is not None:
+            return Checkpoint(
+                _recall(source, path, reading, architecture, read_again), revision, findings
+            )
+        components = _read(source, path, reading)
+        components.read = read_again
+        findings.keep_architecture(components.architecture)
+        return Checkpoint(components, revision, findings)
+
+
+def _read_again(source: Source, path: Path, reading: Reading, revision: str) -> Networks:
+    with _clearly(source):
+        if _revision(source, path) != revision:
+            raise ModelFailed("Its files are others than when the service started: restart it.")
+        return _read(source, path, reading).networks
+
+
+def _on_disk(source: Source, reading: Reading) -> Path:
+    if source.kind is not Kind.HUB:
+        return Path(source.location)
+    half = reading.dtype == torch.float16
+    return fetch(source.location, source.revision, half=half, allow_pickle=reading.allow_pickle)
+
+
+def _revision(source: Source, path: Path) -> str:
+    return path.name if source.kind is Kind.HUB else fingerprint(path)  # a snapshot has its commit
+
+
+def _read(source: Source, path: Path, reading: Reading) -> Components:
+    # Their imports take a second, and most starts read nothing.
+    if source.kind is Kind.FILE:
+        from backend.model.checkpoint.single_file import read_file
+
+        return read_file(path, reading)
+    from backend.model.checkpoint.folder import read_folder
+
+    return read_folder(path, reading)
+
+
+def _recall(
+    source: Source,
+    path: Path,
+    reading: Reading,
+    architecture: Architecture,
+    read: Callable[[], Networks],
+) -> Components:
+    """Components as `_read` gives them, their networks still on disk."""
+    folder = SD1 if source.kind is Kind.FILE else path
+    components = Components(
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        architecture=architecture,
+        device=reading.device,
+        read=read,
+    )
+    is_folder = source.kind is not Kind.FILE
+    if is_folder and reading.safety_checker and names_safety_checker(read_index(path)):
+        from backend.model.checkpoint.folder import read_safety_checker
+
+        components.safety_checker, components.feature_extractor = read_safety_checker(path, reading)
+    return components
+
+
+@contextmanager
+def _clearly(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except ModelFailed as error:
+        raise ModelFailed(f"{source.name} can't be loaded. {error}") from None
+    except Exception as error:  # a broken file makes its reader fail in any way
+        logger.debug("loading %s failed", source.location, exc_info=True)
+        if is_out_of_memory(error):
+            raise ModelFailed(f"{source.name} does not fit into memory.") from error
+        raise ModelFailed(f"{source.name} can't be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,96 @@
+"""Finds out which batches change nothing: measured on this machine, never assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+
+from backend.model.memory import is_out_of_memory
+from backend.model.runtime.protocol import Runtime
+
+SEEDS = (0, 1)
+PAIR = 2  # rows of one image with guidance
+
+
+class RowShape(NamedTuple):
+    """What one row of a UNet call looks like."""
+
+    latents: tuple[int, int, int]  # channels, h, w
+    prompt_embeds: tuple[int, int]  # tokens, hidden
+    num_train_timesteps: int = 1000
+
+
+def certified_row_counts(
+    runtime: Runtime, shape: RowShape, candidates: Iterable[int]
+) -> frozenset[int]:
+    """The row counts of `candidates` at which images may share a UNet call and none changes.
+
+    For each count, a pair of rows goes first, in the middle and last among random mates; what
+    comes out must equal, bit for bit, both rows computed one by one (images without guidance)
+    and computed as a pair of their own (an image with guidance). One image alone is exact
+    whatever its count of rows, and needs no certificate. Counts that don't fit into memory are
+    not certified.
+
+    Args:
+        runtime: what is probed, at one size of latents: another size needs its own probe.
+        shape: of one row.
+        candidates: row counts, 1 and up.
+    """
+    batches = [_RandomRows(runtime, shape, seed) for seed in SEEDS]
+    return frozenset(
+        count for count in candidates if all(_is_certified(batch, count) for batch in batches)
+    )
+
+
+class _RandomRows:
+    """A pair of rows, what it gives alone, and mates to put around it."""
+
+    def __init__(self, runtime: Runtime, shape: RowShape, seed: int) -> None:
+        self._runtime = runtime
+        self._shape = shape
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        self._pair = self._draw(PAIR)
+        one_by_one = [self._denoise(self._slice(self._pair, row)) for row in range(PAIR)]
+        self._expected = (torch.cat(one_by_one), self._denoise(self._pair))
+
+    def matches_at(self, slot: int, count: int) -> bool:
+        """Whether the pair at `slot` of `count` rows comes out as it does alone."""
+        mates = self._draw(count - PAIR)
+        rows = [
+            torch.cat([mate[:slot], own, mate[slot:]])
+            for own, mate in zip(self._pair, mates, strict=True)
+        ]
+        found = self._denoise(rows)[slot : slot + PAIR]
+        return all(torch.equal(found, expected) for expected in self._expected)
+
+    def _draw(self, rows: int) -> list[torch.Tensor]:
+        def normal(*shape: int) -> torch.Tensor:
+            noise = torch.randn(shape, generator=self._generator)
+            return noise.to(self._runtime.device, self._runtime.dtype)
+
+        most = self._shape.num_train_timesteps
+        timesteps = torch.randint(0, most, (rows,), generator=self._generator).float()
+        latents = normal(rows, *self._shape.latents)
+        return [latents, timesteps, normal(rows, *self._shape.prompt_embeds)]
+
+    def _denoise(self, rows: list[torch.Tensor]) -> torch.Tensor:
+        latents, timesteps, prompt_embeds = rows
+        return self._runtime.denoise(latents, timesteps, prompt_embeds)
+
+    @staticmethod
+    def _slice(rows: list[torch.Tensor], row: int) -> list[torch.Tensor]:
+        return [part[row : row + 1] for part in rows]
+
+
+def _is_certified(rows: _RandomRows, count: int) -> bool:
+    if count < PAIR:
+        return True
+    slots = sorted({0, (count - PAIR) // 2, count - PAIR})
+    try:
+        return all(rows.matches_at(slot, count) for slot in slots)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False

@@ -1,0 +1,123 @@
+"""How near a runtime's pictures come to the reference: PSNR, same seeds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from backend.engine.protocols import Pixels
+from backend.model.batch import gather, scatter
+from backend.model.checkpoint.components import Components
+from backend.model.noise_schedulers import NoiseSchedulers, timesteps_of
+from backend.model.prompts import PromptEncoder
+from backend.model.runtime.protocol import Runtime
+from backend.model.trajectory import LatentTrajectory
+
+PROMPTS = ("a red apple", "a green house under a blue sky", "a small dog")
+GUIDANCE_SCALE = 5.0
+STEPS = 8
+ROUNDS = 2
+FAR_BEHIND = 3.0
+LONG_S = 5.0  # in a longer drawing most disturbances even out
+FAST_STEP_S = 1.0  # a slower reference is asked for less
+LOWEST_DB = 35.0  # median; below that, pictures would visibly differ
+EQUAL_DB = 99.0  # what bitwise equal pictures count as
+
+
+class Exam(NamedTuple):
+    """What every runtime is asked to draw."""
+
+    prompts: tuple[str, ...]
+    steps: int
+    height: int  # in latent cells
+    width: int
+
+
+def set_exam(components: Components, reference: Runtime) -> Exam:
+    """Three pictures of native size; one of a quarter of it where the reference is slow."""
+    architecture = components.architecture
+    height, width = (side // architecture.vae_scale_factor for side in architecture.native_size)
+    whole = Exam(PROMPTS, STEPS, height, width)
+    small = Exam(PROMPTS[:1], STEPS // 2, max(8, height // 2), max(8, width // 2))
+    started = time.perf_counter()
+    draw(components, reference, small._replace(steps=1))
+    step_s = (time.perf_counter() - started) * (height * width) / (small.height * small.width)
+    return whole if step_s < FAST_STEP_S else small
+
+
+@torch.inference_mode()
+def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
+    """One picture per prompt, its number as the seed, DDIM; noise drawn in float32.
+
+    The same noise for every dtype: what is asked here is how well a runtime computes.
+    """
+    architecture = components.architecture
+    schedulers = NoiseSchedulers(architecture.scheduler_class, architecture.scheduler_config)
+    prompts = PromptEncoder(components.tokenizer, runtime)
+    pictures = []
+    for seed, prompt in enumerate(exam.prompts):
+        scheduler = schedulers.create("ddim", exam.steps)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        shape = (1, architecture.latent_channels, exam.height, exam.width)
+        noise = torch.randn(shape, generator=generator).to(runtime.device, runtime.dtype)
+        trajectory = LatentTrajectory(
+            seed=seed,
+            guidance_scale=GUIDANCE_SCALE,
+            prompt_embeds=torch.cat([prompts.encode(""), prompts.encode(prompt)]),
+            timesteps=timesteps_of(scheduler),
+            noise_scheduler=scheduler,
+            generator=generator,
+            latents=noise * scheduler.init_noise_sigma,
+        )
+        for _ in range(trajectory.num_evaluations):
+            _step(runtime, trajectory)
+        image = runtime.decode(trajectory.latents / architecture.vae_scaling_factor)
+        pictures.append(_pixels(image))
+    return pictures
+
+
+def median_psnr(pictures: Sequence[Pixels], references: Sequence[Pixels]) -> float:
+    """Of 8-bit pictures, in dB."""
+    return statistics.median(
+        psnr(picture, reference) for picture, reference in zip(pictures, references, strict=True)
+    )
+
+
+def psnr(picture: Pixels, reference: Pixels) -> float:
+    """Peak signal to noise ratio of 8-bit pixels, in dB; `EQUAL_DB` for equal ones."""
+    error = np.mean((picture.astype(np.float64) - reference.astype(np.float64)) ** 2)
+    return EQUAL_DB if error == 0 else min(EQUAL_DB, float(10 * np.log10(255**2 / error)))
+
+
+def race(contestants: Mapping[str, Callable[[], object]], least: dict[str, float]) -> None:
+    """Lower `least`, seconds by name, over a few rounds in turns: others use the machine too.
+
+    Who is far behind is not asked again, and who takes long only once.
+    """
+    for number in range(ROUNDS):
+        for name, run in contestants.items():
+            if least[name] > FAR_BEHIND * min(least.values()):
+                continue
+            if number and least[name] > LONG_S:
+                continue
+            started = time.perf_counter()
+            run()
+            least[name] = min(least[name], time.perf_counter() - started)
+
+
+def _step(runtime: Runtime, trajectory: LatentTrajectory) -> None:
+    rows = gather([trajectory])
+    predictions = runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
+    (prediction,) = scatter(predictions, [trajectory])
+    trajectory.commit(trajectory.advance(rows.model_inputs[0], prediction))
+
+
+def _pixels(image: torch.Tensor) -> Pixels:
+    """[1, 3, height, width] in -1 to 1 to uint8 [height, width, 3]."""
+    unit = (image[0].float() * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    return (unit * 255).round().astype(np.uint8)

@@ -1,0 +1,221 @@
+"""Torch networks to OpenVINO's own format, once; kept on disk for the next start."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import torch
+from torch import nn
+
+from backend.model.checkpoint.components import Components
+from backend.model.openvino.rewrites.convolutions import merge_convolutions
+from backend.model.openvino.rewrites.group_norm import unfold_group_norms
+from backend.model.openvino.rewrites.timesteps import keep_timesteps_precise
+from backend.model.openvino.rewrites.upsampling import fuse_upsampling
+
+PRECISE = ("group_means", "by_channel", "affine", "time_proj")
+"""Modules computed in float32 always: little work, and what they say holds for a whole channel."""
+FORMAT = 5  # raised when networks are converted in another way: what is kept is made anew
+
+
+def import_openvino() -> Any:
+    """The openvino module, with its telemetry off: nothing of ours reports home.
+
+    Where `openvino_telemetry` can't be imported, openvino puts its own silent stub in its place.
+
+    Raises:
+        ImportError: it isn't installed, or has no build for this machine.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+def precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this CPU, the fastest first.
+
+    Raises:
+        ImportError: OpenVINO isn't here.
+    """
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+
+
+def version() -> str:
+    """OpenVINO's version and, after a dash, that of our way to convert networks."""
+    return f"{import_openvino().get_version().split('-')[0]}-{FORMAT}"
+
+
+class _UNet(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.unet = components.networks.unet
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        prediction: torch.Tensor = self.unet(
+            latents, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False
+        )[0]
+        return prediction
+
+
+class _Decoder(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.vae = components.networks.vae
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
+        return image
+
+
+class _TextEncoder(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.text_encoder = components.networks.text_encoder
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        embeds: torch.Tensor = self.text_encoder(input_ids, return_dict=False)[0]
+        return embeds
+
+
+class Converter:
+    """Converts on demand, and remembers in `folder`: one file per network and way of tracing.
+
+    The folder's name is the model's revision, a dash and our `version`; folders beside it that
+    differ in the latter are deleted when something is converted.
+
+    What is stored is float32 with open shapes; sizes and precision are set when compiling.
+    """
+
+    def __init__(self, components: Components, folder: Path) -> None:
+        self._components = components
+        self._folder = folder
+
+    def unet(self, height: int, width: int) -> Path:
+        """For latents of this size, in latent cells; most sizes share one file."""
+        components = self._components
+        factor = components.architecture.unet_scale_factor
+        if height % factor == 0 and width % factor == 0:
+            return self._file("unet", lambda: _UNet(components), self._unet_inputs(factor, factor))
+        # Here the UNet does not only double, and fixes its sizes while it is traced.
+        return self._file(
+            f"unet-{height}x{width}",
+            lambda: _UNet(components),
+            self._unet_inputs(height, width),
+            doubles=False,
+        )
+
+    def decoder(self) -> Path:
+        """The autoencoder's second half."""
+        latents = torch.zeros(1, self._components.architecture.latent_channels, 8, 8)
+        return self._file("decoder", lambda: _Decoder(self._components), {"latents": latents})
+
+    def text_encoder(self) -> Path:
+        """Token ids to prompt_embeds."""
+        tokens = self._components.num_tokens
+        input_ids = torch.zeros(1, tokens, dtype=torch.int64)
+        return self._file(
+            "text_encoder", lambda: _TextEncoder(self._components), {"input_ids": input_ids}
+        )
+
+    def _unet_inputs(self, height: int, width: int) -> dict[str, torch.Tensor]:
+        architecture, tokens = self._components.architecture, self._components.num_tokens
+        return {
+            "latents": torch.zeros(2, architecture.latent_channels, height, width),
+            "timesteps": torch.ones(2),
+            "prompt_embeds": torch.zeros(2, tokens, architecture.hidden_size),
+        }
+
+    def _file(
+        self,
+        name: str,
+        build: Callable[[], nn.Module],
+        inputs: Mapping[str, torch.Tensor],
+        *,
+        doubles: bool = True,
+    ) -> Path:
+        path = self._folder / f"{name}.xml"
+        if not path.is_file():
+            self._discard_older()
+            network = copy.deepcopy(build()).float().eval()
+            merge_convolutions(network)
+            if doubles:
+                fuse_upsampling(network)
+            unfold_group_norms(network)
+            keep_timesteps_precise(network)
+            _convert(network, inputs, path)
+        return path
+
+    def _discard_older(self) -> None:
+        """Free the disk of what other versions converted of this model: nobody reads it again."""
+        revision = self._folder.name.removesuffix(version())
+        if revision == self._folder.name or not self._folder.parent.is_dir():
+            return
+        for other in self._folder.parent.iterdir():
+            if other.name.startswith(revision) and other != self._folder:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+@torch.no_grad()
+def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write `network` to `path`; nothing is left of it afterwards."""
+    try:
+        _save(_translate(network, inputs), path)
+    finally:
+        _forget(network)
+
+
+def _translate(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of every shape it fixes
+        return import_openvino().convert_model(network, example_input=dict(inputs))
+
+
+def _save(converted: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside first: half a file is never taken for a whole one.
+    aside = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        import_openvino().save_model(converted, aside / path.name, compress_to_fp16=False)
+        _mark_precise(aside / path.name)
+        (aside / f"{path.stem}.bin").replace(path.with_suffix(".bin"))
+        (aside / path.name).replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _mark_precise(path: Path) -> None:
+    """Note in a saved network which of its layers OpenVINO is to leave in float32.
+
+    Its Python interface can't; "precise" is what its own passes call this, and its reader knows it.
+    """
+    tree = ElementTree.parse(path)
+    for layer in tree.iterfind("layers/layer"):
+        modules = layer.get("name", "").split("/")[0].split(".")
+        if modules[-1] in PRECISE and layer.get("type") != "Const":
+            notes = layer.find("rt_info")
+            if notes is None:
+                notes = ElementTree.SubElement(layer, "rt_info")
+            if notes.find("attribute[@name='precise']") is None:
+                ElementTree.SubElement(notes, "attribute", name="precise", version="0")
+    tree.write(path)
+
+
+def _forget(network: nn.Module) -> None:
+    """Free its weights at once: torch keeps what it has traced, and the network is in circles."""
+    for parameter in network.parameters():
+        parameter.data = torch.empty(0)
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()

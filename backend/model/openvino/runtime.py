@@ -1,0 +1,166 @@
+"""OpenVINO on the CPU: static shapes, bfloat16 where the CPU has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backend.model.checkpoint.components import Components
+from backend.model.memory import machine_bytes
+from backend.model.openvino.convert import Converter, import_openvino, version
+from backend.model.openvino.network_cache import CompiledNetworks, budget
+from backend.model.openvino.trial import Trials, compile_network
+
+
+def bucket(rows: int) -> int:
+    """The row count that `rows` rows are filled up to: the next power of two."""
+    return 1 << (rows - 1).bit_length()
+
+
+def num_parts(rows: int, num_threads: int) -> int:
+    """How many parts `rows` rows are computed in, side by side, with as many threads each.
+
+    Threads that share a network wait for each other after every layer; with a part each, they do
+    not. It is a power of two, as buckets are: the largest that leaves no thread without work.
+    """
+    return min(1 << (rows.bit_length() - 1), num_threads & -num_threads)
+
+
+class OpenVinoRuntime:
+    """A `Runtime` that compiles one network per shape, the first time it is asked for.
+
+    Tensors go in and out in float32; `precision` is what UNet and decoder compute in.
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(
+        self, components: Components, cache: Path, *, precision: str, num_threads: int
+    ) -> None:
+        """`precision` is `f32` or `bf16`; converted networks are kept in the folder `cache`.
+
+        Raises:
+            ImportError: OpenVINO isn't here.
+        """
+        self._core = import_openvino().Core()
+        self._converter = Converter(components, cache)
+        self._trials = Trials(cache)
+        self._precision = precision
+        self._num_threads = num_threads
+        self._networks = CompiledNetworks(
+            budget(components.architecture.num_parameters, machine_bytes())
+        )
+
+    @property
+    def description(self) -> str:
+        precision = {"f32": "float32", "bf16": "bfloat16"}[self._precision]
+        return f"openvino {version()} {precision}, {self._num_threads} threads"
+
+    def bucket(self, rows: int) -> int:
+        """The row count that is computed for `rows` rows."""
+        return bucket(rows)
+
+    def warm(
+        self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
+    ) -> None:
+        """Compile the UNet for the bucket of that many rows, and the decoder for one."""
+        count = bucket(rows)
+        self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
+        self._decoder([1, *latents])
+
+    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
+
+        In float32 always: it is done once for a prompt, and every step builds on it.
+        """
+        shape = list(input_ids.shape)
+        network = self._network(("text", *shape), self._converter.text_encoder, [shape], "f32")
+        return torch.from_numpy(network([input_ids.numpy()]))
+
+    def denoise(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        """One UNet call on up to the next bucket of rows; what fills it up is thrown away."""
+        rows = latents.shape[0]
+        filled = [_fill(tensor, bucket(rows)) for tensor in (latents, timesteps, prompt_embeds)]
+        prediction = self._unet([tensor.shape for tensor in filled])(filled)
+        return torch.from_numpy(prediction[:rows])
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
+        return torch.from_numpy(self._decoder(latents.shape)([latents.contiguous().numpy()]))
+
+    def _unet(self, shapes: Sequence[Sequence[int]]) -> _Network:
+        rows, _, height, width = shapes[0]
+        return self._network(
+            ("unet", *shapes[0]),
+            lambda: self._converter.unet(height, width),
+            shapes,
+            self._precision,
+            num_parts(rows, self._num_threads),
+        )
+
+    def _decoder(self, shape: Sequence[int]) -> _Network:
+        key = ("decoder", *shape)
+        return self._network(key, self._converter.decoder, [shape], self._precision)
+
+    def _network(
+        self,
+        key: tuple[object, ...],
+        find: Callable[[], Path],
+        shapes: Sequence[Sequence[int]],
+        precision: str,
+        parts: int = 1,
+    ) -> _Network:
+        """The network compiled for inputs of these shapes, in so many parts."""
+
+        def compile(path: Path) -> _Network:
+            part = [[shape[0] // parts, *shape[1:]] for shape in shapes]
+            wanted = {
+                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_NUM_THREADS": self._num_threads,
+                "NUM_STREAMS": parts,
+            }
+            settings = self._trials.settings(path, part, wanted)
+            return _Network(compile_network(self._core, path, part, settings))
+
+        network: _Network = self._networks.get(key, find, compile)
+        return network
+
+
+class _Network:
+    """A compiled network: every request computes its part of the rows, all at the same time.
+
+    For one thread at a time: inputs are copied into the requests' own memory.
+    """
+
+    def __init__(self, requests: Sequence[Any]) -> None:
+        self._requests = requests
+        self._inputs = [[own.data for own in request.input_tensors] for request in requests]
+        self._outputs = [request.output_tensors[0].data for request in requests]
+
+    def __call__(self, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        with ExitStack() as running:
+            for number, request in enumerate(self._requests):
+                for own, rows in zip(self._inputs[number], inputs, strict=True):
+                    own[...] = rows[number * len(own) : (number + 1) * len(own)]
+                request.start_async()
+                running.callback(request.wait)
+        return np.concatenate(self._outputs, dtype=np.float32)
+
+
+def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:
+    """[n, ...] to [rows, ...], repeating the last row."""
+    missing = rows - tensor.shape[0]
+    if missing:
+        tensor = torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
+    array: NDArray[np.float32] = tensor.float().contiguous().numpy()
+    return array

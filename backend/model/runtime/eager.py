@@ -1,0 +1,56 @@
+"""PyTorch in eager mode: the reference runtime, bit for bit diffusers' own."""
+
+from __future__ import annotations
+
+import torch
+
+from backend.model.checkpoint.components import Components
+
+
+class TorchRuntime:
+    """A `Runtime` over the networks themselves; attention is torch's SDPA."""
+
+    name = "torch"
+
+    def __init__(self, components: Components) -> None:
+        self.text_encoder, self.unet, self.vae = components.networks
+        self.device: torch.device = self.unet.device
+        self.dtype: torch.dtype = self.unet.dtype
+
+    @property
+    def description(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        if self.device.type == "cpu":
+            return f"torch {torch.__version__} {dtype}, {torch.get_num_threads()} threads"
+        return f"torch {torch.__version__} {dtype}, {self.device.type}"
+
+    def bucket(self, rows: int) -> int:
+        return rows
+
+    def warm(
+        self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
+    ) -> None:
+        """Nothing to do: there is nothing to compile."""
+
+    @torch.inference_mode()
+    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+        embeds: torch.Tensor = self.text_encoder(input_ids.to(self.device))[0]
+        return embeds.to(self.dtype)
+
+    @torch.inference_mode()
+    def denoise(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        prediction: torch.Tensor = self.unet(
+            latents,
+            timesteps.to(self.device),
+            encoder_hidden_states=prompt_embeds,
+            return_dict=False,
+        )[0]
+        # A batch must not depend on the memory layout that its mates' last step left behind.
+        return prediction.contiguous()
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
+        return image

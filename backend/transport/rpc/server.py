@@ -1,0 +1,159 @@
+"""The gRPC server: port, options, health, reflection, TLS and draining."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from backend.config import Settings
+from backend.engine.backend import LocalBackend
+from backend.errors import ConfigError
+from backend.transport.address import why_not
+from backend.transport.rpc.identity import Identifier, load_api_keys
+from backend.transport.rpc.interceptor import Guard
+from backend.transport.rpc.servicer import Text2ImageServicer
+from backend.transport.rpc.tls import server_credentials
+from proto import text2image_pb2 as pb
+from proto import text2image_pb2_grpc as pb_grpc
+
+log = structlog.get_logger(__name__)
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Text2ImageService"].full_name
+HEALTH_INTERVAL_S = 1.0
+STOP_GRACE_S = 0.2
+
+# Dead peers are noticed only with all three of keepalive_time, keepalive_timeout and
+# http2.ping_timeout; so_reuseport is on by default and lets two servers share a port unseen.
+OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * 2**20),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+class _Health(health.aio.HealthServicer):
+    """The standard health service, told of our service's state before each answer."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    async def refresh(self) -> None:
+        """Say what is true now; after the graceful shutdown began, nothing changes any more."""
+        answers = health_pb2.HealthCheckResponse
+        is_ready = self._backend.is_ready
+        await self.set(SERVICE, answers.SERVING if is_ready else answers.NOT_SERVING)
+
+    async def Check(
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> Any:
+        await self.refresh()
+        return await super().Check(request, context)
+
+
+class Server:
+    """The gRPC front of a backend."""
+
+    def __init__(self, settings: Settings, backend: LocalBackend) -> None:
+        keys = load_api_keys(settings.api_keys_file) if settings.api_keys_file else ()
+        self._settings = settings
+        self._backend = backend
+        self._guard = Guard()
+        self._health = _Health(backend)
+        self._server = grpc.aio.server(interceptors=(self._guard,), options=OPTIONS)
+        servicer = Text2ImageServicer(backend, Identifier(keys))
+        pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self._health_task: asyncio.Task[None] | None = None
+        self._socket_folder = tempfile.TemporaryDirectory(prefix="text2image-")
+        self.local_target = ""
+
+    async def start(self) -> int:
+        """Open the port and return it.
+
+        Raises:
+            ConfigError: the port is taken, or the TLS files are no good.
+        """
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._health.refresh()
+        try:
+            port = self._bind()
+            self.local_target = self._bind_locally(port)
+        except ConfigError:
+            await self._server.stop(None)
+            raise
+        await self._server.start()
+        self._health_task = asyncio.create_task(self._follow_backend())
+        return port
+
+    def _bind(self) -> int:
+        settings, address = self._settings, _address(self._settings)
+        credentials = server_credentials(settings)
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            reason = why_not(settings.host, settings.port, "TEXT2IMAGE_PORT")
+            raise ConfigError(f"Can't listen on {address}: {reason}.") from None
+
+    def _bind_locally(self, port: int) -> str:
+        """Where the HTTP front of this process finds us: no TLS, no address, no other user.
+
+        A Unix socket in a folder that is ours alone; on Windows, the port itself.
+        """
+        if not hasattr(socket, "AF_UNIX"):
+            if self._settings.tls_cert is not None:
+                raise ConfigError("JSON over HTTP beside TLS needs Unix sockets: set HTTP_PORT=0.")
+            return f"127.0.0.1:{port}"
+        target = f"unix:{self._socket_folder.name}/grpc.sock"
+        try:
+            self._server.add_insecure_port(target)
+        except RuntimeError:
+            raise ConfigError(f"Can't listen on {target}: is TMPDIR's path too long?") from None
+        return target
+
+    async def _follow_backend(self) -> None:
+        """Keep watchers informed: they learn of a change within the interval."""
+        while True:
+            await self._health.refresh()
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    async def drain(self) -> None:
+        """Take nothing new, answer what runs (for at most `drain_s`), then close."""
+        self._backend.drain()
+        if self._health_task is not None:
+            self._health_task.cancel()
+        await self._health.enter_graceful_shutdown()
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._guard.wait_idle()
+        except TimeoutError:
+            log.warning(
+                "still running after the drain time; ending it", drain_s=self._settings.drain_s
+            )
+        await self._server.stop(STOP_GRACE_S)
+        self._socket_folder.cleanup()
+        await self._backend.stop()
+
+
+def _address(settings: Settings) -> str:
+    host = settings.host.strip("[]")
+    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"

@@ -1,0 +1,75 @@
+"""The rpcs: each unpacks, asks the backend, packs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from backend.domain import Done, FinishedImage
+from backend.engine.protocols import Backend
+from backend.transport.rpc.convert import (
+    draft_from_pb,
+    event_to_pb,
+    image_to_pb,
+    info_to_pb,
+    status_to_pb,
+)
+from backend.transport.rpc.identity import Identifier
+from proto import text2image_pb2 as pb
+from proto import text2image_pb2_grpc as pb_grpc
+
+# What a default client receives at most (grpc's 4 MB), less room for the rest of the message.
+MAX_ANSWER_BYTES = 4 * 2**20 - 16 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
+    """The contract's service over a Backend. Errors leave as exceptions: Guard translates them."""
+
+    def __init__(self, backend: Backend, identifier: Identifier) -> None:
+        self._backend = backend
+        self._identifier = identifier
+
+    async def GenerateImage(
+        self, request: pb.GenerateImageRequest, context: Context
+    ) -> pb.GenerateImageResponse:
+        response = pb.GenerateImageResponse()
+        images: dict[int, pb.Image] = {}
+        request_id = _request_id(request)
+        draft = draft_from_pb(request, request_id, max_answer_bytes=MAX_ANSWER_BYTES)
+        client = self._identifier.identify(context)
+        events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, FinishedImage):
+                    images[event.index] = image_to_pb(event.image)
+                elif isinstance(event, Done):
+                    response.info.CopyFrom(info_to_pb(event))
+        response.images.extend(images[index] for index in sorted(images))
+        return response
+
+    async def StreamGenerateImage(
+        self, request: pb.GenerateImageRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateImageEvent]:
+        request_id = _request_id(request)
+        draft = draft_from_pb(request, request_id)
+        client = self._identifier.identify(context)
+        events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
+        async with aclosing(events):
+            async for event in events:
+                yield event_to_pb(event, request_id)
+
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: Context
+    ) -> pb.GetStatusResponse:
+        self._identifier.identify(context)
+        return status_to_pb(self._backend.status())
+
+
+def _request_id(request: pb.GenerateImageRequest) -> str:
+    return request.request_id or uuid.uuid4().hex

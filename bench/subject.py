@@ -1,0 +1,153 @@
+"""The model under test, loaded as the backend loads it, and what its parts take bare."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from backend.config import EMBEDDED_MODELS, Settings
+from backend.domain import GenerationParams, Progress, Queued, Timings
+from backend.engine.cost import CostModel
+from backend.engine.engine import Engine
+from backend.engine.protocols import Picture, Pixels
+from backend.engine.request import Request
+from backend.engine.scheduler import Scheduler
+from backend.errors import BackendError
+from backend.model.loader import load_model
+from backend.model.measure.costs import cost_model
+from backend.model.measure.subject import ModelSubject
+from backend.model.pipeline import LatentDiffusion
+from bench.figures import seconds
+from bench.prompts import prompt
+
+DATA_DIR = Path(".data")
+
+
+@dataclass
+class Subject:
+    """A loaded model and its calibrated costs."""
+
+    model: LatentDiffusion
+    cost: CostModel
+    folder: str
+    height: int
+    width: int
+
+    def params(
+        self,
+        number: int,
+        steps: int = 20,
+        guidance_scale: float = 5.0,
+        scheduler: str = "ddim",
+    ) -> GenerationParams:
+        """For another prompt with every number."""
+        info = self.model.info
+        return GenerationParams(
+            prompt=prompt(number),
+            height=self.height,
+            width=self.width,
+            guidance_scale=guidance_scale,
+            num_inference_steps=steps,
+            seed=number,
+            scheduler=scheduler,
+            model=info.name,
+        )
+
+    def draw(self, params: GenerationParams) -> Pixels:
+        """One picture, alone, without any engine."""
+        trajectory = self.model.prepare(params, 0)
+        for _ in range(trajectory.num_evaluations):
+            (error,) = self.model.denoise_step([trajectory])
+            if error is not None:
+                raise error
+        return self.model.decode(trajectory).pixels
+
+    @torch.inference_mode()
+    def probe_ms(self, repeats: int = 15) -> float:
+        """Median of one bare UNet call on a pair of rows: how fast the machine is just now."""
+        bare = ModelSubject(self.model.components, self.model.runtime)
+        step = partial(bare.step, self.height, self.width, rows=2)
+        return statistics.median(seconds(step) for _ in range(repeats)) * 1000
+
+    @torch.inference_mode()
+    def bare(self, number: int, steps: int = 20) -> None:
+        """The networks' calls of one guided picture, and nothing around them."""
+        runtime, components = self.model.runtime, self.model.components
+        factor = components.architecture.vae_scale_factor
+        tokens = torch.full((1, components.num_tokens), number % 50, dtype=torch.int64)
+        embeds = runtime.encode(tokens).repeat(2, 1, 1)
+        generator = torch.Generator().manual_seed(number)
+        latents = torch.randn(
+            2,
+            components.architecture.latent_channels,
+            self.height // factor,
+            self.width // factor,
+            generator=generator,
+        ).to(runtime.dtype)
+        for step in range(steps):
+            runtime.denoise(latents, torch.full((2,), 999.0 - step), embeds)
+        runtime.decode(latents[:1])
+
+
+def load(folder: str | None) -> Subject:
+    """The model in `folder`, or the embedded one, as the backend has it by default."""
+    settings = Settings(model=folder or "auto", safety_checker=False, data_dir=DATA_DIR)
+    model = load_model(settings, _tell)
+    cost = cost_model(model, settings, _tell)
+    wait_for_caps(cost)
+    size = model.info.native_height, model.info.native_width
+    return Subject(model, cost, folder or str(EMBEDDED_MODELS), *size)
+
+
+def load_alone(folder: str, size: int) -> Subject:
+    """The model in `folder` in OpenVINO, for square pictures one at a time: not calibrated."""
+    settings = Settings(model=folder, runtime="openvino", safety_checker=False, data_dir=DATA_DIR)
+    return Subject(load_model(settings, _tell), CostModel(), folder, size, size)
+
+
+def _tell(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def wait_for_caps(cost: CostModel, seconds: float = 60.0) -> None:
+    """Until the background compiler is through: the caps no longer rise."""
+    until, seen = time.monotonic() + seconds, None
+    while time.monotonic() < until:
+        if cost.caps == seen:
+            return
+        seen = dict(cost.caps)
+        time.sleep(5.0)
+
+
+class Listener:
+    """An engine's observer that keeps pictures and ends."""
+
+    def __init__(self) -> None:
+        self.pixels: dict[Request, Pixels] = {}
+        self.ended_s: dict[Request, float] = {}
+        self.errors: list[BackendError] = []
+
+    def queued(self, request: Request, event: Queued) -> None: ...
+
+    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None: ...
+
+    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+        self.pixels[request] = picture.pixels
+
+    def finished(self, request: Request, timings: Timings) -> None:
+        self.ended_s[request] = time.monotonic()
+
+    def failed(self, request: Request, error: BackendError) -> None:
+        self.errors.append(error)
+
+
+def engine(subject: Subject) -> tuple[Engine, Listener]:
+    """A fresh engine around the subject, and who listens to it."""
+    listener = Listener()
+    scheduler = Scheduler(subject.cost, max_queue=100_000)
+    return Engine(subject.model, scheduler, subject.cost, listener), listener

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import struct
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import httpx
+import pytest
+from google.rpc import error_details_pb2
+
+from backend.transport.http.problem import HTTP_STATUS
+from proto import text2image_pb2 as pb
+from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
+from tests.support.http_front import GENERATE, STATUS, STREAM, front
+
+CONNECT_JSON = {"content-type": "application/connect+json"}
+CONNECT_PROTO = {"content-type": "application/connect+proto"}
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with FakeService() as running:
+        yield running
+
+
+@pytest.fixture
+async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
+    async with front(service) as client:
+        yield client
+
+
+def envelope(payload: bytes, flags: int = 0) -> bytes:
+    return struct.pack(">BI", flags, len(payload)) + payload
+
+
+def envelopes(body: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while body:
+        flags, length = struct.unpack_from(">BI", body)
+        found.append((flags, body[5 : 5 + length]))
+        body = body[5 + length :]
+    return found
+
+
+# What is refused before it reaches the service.
+
+
+async def test_an_unknown_path_is_404_with_a_json_error(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/text2image.Text2ImageService/Nope", json={})
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "unimplemented"
+
+
+async def test_a_wrong_verb_is_405(http: httpx.AsyncClient) -> None:
+    answer = await http.get(GENERATE)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"]
+)
+@pytest.mark.parametrize("path", [GENERATE, STREAM])
+async def test_a_wrong_media_type_is_415(http: httpx.AsyncClient, kind: str, path: str) -> None:
+    answer = await http.post(path, content=b"{}", headers={"content-type": kind})
+    assert answer.status_code == 415
+    assert "application/json" in answer.headers["accept-post"]
+
+
+async def test_a_compressed_body_is_415(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = await http.post(GENERATE, content=b"\x1f\x8b", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unimplemented")
+
+
+async def test_a_large_body_is_413_whether_its_length_is_told_or_not(
+    http: httpx.AsyncClient,
+) -> None:
+    body = b'{"prompt": "' + b"a" * 300_000 + b'"}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body[:200_000]
+        yield body[200_000:]
+
+    headers = {"content-type": "application/json"}
+    told = await http.post(GENERATE, content=body, headers=headers)
+    untold = await http.post(GENERATE, content=chunks(), headers=headers)
+    assert (told.status_code, untold.status_code) == (413, 413)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"connect-protocol-version": "2"},
+        {"connect-timeout-ms": "soon"},
+        {"connect-timeout-ms": "12345678901"},
+        {"connect-timeout-ms": "-1"},
+    ],
+)
+async def test_bad_connect_headers_are_400(
+    http: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    answer = await http.post(GENERATE, json={"prompt": "a fox"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+
+
+async def test_bad_credentials_in_bytes_are_401(http: httpx.AsyncClient) -> None:
+    headers = {b"authorization": b"Bearer \xff\xfe"}
+    answer = await http.post(STATUS, json={}, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_malformed_protobuf_is_400_without_parser_text(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/proto"}
+    answer = await http.post(GENERATE, content=b"\xff\xff\xff", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "malformed request message"
+
+
+async def test_bad_fields_never_reach_the_service(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    answer = await http.post(GENERATE, json={"prompt": "a fox", "steps": 3, "height": 512.0})
+    assert answer.status_code == 400
+    [detail] = answer.json()["details"]
+    fields = {v["field"] for v in detail["debug"]["fieldViolations"]}
+    assert fields == {"steps", "height"}
+    assert service.requests == []
+
+
+# What the service refuses.
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
+async def test_every_grpc_code_has_its_http_status(
+    http: httpx.AsyncClient, service: FakeService, code: grpc.StatusCode
+) -> None:
+    service.failure = Failure(code, "no")
+    answer = await http.post(GENERATE, json={"prompt": "a fox"})
+    assert answer.status_code == HTTP_STATUS.get(code, 500)
+    expected = "canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower()
+    assert answer.json() == {"code": expected, "message": "no"}
+
+
+async def test_details_arrive_as_bytes_and_as_json(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    refusal = bad_request(height="Too tall.", width="Too wide.")
+    service.failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, "Two bad fields.", (refusal,))
+    error = (await http.post(GENERATE, json={"prompt": "a fox"})).json()
+    [detail] = error["details"]
+    assert detail["type"] == "google.rpc.BadRequest"
+    assert "=" not in detail["value"]
+    padded = detail["value"] + "=" * (-len(detail["value"]) % 4)
+    assert error_details_pb2.BadRequest.FromString(base64.b64decode(padded)) == refusal
+    assert detail["debug"]["fieldViolations"][0]["description"] == "Too tall."
+
+
+async def test_a_full_queue_is_429_and_says_when_to_come_back(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    details = (error_info("QUEUE_FULL"), retry_info(2.3))
+    service.failure = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "Full.", details)
+    answer = await http.post(GENERATE, json={"prompt": "a fox"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+
+
+async def test_a_backend_that_is_gone_is_503_without_its_address(service: FakeService) -> None:
+    async with front(service) as http:
+        service.stop()
+        answer = await http.post(GENERATE, json={"prompt": "a fox"})
+    assert answer.status_code == 503
+    assert "127.0.0.1" not in answer.text
+
+
+async def test_a_deadline_is_504_and_stops_the_work(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    service.hang_at_step = 1
+    headers = {"connect-timeout-ms": "200"}
+    answer = await http.post(GENERATE, json={"prompt": "a fox"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert await asyncio.to_thread(service.wait_cancelled)
+
+
+@pytest.mark.parametrize("path", [GENERATE, STREAM])
+async def test_a_caller_that_hangs_up_cancels(
+    http: httpx.AsyncClient, service: FakeService, path: str
+) -> None:
+    service.hang_at_step = 1
+    with pytest.raises(httpx.ReadTimeout):
+        await http.post(path, json={"prompt": "a fox"}, timeout=httpx.Timeout(5, read=0.3))
+    assert await asyncio.to_thread(service.wait_cancelled)
+
+
+async def test_hanging_up_on_a_connect_stream_cancels(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    service.hang_at_step = 2
+    body = envelope(b'{"prompt": "a fox"}')
+    async with http.stream("POST", STREAM, content=body, headers=CONNECT_JSON) as answer:
+        assert answer.status_code == 200
+        await anext(answer.aiter_bytes())
+    assert await asyncio.to_thread(service.wait_cancelled)
+
+
+# What works.
+
+
+async def test_json_goes_in_and_comes_out(http: httpx.AsyncClient, service: FakeService) -> None:
+    fields = {"prompt": "a fox", "seed": 3, "num_images": 2}
+    answer = await http.post(GENERATE, json=fields)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    images = answer.json()["images"]
+    assert [image["seed"] for image in images] == ["3", "4"]
+    assert base64.b64decode(images[0]["data"]).startswith(b"\x89PNG")
+    assert images[0]["nsfwDetected"] is False
+    assert service.requests == [pb.GenerateImageRequest(prompt="a fox", seed=3, num_images=2)]
+
+
+async def test_protobuf_goes_in_and_comes_out(http: httpx.AsyncClient) -> None:
+    request = pb.GenerateImageRequest(prompt="a fox", seed=3)
+    headers = {"content-type": "application/proto", "connect-protocol-version": "1"}
+    answer = await http.post(GENERATE, content=request.SerializeToString(), headers=headers)
+    assert answer.headers["content-type"] == "application/proto"
+    assert pb.GenerateImageResponse.FromString(answer.content).images[0].seed == 3
+
+
+async def test_status_needs_no_fields_and_shows_its_zeros(http: httpx.AsyncClient) -> None:
+    status = (await http.post(STATUS, json={})).json()
+    assert status["state"] == "STATE_READY"
+    assert status["queue"] == {"queued": 0, "running": 0, "capacity": 64}
+
+
+async def test_a_connect_stream_in_json(http: httpx.AsyncClient) -> None:
+    answer = await http.post(STREAM, content=envelope(b'{"prompt": "a"}'), headers=CONNECT_JSON)
+    assert answer.headers["content-type"] == "application/connect+json"
+    *events, (flags, end) = envelopes(answer.content)
+    assert (flags, json.loads(end)) == (2, {})
+    kinds = [next(k for k in json.loads(e) if k != "requestId") for _, e in events]
+    assert kinds == ["progress", "progress", "progress", "image", "done"]
+
+
+async def test_a_connect_stream_in_protobuf(http: httpx.AsyncClient) -> None:
+    body = envelope(pb.GenerateImageRequest(prompt="a fox").SerializeToString())
+    answer = await http.post(STREAM, content=body, headers=CONNECT_PROTO)
+    *events, (flags, _) = envelopes(answer.content)
+    assert flags == 2
+    assert pb.GenerateImageEvent.FromString(events[-1][1]).HasField("done")
+
+
+async def test_a_connect_stream_tells_its_error_at_the_end(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    service.failure = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "Full.", (retry_info(4),))
+    service.fail_at_step = 2
+    answer = await http.post(STREAM, content=envelope(b'{"prompt": "a"}'), headers=CONNECT_JSON)
+    assert answer.status_code == 200
+    *events, (_, end) = envelopes(answer.content)
+    assert len(events) == 1
+    assert json.loads(end)["error"]["code"] == "resource_exhausted"
+    assert json.loads(end)["metadata"] == {"retry-after": ["4"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\x00\x00", envelope(b"{}")[:-1], envelope(b"{}") * 2, envelope(b"{}", 2), b"{}junk"],
+)
+async def test_a_broken_envelope_is_an_error_at_the_end(
+    http: httpx.AsyncClient, body: bytes
+) -> None:
+    answer = await http.post(STREAM, content=body, headers=CONNECT_JSON)
+    [(flags, end)] = envelopes(answer.content)
+    assert flags == 2
+    assert json.loads(end)["error"]["code"] == "invalid_argument"
+
+
+async def test_a_compressed_envelope_is_unimplemented(http: httpx.AsyncClient) -> None:
+    answer = await http.post(STREAM, content=envelope(b"x", 1), headers=CONNECT_JSON)
+    [(_, end)] = envelopes(answer.content)
+    assert json.loads(end)["error"]["code"] == "unimplemented"
+
+
+async def test_the_caller_and_its_credentials_are_passed_on(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    headers = {"authorization": "Bearer secret", "x-text2image-client": "somebody-else"}
+    await http.post(GENERATE, json={"prompt": "a fox"}, headers=headers)
+    [seen] = service.metadata
+    assert seen["authorization"] == "Bearer secret"
+    assert seen["x-text2image-client"] == "127.0.0.1"

@@ -1,0 +1,194 @@
+"""Protobuf to domain and back: nothing lost, nothing made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.domain import (
+    Counters,
+    Done,
+    Draft,
+    Exactness,
+    FinishedImage,
+    GeneratedImage,
+    Gpu,
+    ImageFormat,
+    Latency,
+    Limits,
+    Lora,
+    Progress,
+    Queued,
+    Resources,
+    ServiceStatus,
+    State,
+    Timings,
+)
+from backend.transport.rpc.convert import (
+    draft_from_pb,
+    event_to_pb,
+    info_to_pb,
+    params_to_pb,
+    status_to_pb,
+)
+from proto import text2image_pb2 as pb
+from tests.support.fakes import INFO, fake_params
+
+OPTIONAL = [
+    "height", "width", "guidance_scale", "num_inference_steps", "seed", "num_images",
+    "preview_interval",
+]  # fmt: skip
+PICTURE = GeneratedImage(b"png", "image/png", 64, 72, 7)
+TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, 11.0)
+
+
+def draft(**fields: Any) -> Draft:
+    return draft_from_pb(pb.GenerateImageRequest(prompt="a cat", **fields), "made-up")
+
+
+class TestDraft:
+    @pytest.mark.parametrize("field", OPTIONAL)
+    def test_unset_is_none_and_zero_is_zero(self, field: str) -> None:
+        assert getattr(draft(), field) is None
+        assert getattr(draft(**{field: 0}), field) == 0
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("height", 512), ("width", 640), ("guidance_scale", 8.5),
+            ("num_inference_steps", 30), ("negative_prompt", "blurry"), ("seed", 2**53 - 1),
+            ("seed", -1), ("num_images", 4), ("scheduler", "heun"), ("model", "sd"),
+            ("preview_interval", 5),
+        ],
+    )  # fmt: skip
+    def test_every_field_arrives(self, field: str, value: Any) -> None:
+        assert getattr(draft(**{field: value}), field) == value
+
+    def test_a_name_is_told_from_a_made_up_one(self) -> None:
+        assert draft().is_named is False
+        named = draft_from_pb(pb.GenerateImageRequest(request_id="mine"), "mine")
+        assert (named.is_named, named.request_id) == (True, "mine")
+
+    @pytest.mark.parametrize(
+        ("number", "expected"),
+        [(0, ImageFormat.PNG), (1, ImageFormat.PNG), (2, ImageFormat.JPEG), (3, ImageFormat.WEBP)],
+    )
+    def test_formats(self, number: int, expected: ImageFormat) -> None:
+        assert draft(output_format=number).output_format is expected
+        assert draft(output_format=number).misfits == ()
+
+    def test_an_unknown_format_is_told(self) -> None:
+        (misfit,) = draft(output_format=9).misfits
+        assert (misfit.field, misfit.reason) == ("output_format", "UNKNOWN")
+
+    def test_a_lora_without_a_scale_has_one(self) -> None:
+        loras = [pb.Lora(name="ink"), pb.Lora(name="oil", scale=0.0)]
+        assert draft(loras=loras).loras == (Lora("ink", 1.0), Lora("oil", 0.0))
+
+
+class TestInfo:
+    def test_the_request_in_the_answer_makes_the_same_again(self) -> None:
+        params = fake_params(
+            "a cat",
+            negative_prompt="dog",
+            height=64,
+            width=72,
+            num_images=3,
+            output_format=ImageFormat.WEBP,
+            preview_interval=2,
+            loras=(Lora("ink", 0.5),),
+        )
+        again = draft_from_pb(params_to_pb(params, "mine"), "mine").resolve(INFO, "someone")
+        assert again == params
+
+    @given(
+        seed=st.integers(0, 2**53 - 1),
+        guidance_scale=st.floats(0, 50, width=32),
+        num_inference_steps=st.integers(1, 1000),
+    )
+    def test_whatever_the_numbers_are(self, **numbers: Any) -> None:
+        params = fake_params(**numbers)
+        again = draft_from_pb(params_to_pb(params, "mine"), "mine").resolve(INFO, "someone")
+        assert again == params
+
+    def test_no_field_of_the_answer_is_forgotten(self) -> None:
+        params = fake_params(negative_prompt="x", num_images=2, preview_interval=1,
+                             loras=(Lora("ink"),))  # fmt: skip
+        info = info_to_pb(Done("mine", params, INFO, Exactness.TOLERANT, TIMINGS))
+        assert {field.name for field, _ in info.ListFields()} == names(info)
+        assert {field.name for field, _ in info.request.ListFields()} == names(info.request)
+        assert {field.name for field, _ in info.timings.ListFields()} == names(info.timings)
+        assert info.exactness == pb.EXACTNESS_TOLERANT
+        assert info.model_revision == INFO.revision
+
+
+class TestEvents:
+    def test_queued(self) -> None:
+        event = event_to_pb(Queued(3, 1234.6), "mine")
+        assert event.request_id == "mine"
+        assert (event.queued.position, event.queued.estimated_wait_ms) == (3, 1235)
+
+    def test_progress_without_a_preview(self) -> None:
+        event = event_to_pb(Progress(2, 9, 99.4), "mine")
+        assert (event.progress.step, event.progress.num_steps, event.progress.eta_ms) == (2, 9, 99)
+        assert not event.progress.HasField("preview")
+
+    def test_progress_with_one(self) -> None:
+        event = event_to_pb(Progress(2, 9, 0.0, PICTURE), "mine")
+        assert event.progress.preview.data == b"png"
+
+    def test_a_picture(self) -> None:
+        event = event_to_pb(FinishedImage(1, PICTURE), "mine")
+        image = event.image.image
+        assert event.image.index == 1
+        assert (image.data, image.mime_type, image.seed) == (b"png", "image/png", 7)
+        assert (image.width, image.height, image.nsfw_detected) == (64, 72, False)
+
+    def test_the_end(self) -> None:
+        done = Done("mine", fake_params(), INFO, Exactness.CERTIFIED, TIMINGS)
+        assert event_to_pb(done, "mine").done == info_to_pb(done)
+
+
+class TestStatus:
+    def test_every_field_arrives(self) -> None:
+        full = ServiceStatus(
+            state=State.READY,
+            message="Serving.",
+            version="1.0",
+            uptime_s=5.5,
+            models=(INFO,),
+            queued=1,
+            running=2,
+            capacity=3,
+            limits=Limits(),
+            counters=Counters(6, 1, 1, 1, 1, 9),
+            latency=Latency(1.0, 2.0, 3.0, 4.0),
+            resources=Resources(5.0, 6, 7, 8, (Gpu("H200", 10, 5, 50.0, 60.0),)),
+        )
+        told = status_to_pb(full)
+        unset = names(told) - {field.name for field, _ in told.ListFields()}
+        assert unset == {"loras"}
+        for part in (told.queue, told.counters, told.latency, told.resources, told.limits):
+            assert {field.name for field, _ in part.ListFields()} == names(part)
+        (model,) = told.models
+        assert {field.name for field, _ in model.ListFields()} == names(model)
+        (gpu,) = told.resources.gpus
+        assert {field.name for field, _ in gpu.ListFields()} == names(gpu)
+        assert list(told.schedulers) == list(INFO.schedulers)
+
+    @pytest.mark.parametrize("state", list(State))
+    def test_states_have_the_same_names_and_numbers(self, state: State) -> None:
+        empty = ServiceStatus(state, "", "1.0", 0.0, (), 0, 0, 1, Limits())
+        told = status_to_pb(empty)
+        assert told.state == state.value
+        assert not told.models
+        assert not told.schedulers
+
+
+def names(message: Any) -> set[str]:
+    fields: list[FieldDescriptor] = message.DESCRIPTOR.fields
+    return {field.name for field in fields}

@@ -1,0 +1,122 @@
+"""Health and reflection: what other people's tools ask of any gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from backend.domain import State
+from backend.engine.backend import LocalBackend
+from backend.engine.loading import Loaded, OnProgress
+from backend.errors import ModelFailed
+from backend.transport.rpc.errors import PUSHBACK
+from backend.transport.rpc.server import SERVICE, Server
+from proto import text2image_pb2 as pb
+from proto import text2image_pb2_grpc as pb_grpc
+from tests.support.fakes import FakeModel, settings, wide_costs
+from tests.support.served import ask, detail, open_channel, reason_of, refusal_of, served, trailing
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class TestReflection:
+    async def test_clients_find_every_service_and_message(self) -> None:
+        async with served() as running:
+
+            def look() -> tuple[set[str], set[str]]:
+                with grpc.insecure_channel(running.address) as channel:
+                    database = ProtoReflectionDescriptorDatabase(channel)
+                    file = database.FindFileContainingSymbol(SERVICE)
+                    return set(database.get_services()), {m.name for m in file.service[0].method}
+
+            services, methods = await asyncio.to_thread(look)
+            assert {SERVICE, "grpc.health.v1.Health"} <= services
+            assert methods == {"GenerateImage", "StreamGenerateImage", "GetStatus"}
+
+
+class TestHealth:
+    async def test_from_starting_to_ready_to_draining(self) -> None:
+        go_on = threading.Event()
+
+        def load(on_progress: OnProgress) -> Loaded:
+            assert go_on.wait(20)
+            return Loaded(FakeModel(), wide_costs())
+
+        async with bare(load) as (server, backend, channel):
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=30)
+            assert (await watch.read()).status == NOT_SERVING
+            process = await health.Check(health_pb2.HealthCheckRequest(), timeout=15)
+            assert process.status == SERVING
+            stub: Any = pb_grpc.Text2ImageServiceStub(channel)
+            told = await stub.GetStatus(pb.GetStatusRequest(), timeout=15)
+            assert told.state == pb.GetStatusResponse.STATE_STARTING
+            go_on.set()
+            assert (await watch.read()).status == SERVING
+            told = await stub.GetStatus(pb.GetStatusRequest(), timeout=15)
+            assert told.state == pb.GetStatusResponse.STATE_READY
+            draining = asyncio.ensure_future(server.drain())
+            assert (await watch.read()).status == NOT_SERVING
+            assert backend.status().state is State.DRAINING
+            await draining
+
+    async def test_an_unknown_service_is_not_found(self) -> None:
+        async with served() as running:
+            request = health_pb2.HealthCheckRequest(service="nonsense")
+            error = await refusal_of(running.health.Check(request, timeout=15))
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+
+    async def test_a_failed_model_is_not_serving_and_says_why(self) -> None:
+        def load(on_progress: OnProgress) -> Loaded:
+            raise ModelFailed("/models/x has no unet.")
+
+        async with served(load=load) as running:
+            assert await running.health_of() == NOT_SERVING
+            assert await running.health_of("") == SERVING
+            told = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=15)
+            assert told.state == pb.GetStatusResponse.STATE_FAILED
+            assert told.message == "/models/x has no unet."
+            error = await refusal_of(running.stub.GenerateImage(ask(), timeout=15))
+            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert reason_of(error) == "MODEL_FAILED"
+            assert error.details() == "/models/x has no unet."
+
+    async def test_while_the_model_loads_clients_are_told_to_come_back(self) -> None:
+        go_on = threading.Event()
+
+        def load(on_progress: OnProgress) -> Loaded:
+            go_on.wait(20)
+            return Loaded(FakeModel(), wide_costs())
+
+        async with bare(load) as (_, _, channel):
+            stub: Any = pb_grpc.Text2ImageServiceStub(channel)
+            error = await refusal_of(stub.GenerateImage(ask(), timeout=15))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason_of(error) == "MODEL_LOADING"
+            assert detail(error, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() > 0
+            assert int(trailing(error)[PUSHBACK]) > 0
+            go_on.set()
+
+
+@asynccontextmanager
+async def bare(load: Any) -> AsyncIterator[tuple[Server, LocalBackend, grpc.aio.Channel]]:
+    """A server that may still be loading."""
+    backend = LocalBackend(settings(), load, "1.0")
+    server = Server(settings(), backend)
+    port = await server.start()
+    starting = asyncio.create_task(backend.start())
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        yield server, backend, channel
+        starting.cancel()
+        await server.drain()

@@ -1,1 +1,0 @@
-"""The benchmark: ratios measured in one run, never absolute claims. `python -m tests.bench`."""

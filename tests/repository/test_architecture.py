@@ -1,0 +1,257 @@
+"""The rules that keep the code in one piece: who may import whom, and what is pinned."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.version import VERSION
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ("backend", "client.py", "proto", "scripts", "text2image", "training", "ui")
+
+# Where a heavy library may be imported. Everywhere else it is a mistake.
+HOMES = {
+    "grpc": ("backend/transport/", "proto/", "text2image/"),
+    "grpc_health": ("backend/transport/", "proto/", "text2image/"),
+    "grpc_reflection": ("backend/transport/",),
+    "grpc_status": ("backend/transport/", "proto/", "text2image/"),
+    "starlette": ("backend/transport/http/", "ui/"),
+    "uvicorn": ("backend/transport/http/",),
+    "torch": ("backend/model/", "training/"),
+    "diffusers": ("backend/model/", "training/"),
+    "transformers": ("backend/model/", "training/"),
+    "safetensors": ("backend/model/", "training/"),
+    "openvino": ("backend/model/", "training/"),
+    "ray": ("backend/cluster/",),
+    "streamlit": ("ui/",),
+    "sqlalchemy": ("ui/",),
+    "pydantic": ("backend/config.py",),
+    "pydantic_settings": ("backend/config.py",),
+    "prometheus_client": ("backend/transport/",),
+}
+# Package of ours: those of ours that it may import.
+ALLOWED = {
+    "backend": {"backend", "proto"},
+    "client.py": {"text2image"},
+    "proto": {"proto"},
+    "text2image": {"text2image", "proto"},
+    "ui": {"ui", "client", "text2image"},
+    "training": {"training", "backend"},
+}
+# Folder or file: what of the backend it must not import. Imports run one way.
+FORBIDDEN = {
+    "backend/params.py": ("backend.engine", "backend.model", "backend.transport", "proto"),
+    "backend/domain.py": ("backend.engine", "backend.model", "backend.transport", "proto"),
+    "backend/errors.py": ("backend.",),
+    "backend/config.py": ("backend.engine", "backend.model", "backend.transport", "proto"),
+    "backend/images.py": ("backend.engine", "backend.model", "backend.transport", "proto"),
+    "backend/engine/": ("backend.model", "backend.transport", "proto"),
+    "backend/model/": ("backend.transport", "proto"),
+    "backend/transport/": ("backend.model",),
+}
+OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui"}
+ONLY_CONVERT = {"backend/transport/rpc/convert.py", "backend/transport/rpc/servicer.py"}
+
+
+@cache
+def modules() -> dict[str, frozenset[str]]:
+    """Path from the root to the dotted names that the module imports."""
+    return {str(path.relative_to(ROOT)): frozenset(imports(path)) for path in files()}
+
+
+def files() -> Iterator[Path]:
+    for source in SOURCES:
+        path = ROOT / source
+        yield from (path,) if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every name imported at run time, relative ones included as they stand."""
+    tree = ast.parse(path.read_text("utf-8"))
+    skipped = {id(node) for block in only_for_types(tree) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def only_for_types(tree: ast.Module) -> Iterator[ast.If]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield node
+
+
+def is_in(name: str, package: str) -> bool:
+    return f"{name}.".startswith(package if package.endswith(".") else f"{package}.")
+
+
+def test_there_is_something_to_check() -> None:
+    assert {"backend/__main__.py", "client.py", "text2image/client.py"} <= modules().keys()
+    assert "grpc" in {
+        name.partition(".")[0] for name in modules()["backend/transport/rpc/server.py"]
+    }
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_every_heavy_library_has_one_home(library: str) -> None:
+    strays = [
+        path
+        for path, names in modules().items()
+        if any(is_in(name, library) for name in names) and not path.startswith(HOMES[library])
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_what_they_may(package: str) -> None:
+    strays = [
+        f"{path}: {name}"
+        for path, names in modules().items()
+        if path.startswith(package)
+        for name in names
+        if (top := name.partition(".")[0]) in OURS and top not in ALLOWED[package]
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("where", FORBIDDEN)
+def test_imports_run_one_way(where: str) -> None:
+    strays = [
+        f"{path}: {name}"
+        for path, names in modules().items()
+        if path.startswith(where)
+        for name in names
+        if any(is_in(name, forbidden) for forbidden in FORBIDDEN[where])
+    ]
+    assert strays == []
+
+
+def test_the_nouns_need_the_standard_library_alone() -> None:
+    for path in ("backend/domain.py", "backend/params.py", "backend/errors.py"):
+        tops = {name.partition(".")[0] for name in modules()[path]} - {"backend"}
+        assert tops <= sys.stdlib_module_names, path
+
+
+def test_the_port_is_open_before_torch_is_imported() -> None:
+    """Starting must not wait for seconds of imports."""
+    script = "import sys, backend.__main__; print('torch' in sys.modules, 'ui' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_the_studio_and_the_client_need_no_torch() -> None:
+    script = "import sys, client; print('torch' in sys.modules, 'backend' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_our_proto_is_found_beside_a_package_of_the_same_name(tmp_path: Path) -> None:
+    """proto-plus, which ray brings, installs a top-level package `proto`."""
+    stranger = tmp_path / "site-packages" / "proto"
+    stranger.mkdir(parents=True)
+    (stranger / "__init__.py").write_text("raise RuntimeError('the wrong proto')\n")
+    script = (
+        "import site, sys; site.addsitedir(sys.argv[1]); "
+        "import backend.transport.rpc.convert, client, proto.text2image_pb2 as pb; "
+        "print(pb.DESCRIPTOR.package, proto.__file__)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script.replace("; print", "; import proto; print"),
+         str(stranger.parent)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    package, file = run.stdout.split()
+    assert package == "text2image"
+    assert Path(file) == ROOT / "proto" / "__init__.py"
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    return found["project"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    kept = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    split = [line.partition("==") for line in kept]
+    assert all(sign == "==" for _, sign, _ in split), "a line is no exact version"
+    return {normal(name): version for name, _, version in split}
+
+
+class TestVersions:
+    def test_the_version_is_told_once(self, project: dict[str, Any]) -> None:
+        assert project["version"] == VERSION
+
+    def test_constraints_hold_for_every_machine(self, pins: dict[str, str]) -> None:
+        for name, version in pins.items():
+            assert re.fullmatch(r"[0-9][0-9a-z.]*", version), f"{name}: {version}"
+
+    def test_constraints_cover_every_direct_dependency(
+        self, project: dict[str, Any], pins: dict[str, str]
+    ) -> None:
+        assert required(project) - pins.keys() == set()
+
+    def test_nothing_brings_torchvision(
+        self, project: dict[str, Any], pins: dict[str, str]
+    ) -> None:
+        assert "torchvision" not in required(project) | pins.keys()
+
+    def test_a_pin_is_within_its_range(self, project: dict[str, Any], pins: dict[str, str]) -> None:
+        from packaging.requirements import Requirement
+
+        for text in requirements(project):
+            requirement = Requirement(text)
+            pin = pins[normal(requirement.name)]
+            assert requirement.specifier.contains(pin), f"{text}: {pin}"
+
+    def test_the_stubs_are_generated_with_the_lowest_grpc_that_is_allowed(
+        self, project: dict[str, Any]
+    ) -> None:
+        (lowest,) = (t for t in project["dependencies"] if t.startswith("grpcio>="))
+        (tools,) = (t for t in requirements(project) if t.startswith("grpcio-tools"))
+        version = tools.removeprefix("grpcio-tools==")
+        assert lowest.startswith(f"grpcio>={version},")
+
+    def test_the_studio_needs_no_torch(self, project: dict[str, Any]) -> None:
+        ui = {name_of(text) for text in project["optional-dependencies"]["ui"]}
+        assert not ui & {"torch", "diffusers", "transformers"}
+
+
+def requirements(project: dict[str, Any]) -> list[str]:
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    return [*project["dependencies"], *(text for extra in extras.values() for text in extra)]
+
+
+def required(project: dict[str, Any]) -> set[str]:
+    return {name_of(text) for text in requirements(project)}
+
+
+def name_of(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found is not None
+    return normal(found[0])
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,71 @@
+"""The contract's own rules, by buf: its style, and that old clients keep working."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+BUF = Path(sys.executable).parent / "buf"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the contract that a test may spoil."""
+    for name in ("buf.yaml", "buf", "proto/text2image.proto", "scripts/contract-check"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target)
+        else:
+            shutil.copy(ROOT / name, target)
+    (tmp_path / "proto/text2image.proto").chmod(0o644)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/buf").symlink_to(BUF)
+    return tmp_path
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [folder / "scripts/contract-check"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def spoil(folder: Path, old: str, new: str) -> None:
+    contract = folder / "proto/text2image.proto"
+    text = contract.read_text()
+    assert old in text
+    contract.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("optional int32 height = 2;", "optional int64 height = 2;", "changed type"),
+        ("string prompt = 1;", "string prompt = 15;", "prompt"),
+        ("int32 width = 3;\n  // In pixels.", "int32 wide = 3;\n  // In pixels.", "wide"),
+        ("message GetStatusRequest {}", "message GetStatusRequest {  }", "GetStatusRequest"),
+        ("double uptime_s = 4;", "double UptimeS = 4;", "lower_snake_case"),
+    ],
+)
+def test_a_change_that_breaks_clients_or_style_is_found(
+    copy: Path, old: str, new: str, complaint: str
+) -> None:
+    spoil(copy, old, new)
+    result = check(copy)
+    assert result.returncode != 0
+    assert complaint in result.stdout + result.stderr
+
+
+def test_an_added_field_breaks_nobody(copy: Path) -> None:
+    spoil(copy, "message GetStatusRequest {}", "message GetStatusRequest {\n  bool all = 1;\n}")
+    result = check(copy)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_contract_keeps_its_rules() -> None:
+    result = check(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr

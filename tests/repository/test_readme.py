@@ -1,0 +1,69 @@
+"""The README's sentences that a machine can check."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import client
+from backend.config import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BACKEND_TABLE, UI_TABLE = re.split(r"The studio reads:", README.split("## Configuration")[1])[:2]
+
+
+def documented(table: str) -> set[str]:
+    """Variable names of the first column; `_X` beside a whole name shares its prefix."""
+    names = re.findall(r"`(TEXT2IMAGE)?_([A-Z0-9_]+)`", "\n".join(_first_cells(table)))
+    return {name.lower() for _, name in names}
+
+
+def _first_cells(table: str) -> list[str]:
+    return [line.split("|")[1] for line in table.splitlines() if line.startswith("| `TEXT2IMAGE")]
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    assert documented(BACKEND_TABLE) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "row", [cell for cell in BACKEND_TABLE.splitlines() if "TEXT2IMAGE" in cell]
+)
+def test_documented_defaults_are_the_defaults(row: str) -> None:
+    cells = [cell.strip() for cell in row.split("|")]
+    names = [name.lower() for _, name in re.findall(r"`(TEXT2IMAGE)?_([A-Z0-9_]+)`", cells[1])]
+    shown = re.findall(r"`([^`]*)`", cells[2])
+    if not shown:
+        return
+    for name, default in zip(names, shown, strict=True):
+        value = Settings.model_fields[name].default
+        assert default in {str(value), str(int(value)) if isinstance(value, (bool, float)) else ""}
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_command_lines_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `python client.py …` line parses: argparse leaves with 2 where it does not."""
+    lines = re.findall(r"^python client\.py ([a-z].+)$", README, flags=re.MULTILINE)
+    assert len(lines) >= 3
+    for line in lines:
+        client.build_parser().parse_args(shlex.split(line))
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"`make ([a-z0-9-]+)`", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_python_example_runs_as_written() -> None:
+    example = re.search(r"```python\n(.+?)```", README, flags=re.DOTALL)
+    assert example is not None
+    compile(example.group(1), "README.md", "exec")

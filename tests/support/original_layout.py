@@ -1,0 +1,118 @@
+"""Names the weights of a model as CompVis's original code does: one flat file instead of a folder.
+
+The names are those of https://github.com/CompVis/stable-diffusion: numbered input, middle and
+output blocks in the UNet, one-by-one convolutions as the autoencoder's attention.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from backend.model.checkpoint.components import Components
+
+UNET_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+UNET_ENDS = {
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+VAE_ATTENTION = {
+    "group_norm": "norm",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out.0": "proj_out",
+}
+
+
+def to_original(components: Components) -> dict[str, torch.Tensor]:
+    """All weights of text encoder, UNet and autoencoder under their original names."""
+    renamed = {
+        **_prefixed("model.diffusion_model.", _unet(components)),
+        **_prefixed("first_stage_model.", _autoencoder(components)),
+        **_prefixed("cond_stage_model.transformer.text_model.", _text_encoder(components)),
+        "betas": torch.zeros(1000),  # original files carry the noise schedule, too
+    }
+    return {name: weight.contiguous().clone() for name, weight in renamed.items()}
+
+
+def _prefixed(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: weight for name, weight in weights.items()}
+
+
+def _text_encoder(components: Components) -> dict[str, torch.Tensor]:
+    weights = components.networks.text_encoder.state_dict()
+    position_ids = torch.arange(components.num_tokens)[None]
+    return {
+        **{name.removeprefix("text_model."): weight for name, weight in weights.items()},
+        "embeddings.position_ids": position_ids,
+    }
+
+
+def _unet(components: Components) -> dict[str, torch.Tensor]:
+    stride = components.networks.unet.config.layers_per_block + 1
+    weights = components.networks.unet.state_dict()
+    attended = {m[1] for name in weights if (m := re.match(r"up_blocks\.(\d+)\.attentions", name))}
+
+    def rename(name: str) -> str:
+        module, _, kind = name.rpartition(".")
+        if module in UNET_ENDS:
+            return f"{UNET_ENDS[module]}.{kind}"
+        if m := re.match(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", name):
+            index = 1 + int(m[1]) * stride + int(m[3])
+            return f"input_blocks.{index}.{_layer(m[2], m[4])}"
+        if m := re.match(r"down_blocks\.(\d+)\.downsamplers\.0\.conv\.(.*)", name):
+            return f"input_blocks.{(int(m[1]) + 1) * stride}.0.op.{m[2]}"
+        if m := re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name):
+            index = 1 if m[1] == "attentions" else 2 * int(m[2])
+            return f"middle_block.{index}.{_layer(m[1], m[3]).partition('.')[2]}"
+        if m := re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", name):
+            return f"output_blocks.{int(m[1]) * stride + int(m[3])}.{_layer(m[2], m[4])}"
+        if m := re.match(r"up_blocks\.(\d+)\.upsamplers\.0\.conv\.(.*)", name):
+            slot = 2 if m[1] in attended else 1
+            return f"output_blocks.{(int(m[1]) + 1) * stride - 1}.{slot}.conv.{m[2]}"
+        raise KeyError(name)
+
+    return {rename(name): weight for name, weight in weights.items()}
+
+
+def _layer(kind: str, rest: str) -> str:
+    """A residual block is layer 0 of its block, attention layer 1."""
+    if kind == "attentions":
+        return f"1.{rest}"
+    layer, _, what = rest.partition(".")
+    return f"0.{UNET_RESNET[layer]}.{what}"
+
+
+def _autoencoder(components: Components) -> dict[str, torch.Tensor]:
+    weights = components.networks.vae.state_dict()
+    last = len(components.networks.vae.config.block_out_channels) - 1
+    return dict(_autoencoder_weight(name, weight, last) for name, weight in weights.items())
+
+
+def _autoencoder_weight(name: str, weight: torch.Tensor, last: int) -> tuple[str, torch.Tensor]:
+    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+    name = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", name)
+    name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", name)
+    name = re.sub(r"up_blocks\.(\d+)\.", lambda m: f"up.{last - int(m[1])}.", name)
+    name = re.sub(r"(up\.\d+)\.resnets\.", r"\1.block.", name)
+    name = re.sub(r"(up\.\d+)\.upsamplers\.0\.", r"\1.upsample.", name)
+    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
+    if "mid_block.attentions.0." not in name:
+        return name, weight
+    before, _, layer = name.partition("mid_block.attentions.0.")
+    module, _, kind = layer.rpartition(".")
+    if weight.ndim == 2:
+        weight = weight[:, :, None, None]
+    return f"{before}mid.attn_1.{VAE_ATTENTION[module]}.{kind}", weight

@@ -1,0 +1,236 @@
+"""The gallery page, without a browser."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from streamlit.testing.v1 import AppTest
+
+from tests.support.fake_service import FakeService
+from tests.ui.pages import OWNER, Visit, choose, has, html_of, keep, on, wait_for
+from ui.connection import services
+from ui.storage.gallery import Search
+
+
+def cards(app: AppTest) -> list[str]:
+    prefix = "open-gallery-"
+    keys = [button.key or "" for button in app.button]
+    return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+
+
+def test_an_empty_gallery_leads_to_the_studio(visit: Visit) -> None:
+    app = on("gallery", visit())
+    assert "No pictures yet" in html_of(app)
+    app.button(key="first").click().run()
+    assert app.button(key="generate")
+
+
+def test_the_gallery_shows_the_visitor_s_pictures_newest_first(visit: Visit) -> None:
+    app = visit().run()
+    kept = [keep(f"cat {number}").id for number in range(3)]
+    keep("not yours", owner="s-eve")
+    app = on("gallery", app)
+    assert sorted(cards(app)) == sorted(kept)
+    assert "3 pictures" in html_of(app)
+    app.selectbox(key="sort").set_value("Oldest first").run()
+    assert cards(app) == services().gallery.ids(OWNER, Search(oldest_first=True), 9)
+
+
+def test_search_and_favourites_narrow_it_and_can_be_cleared(visit: Visit) -> None:
+    app = visit().run()
+    cat, _dog = keep("a cat"), keep("a dog")
+    app = on("gallery", app)
+    app.text_input(key="q").set_value("CAT").run()
+    assert cards(app) == [cat.id]
+    app.toggle(key="fav").set_value(True).run()
+    assert "Nothing matches “CAT”" in html_of(app)
+    app.button(key="clear-search").click().run()
+    assert len(cards(app)) == 2
+
+
+def test_prompts_are_shown_as_they_were_written(visit: Visit) -> None:
+    app = visit().run()
+    picture = keep("<script>alert(1)</script> **x**")
+    app = on("gallery", visit(), img=picture.id)
+    assert "<script" not in html_of(app)
+    assert "&lt;script&gt;" in html_of(app)
+    label = app.button(key=f"open-gallery-{picture.id}").label
+    assert label.replace("\\", "") == picture.prompt
+    assert "\\*\\*" in label
+
+
+def test_more_than_a_page_has_pages(visit: Visit) -> None:
+    app = visit().run()
+    for number in range(26):
+        keep(f"cat {number}", seed=number)
+    app = on("gallery", app)
+    first = cards(app)
+    assert len(first) == 24
+    choose(app, "page", 2)
+    assert len(cards(app)) == 2
+    assert not set(first) & set(cards(app))
+
+
+def test_a_card_opens_the_lightbox_and_arrows_move_on(visit: Visit) -> None:
+    app = visit().run()
+    for number in range(3):
+        keep(f"cat {number}", seed=number)
+    app = on("gallery", app)
+    ids = cards(app)
+    app.button(key=f"open-gallery-{ids[1]}").click().run()
+    assert app.query_params["img"] == ids[1]
+    assert not app.button(key="arrow-previous").disabled
+    app.button(key="arrow-next").click().run()
+    assert app.query_params["img"] == ids[2]
+    assert app.button(key="arrow-next").disabled
+
+
+@pytest.mark.parametrize("picture_id", ["nope", "../secret", "<b>"])
+def test_an_unknown_picture_is_said_and_leaves_the_address(visit: Visit, picture_id: str) -> None:
+    app = on("gallery", visit(), img=picture_id)
+    assert "img" not in app.query_params
+    assert any("isn't yours" in toast.value for toast in app.toast)
+
+
+def test_another_s_picture_stays_closed(visit: Visit) -> None:
+    visit().run()
+    other = keep("private", owner="s-eve")
+    app = on("gallery", visit(), img=other.id)
+    assert "private" not in html_of(app)
+    assert "img" not in app.query_params
+
+
+def test_a_favourite_is_kept(visit: Visit) -> None:
+    visit().run()
+    picture = keep("a cat")
+    app = on("gallery", visit(), img=picture.id)
+    app.button(key="favourite-lightbox").click().run()
+    found = services().gallery.get(OWNER, picture.id)
+    assert found is not None
+    assert found.favourite
+    assert app.button(key="favourite-lightbox").label == "Unfavourite"
+
+
+def test_its_settings_go_to_the_studio(visit: Visit) -> None:
+    visit().run()
+    picture = keep("a blue cat", seed=77)
+    app = on("gallery", visit(), img=picture.id)
+    app.button(key="reuse").click().run()
+    assert app.text_area(key="prompt").value == "a blue cat"
+    assert app.number_input(key="seed").value == 77
+
+
+def test_a_variation_is_made_at_once(visit: Visit, service: FakeService) -> None:
+    visit().run()
+    picture = keep("a blue cat", seed=77)
+    app = on("gallery", visit(), img=picture.id)
+    app.button(key="lightbox-variation").click().run()
+    wait_for(app, lambda _app: bool(service.requests))
+    assert service.requests[0].prompt == "a blue cat"
+    assert service.requests[0].seed != 77
+
+
+def test_deleting_can_be_undone(visit: Visit) -> None:
+    visit().run()
+    picture = keep("a cat")
+    app = on("gallery", visit(), img=picture.id)
+    app.button(key="delete-confirm").click().run()
+    assert cards(app) == []
+    assert "1 picture deleted." in [element.value for element in app.markdown]
+    app.button(key="undo").click().run()
+    assert cards(app) == [picture.id]
+    assert not has(app, "undo")
+
+
+def test_several_can_be_chosen_deleted_and_brought_back(visit: Visit) -> None:
+    app = visit().run()
+    for number in range(3):
+        keep(f"cat {number}")
+    app = on("gallery", app)
+    app.toggle(key="choosing").set_value(True).run()
+    first = cards(app)[0]
+    app.button(key=f"open-gallery-{first}").click().run()
+    assert "1 chosen" in [element.value for element in app.markdown]
+    app.button(key="choose-page").click().run()
+    app.button(key="bulk-delete").click().run()
+    assert cards(app) == []
+    app.button(key="undo").click().run()
+    assert len(cards(app)) == 3
+
+
+def test_a_dropped_picture_can_be_kept(visit: Visit) -> None:
+    app = on("gallery", visit())
+    data = picture_with_settings()
+    app.file_uploader[0].upload("cat.png", data).run()
+    app.button(key="keep-dropped-gallery").click().run()
+    kept = services().gallery.page(OWNER, Search(), 1)[0]
+    assert (kept.prompt, kept.seed, kept.width) == ("a dropped cat", 5, 16)
+    assert services().gallery.read(kept) == data
+
+
+def test_a_dropped_picture_s_settings_can_be_used(visit: Visit) -> None:
+    app = on("gallery", visit())
+    app.file_uploader[0].upload("cat.png", picture_with_settings()).run()
+    app.button(key="use-dropped-gallery").click().run()
+    assert app.text_area(key="prompt").value == "a dropped cat"
+
+
+def picture_with_settings() -> bytes:
+    import io
+
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info, file = PngInfo(), io.BytesIO()
+    info.add_text("parameters", "a dropped cat\nSteps: 9, Seed: 5, Size: 128x128")
+    Image.new("RGB", (16, 16)).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def test_a_picture_finished_elsewhere_is_told_once(visit: Visit, service: FakeService) -> None:
+    service.step_s = 0.02
+    app = visit().run()
+    app.text_area(key="prompt").set_value("a cat")
+    app.button(key="generate").click().run()
+    app.switch_page("app_pages/gallery.py").run()
+    wait_for(app, lambda a: any("is ready" in toast.value for toast in a.toast))
+    app.run()
+    assert not app.toast
+
+
+def test_a_gallery_without_its_database_does_not_pretend(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = visit().run()
+
+    def locked(*_args: Any) -> None:
+        raise OperationalError("select", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(services().gallery, "count", locked, raising=False)
+    app.switch_page("app_pages/gallery.py").run()
+    assert app.exception
+
+
+def test_a_crash_becomes_a_card_with_a_number() -> None:
+    def crash() -> None:
+        from sqlalchemy.exc import OperationalError
+
+        from ui.components.crash import show_crash
+
+        for error in (
+            OperationalError("q", {}, Exception()),
+            OSError(28, "full"),
+            ValueError("/x"),
+        ):
+            assert show_crash(error)
+
+    app = AppTest.from_function(crash).run()
+    assert not app.exception
+    titles = [error.proto.title for error in app.error]
+    assert titles == [
+        "The gallery's database does not answer",
+        "The data folder can't be used",
+        "This page stumbled",
+    ]
+    assert all("/x" not in error.body for error in app.error)
+    assert len({caption.value for caption in app.caption}) == 3

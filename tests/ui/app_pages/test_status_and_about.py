@@ -1,0 +1,60 @@
+"""The status and about pages, with a scripted image server and no browser."""
+
+from proto import text2image_pb2 as pb
+from tests.support.fake_service import FakeService
+from tests.ui.pages import OWNER, Visit, choose, html_of, keep, on, wait_for
+from ui.connection import services
+
+
+def test_the_status_page_tells_numbers_models_and_the_studio(
+    visit: Visit, service: FakeService
+) -> None:
+    service.status.queue.queued = 3
+    service.status.latency.p50_ms = 1234
+    service.status.resources.gpus.append(
+        pb.GetStatusResponse.Gpu(name="H200", memory_bytes=2**37, memory_used_bytes=2**36)
+    )
+    seen = html_of(on("status", visit()))
+    for text in ("3 of 64", "1.2 s", "Memory of H200", "64 GB", "0123abcd", "sqlite", "None yet"):
+        assert text in seen
+    assert "Busy · 3 waiting" in seen
+
+
+def test_the_status_page_says_since_when_the_service_is_gone(
+    visit: Visit, service: FakeService
+) -> None:
+    service.stop()
+    app = on("status", visit())
+    wait_for(app, lambda a: bool(a.error))
+    assert app.error[0].proto.title == "Unreachable"
+    assert service.address in app.error[0].body
+
+
+def test_the_last_jobs_are_listed_with_their_errors(visit: Visit) -> None:
+    app = visit().run()
+    services().journal.open("j", OWNER, {"prompt": "<b>cat</b>"})
+    services().journal.close("j", "failed", "QUEUE_FULL", "")
+    seen = html_of(on("status", app))
+    assert "QUEUE_FULL" in seen
+    assert "&lt;b&gt;cat" in seen
+
+
+def test_about_fills_the_snippets_with_the_studio_s_settings(visit: Visit) -> None:
+    app = visit().run()
+    app.text_area(key="prompt").set_value("a very special cat").run()
+    app.slider(key="guidance").set_value(3.5).run()
+    app = on("about", app)
+    assert "a very special cat" in app.code[0].value
+    assert "guidance_scale=3.5" in app.code[0].value
+    choose(app, "language", "curl")
+    assert app.code[0].value.startswith("curl")
+
+
+def test_everything_can_be_deleted(visit: Visit) -> None:
+    app = visit().run()
+    keep("a cat")
+    other = keep("not yours", owner="s-eve")
+    app = on("about", app)
+    app.button(key="wipe-confirm").click().run()
+    assert services().gallery.count(OWNER) == 0
+    assert services().gallery.get("s-eve", other.id) is not None

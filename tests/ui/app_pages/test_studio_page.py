@@ -1,0 +1,252 @@
+"""Every state of the studio page, with a scripted image server and no browser."""
+
+import time
+
+import grpc
+import pytest
+
+from proto import text2image_pb2 as pb
+from tests.support.fake_service import Failure, FakeService, error_info, retry_info
+from tests.ui.conftest import png
+from tests.ui.pages import Visit, choose, generate, has, html_of, shows, wait_for
+from ui.components import composer
+from ui.connection import services
+from ui.recipe import Abilities, Recipe
+
+CODE = grpc.StatusCode
+STATES = pb.GetStatusResponse
+
+
+def test_the_idle_studio_invites(visit: Visit) -> None:
+    app = wait_for(visit().run(), shows("Ready · fake"))
+    assert "Your picture appears here" in html_of(app)
+    assert app.button(key="generate").label == "Generate"
+    assert app.text_area(key="prompt").label == "Prompt"
+
+
+def test_an_example_fills_the_prompt(visit: Visit) -> None:
+    app = visit().run()
+    app.button(key="example-0").click().run()
+    assert app.text_area(key="prompt").value == "a red apple"
+
+
+def test_an_empty_prompt_is_said_beside_it_and_nothing_is_sent(
+    visit: Visit, service: FakeService
+) -> None:
+    app = generate(visit().run(), "   ")
+    assert [error.body for error in app.error] == ["Say what the picture should show\\."]
+    assert service.requests == []
+    assert "Your picture appears here" in html_of(app)
+
+
+def test_a_picture_is_made_shown_and_kept(visit: Visit, service: FakeService) -> None:
+    app = wait_for(generate(visit().run()), shows("Seed 1234"))
+    for key in ("variation", "keep-seed", "favourite-result", "pin-result"):
+        assert has(app, key)
+    assert "/img/" in html_of(app)
+    assert "Recent" in html_of(app)
+    request = service.requests[0]
+    assert (request.prompt, request.width, request.num_inference_steps) == ("a cat", 64, 30)
+    assert request.scheduler == "ddim"
+    assert service.metadata[0]["x-text2image-client"] == "s-ada"
+    assert app.text_area(key="prompt").value == "a cat"
+
+
+def test_running_shows_step_preview_and_time_left(visit: Visit, service: FakeService) -> None:
+    service.step_s = 0.1
+    app = wait_for(generate(visit().run()), shows("data:image/jpeg"))
+    seen = html_of(app)
+    assert 'role="progressbar"' in seen
+    assert "of 30" in seen
+    assert "left" in seen
+    assert app.button(key="generate").label == "Add to queue (1 of 4)"
+    app.button(key="cancel").click().run()
+    wait_for(app, shows("Nothing was kept"))
+    assert app.button(key="generate").label == "Generate"
+    assert app.text_area(key="prompt").value == "a cat"
+
+
+def test_a_job_that_ends_while_the_page_is_drawn_is_counted_no_more(
+    visit: Visit, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.step_s = 0.1
+    app = wait_for(generate(visit().run()), shows("data:image/jpeg"))
+    (job,) = services().jobs.active("s-ada")
+
+    draw = composer.composer
+
+    def slow_composer(abilities: Abilities, num_active: int) -> None:
+        draw(abilities, num_active)
+        job.cancel()
+        while job.is_active:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(composer, "composer", slow_composer)
+    app.run()
+    assert app.button(key="generate").label == "Generate"
+
+
+def test_the_queue_tells_the_place(visit: Visit, service: FakeService) -> None:
+    service.queue, service.queue_s = [2], 1.0
+    app = wait_for(generate(visit().run()), shows("2 ahead of you"))
+    assert has(app, "cancel")
+    app.button(key="cancel").click().run()
+    wait_for(app, shows("Cancelled"))
+
+
+def test_a_slow_server_is_waited_for_in_words(visit: Visit, service: FakeService) -> None:
+    service.hang_at_step = 0
+    app = generate(visit().run())
+    assert "Sending…" in html_of(app)
+    job = services().jobs.active("s-ada")[0]
+    job.created -= 5
+    app.run()
+    assert "Still waiting" in html_of(app)
+    job.cancel()
+
+
+def test_a_loading_model_is_explained_and_waited_for(visit: Visit, service: FakeService) -> None:
+    service.status.state = STATES.STATE_STARTING
+    service.status.message = "Loading sd14 (40 %)"
+    details = (error_info("MODEL_LOADING"), retry_info(0.1))
+    service.failure = Failure(CODE.UNAVAILABLE, "Loading sd14", details)
+    app = generate(visit().run())
+    assert any("starts by itself" in info.body for info in app.info)
+    assert "Loading the model" in html_of(app)
+    wait_for(app, shows("Loading sd14"))
+    service.failure = None
+    wait_for(app, shows("Seed 1234"))
+
+
+def test_a_model_that_was_unloaded_is_said_to_load(visit: Visit, service: FakeService) -> None:
+    service.status.models[0].loaded = False
+    service.status.message = "Unloaded after 900 s without a request."
+    service.hang_at_step = 0
+    app = generate(visit().run())
+    assert "The model is loading" in html_of(app)
+    for job in services().jobs.active("s-ada"):
+        job.cancel()
+
+
+def test_a_reload_finds_the_job_again(visit: Visit, service: FakeService) -> None:
+    service.step_s = 0.1
+    generate(visit().run(), "a red balloon")
+    again = wait_for(visit().run(), shows("Step "))
+    assert again.text_area(key="prompt").value == "a red balloon"
+    wait_for(again, shows("Seed 1234"))
+
+
+def test_others_do_not_see_it(visit: Visit) -> None:
+    wait_for(generate(visit("ada").run()), shows("Seed 1234"))
+    other = visit("eve").run()
+    assert "Your picture appears here" in html_of(other)
+    assert "Recent" not in html_of(other)
+
+
+def test_up_to_four_jobs_may_wait(visit: Visit, service: FakeService) -> None:
+    service.hang_at_step = 0
+    app = visit().run()
+    for number in range(4):
+        app = generate(app, f"cat {number}")
+    assert "Also under way" in html_of(app)
+    assert app.button(key="generate").disabled
+    for job in services().jobs.active("s-ada"):
+        job.cancel()
+
+
+def test_an_interrupted_job_can_be_run_again(visit: Visit) -> None:
+    app = visit().run()
+    journal = services().journal
+    journal.open("j1", "s-ada", Recipe("a lost cat", width=64, height=64).to_dict())
+    journal.interrupt_open_jobs()
+    app = visit().run()
+    assert "Interrupted by a restart" in html_of(app)
+    app.button(key="run-again").click().run()
+    wait_for(app, shows("Seed 1234"))
+
+
+def test_a_link_fills_the_form_and_leaves_the_address(visit: Visit, service: FakeService) -> None:
+    app = visit(prompt="a “dog”", seed="42", steps="9999", w="128", h="64").run()
+    assert app.text_area(key="prompt").value == "a “dog”"
+    assert app.number_input(key="seed").value == 42
+    assert "prompt" not in app.query_params
+    assert any("Settings loaded" in info.body for info in app.info)
+    assert any("9999 → 150" in info.body for info in app.info)
+    app.button(key="generate").click().run()
+    wait_for(app, shows("Seed 42"))
+    request = service.requests[0]
+    assert (request.width, request.height, request.num_inference_steps) == (128, 64, 150)
+
+
+def test_a_locked_seed_is_sent_and_the_dice_rolls_another(
+    visit: Visit, service: FakeService
+) -> None:
+    app = visit().run()
+    app.toggle(key="lock").set_value(True).run()
+    app.number_input(key="seed").set_value(7).run()
+    wait_for(generate(app), shows("Seed 7"))
+    app.button(key="dice").click().run()
+    assert app.number_input(key="seed").value != 7
+    assert service.requests[0].seed == 7
+
+
+def test_keeping_a_seed_locks_it(visit: Visit) -> None:
+    app = wait_for(generate(visit().run()), shows("Seed 1234"))
+    app.button(key="keep-seed").click().run()
+    assert app.number_input(key="seed").value == 1234
+
+
+def test_several_pictures_come_as_cards(visit: Visit, service: FakeService) -> None:
+    app = visit().run()
+    app.number_input(key="count").set_value(3).run()
+    wait_for(generate(app), shows("3 pictures"))
+    assert service.requests[0].num_images == 3
+    assert len([b for b in app.button if (b.key or "").startswith("open-result-")]) == 3
+
+
+def test_custom_shape_and_quality_are_sent(visit: Visit, service: FakeService) -> None:
+    app = visit().run()
+    choose(app, "aspect", "Custom")
+    app.number_input(key="width").set_value(96)
+    choose(app, "quality", "Custom")
+    app.slider(key="steps").set_value(4).run()
+    wait_for(generate(app), shows("Seed 1234"))
+    request = service.requests[0]
+    assert (request.width, request.height, request.num_inference_steps) == (96, 64, 4)
+
+
+def test_settings_last_across_pages(visit: Visit) -> None:
+    app = visit().run()
+    app.text_area(key="prompt").set_value("kept").run()
+    app.slider(key="guidance").set_value(3.0).run()
+    app.switch_page("app_pages/gallery.py").run()
+    app.switch_page("app_pages/studio.py").run()
+    assert app.text_area(key="prompt").value == "kept"
+    assert app.slider(key="guidance").value == 3.0
+
+
+def test_pasted_parameters_fill_the_form(visit: Visit) -> None:
+    app = visit().run()
+    app.text_area(key="pasted").set_value("a dog\nSteps: 12, Seed: 99, Size: 128x128").run()
+    app.button(key="use-pasted").click().run()
+    assert app.text_area(key="prompt").value == "a dog"
+    assert app.number_input(key="seed").value == 99
+    app.text_area(key="pasted").set_value("rubbish").run()
+    app.button(key="use-pasted").click().run()
+    assert any("not parameters" in error.body for error in app.error)
+
+
+def test_a_dropped_picture_without_settings_is_refused_in_words(visit: Visit) -> None:
+    app = visit().run()
+    app.file_uploader[0].upload("x.png", png()).run()
+    assert any("carries no parameters" in error.body for error in app.error)
+
+
+def test_a_database_that_does_not_answer_is_said_and_tried_again(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXT2IMAGE_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    app = visit().run()
+    assert app.exception  # the launcher's hook turns it into a notice
+    monkeypatch.delenv("TEXT2IMAGE_DATABASE_URL")
+    assert "Your picture appears here" in html_of(visit().run())

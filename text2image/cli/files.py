@@ -1,0 +1,144 @@
+"""Where pictures go: planned and checked before anything is generated, written whole or not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from text2image.cli.report import UsageError
+from text2image.types import ImageFormat
+
+FORMATS = {
+    ".png": ImageFormat.PNG,
+    ".jpg": ImageFormat.JPEG,
+    ".jpeg": ImageFormat.JPEG,
+    ".webp": ImageFormat.WEBP,
+}
+FORMAT_NAMES = {"png": ImageFormat.PNG, "jpeg": ImageFormat.JPEG, "webp": ImageFormat.WEBP}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The files of one generation: apple.png, apple-2.png, ... and what lies beside them."""
+
+    output: Path
+    image_format: ImageFormat
+    num_images: int
+    save_metadata: bool
+    preview: Path | None
+    overwrite: bool
+
+    def picture(self, index: int) -> Path:
+        """The first picture has the name that was asked for, the others a number."""
+        if index == 0:
+            return self.output
+        return self.output.with_name(f"{self.output.stem}-{index + 1}{self.output.suffix}")
+
+    def metadata(self, index: int) -> Path:
+        """Beside its picture."""
+        return self.picture(index).with_suffix(".json")
+
+    def check(self) -> None:
+        """Refuse, before the service works for nothing, what could not be written.
+
+        Raises:
+            UsageError: says which file or folder, and why.
+        """
+        files = list(self._files())
+        if len(set(files)) < len(files):
+            raise UsageError(f"{self.preview} is to be the preview and a picture at once")
+        for folder in {file.parent for file in files}:
+            _check_folder(folder)
+        for file in files:
+            _check_file(file, self.overwrite)
+
+    def _files(self) -> Iterator[Path]:
+        for index in range(self.num_images):
+            yield self.picture(index)
+            if self.save_metadata:
+                yield self.metadata(index)
+        if self.preview:
+            yield self.preview
+
+
+def choose_format(output: Path, name: str | None) -> ImageFormat:
+    """By --format, else by the file's ending, else PNG.
+
+    Raises:
+        UsageError: where the two disagree, or the ending is none of ours.
+    """
+    suffix = output.suffix.lower()
+    if suffix and suffix not in FORMATS:
+        raise UsageError(f"{output}: name it .png, .jpg or .webp")
+    by_suffix = FORMATS.get(suffix)
+    by_name = FORMAT_NAMES[name] if name else None
+    if by_suffix and by_name and by_suffix is not by_name:
+        raise UsageError(f"{output} and --format {name} don't go together")
+    return by_name or by_suffix or ImageFormat.PNG
+
+
+def _check_folder(folder: Path) -> None:
+    """Only writing shows whether writing works: permissions don't tell of read-only disks."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise UsageError(f"can't write to the folder {folder}: {error.strerror}") from None
+
+
+def _check_file(file: Path, overwrite: bool) -> None:
+    try:
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder")
+        if not overwrite and os.path.lexists(file):
+            raise UsageError(f"{file} exists: choose another name, or --overwrite")
+    except OSError as error:
+        raise UsageError(f"can't write {file}: {error.strerror}") from None
+
+
+def write_file(file: Path, data: bytes, overwrite: bool) -> None:
+    """Write the whole file or nothing, without replacing another's where not asked to.
+
+    Raises:
+        OSError: for example FileExistsError, or where the disk is full.
+    """
+    part = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    try:
+        with part.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if overwrite:
+            part.replace(file)
+        else:
+            _move_new(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _move_new(part: Path, file: Path) -> None:
+    try:
+        os.link(part, file)  # unlike a rename it fails where the name is taken
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if os.path.lexists(file):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file)) from None
+        part.replace(file)
+
+
+def rescue_file(file: Path, data: bytes) -> Path:
+    """Write what has no other place left into a new folder of the system's temporary folder.
+
+    Raises:
+        OSError: where even that fails.
+    """
+    rescued = Path(tempfile.mkdtemp(prefix="text2image-")) / file.name
+    rescued.write_bytes(data)
+    return rescued

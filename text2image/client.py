@@ -1,0 +1,200 @@
+"""The client: one connection, typed calls, one error tree."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from proto import text2image_pb2 as pb
+from proto import text2image_pb2_grpc
+from text2image.channel import DEFAULT_ADDRESS, SERVICE, Keepalive, Tls, open_channel
+from text2image.convert import request_to_pb, status_from_pb
+from text2image.errors import (
+    DeadlineExceeded,
+    Incompatible,
+    ModelFailed,
+    NotFound,
+    Unavailable,
+    map_rpc_errors,
+)
+from text2image.stream import GenerationStream
+from text2image.types import Generation, GenerationOptions, ServiceStatus, State
+
+ADDRESS_VARIABLE = "TEXT2IMAGE_ADDRESS"
+MAX_HEADER_CHARACTERS = 1000
+POLL_S = 0.25
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Text2ImageClient:
+    """Talks to one text-to-image service over one persistent connection.
+
+    Keep one instance and share it: its methods may be called from many threads at once. A broken
+    connection is made anew by itself, and a generation that an unavailable service had not begun
+    to answer is tried again, up to four times in all, when the service says.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        tls: Tls | None = None,
+        api_key: str | None = None,
+        client: str | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        """Prepare the connection; the first call makes it.
+
+        Args:
+            address: HOST:PORT. Default: $TEXT2IMAGE_ADDRESS, else 127.0.0.1:50051.
+            tls: Encrypt, and say whom to trust. Default: plain text.
+            api_key: Sent with every call as `authorization: Bearer KEY`.
+            client: On whose behalf we call, where this key may speak for others.
+            keepalive: How soon a silent peer is noticed.
+
+        Raises:
+            ValueError: where one of these can't be used.
+            OSError: where a file of `tls` can't be read.
+        """
+        self.address = address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+        self._authorization = _header("authorization", f"Bearer {api_key}") if api_key else ()
+        self._client = client
+        _client_header(client)
+        self._channel = open_channel(self.address, tls, keepalive or Keepalive())
+        self._stub = text2image_pb2_grpc.Text2ImageServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+
+    def status(self, *, timeout: float | None = 5.0) -> ServiceStatus:
+        """Ask how the service is; cheap enough for every second. `timeout` is in seconds.
+
+        Raises:
+            Text2ImageError: for example Unavailable, where nobody answers.
+        """
+        with map_rpc_errors(self.address):
+            message = self._stub.GetStatus(
+                pb.GetStatusRequest(), timeout=timeout, metadata=self._metadata(None)
+            )
+        return status_from_pb(message)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        client: str | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Generation:
+        """Generate and wait for the pictures, however large: they come one message each.
+
+        Args:
+            prompt: What the pictures should show.
+            request_id: Names the request for retries. Default: made up here.
+            timeout: Seconds after which the service stops too. Default: none.
+            client: On whose behalf, for this call alone: printable ASCII, else ValueError.
+            options: As `GenerationOptions` says.
+
+        Raises:
+            Text2ImageError: whichever says what went wrong.
+        """
+        stream = self.stream(
+            prompt, request_id=request_id, timeout=timeout, client=client, **options
+        )
+        return stream.result()
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        client: str | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> GenerationStream:
+        """Generate, and tell the story on the way; arguments as for `generate`.
+
+        Returns at once; what goes wrong is raised where the events are iterated over.
+
+        Raises:
+            InvalidRequest: where a value doesn't fit its type in the contract.
+        """
+        # With an id of its own, a call that is repeated joins the first one instead of
+        # generating twice.
+        request_id = request_id or uuid.uuid4().hex
+        request = request_to_pb(prompt, request_id, options)
+        metadata = self._metadata(client)
+
+        def start(seconds_left: float | None) -> Any:
+            return self._stub.StreamGenerateImage(request, timeout=seconds_left, metadata=metadata)
+
+        end = None if timeout is None else time.monotonic() + timeout
+        return GenerationStream(start, request_id, self.address, end)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the service can generate; `timeout` is in seconds.
+
+        Raises:
+            DeadlineExceeded: where it can't in time.
+            ModelFailed: where it never will.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._is_serving(end):
+            if end is not None and time.monotonic() + POLL_S > end:
+                text = f"The service at {self.address} was not ready within {timeout:g} s."
+                raise DeadlineExceeded(text, "DEADLINE_EXCEEDED")
+            time.sleep(POLL_S)
+
+    def _is_serving(self, end: float | None) -> bool:
+        timeout = 5.0 if end is None else max(0.1, min(5.0, end - time.monotonic()))
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        try:
+            with map_rpc_errors(self.address):
+                answer = self._health.Check(request, timeout=timeout, metadata=self._metadata(None))
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return True
+            status = self.status(timeout=timeout)
+        except (Unavailable, DeadlineExceeded):
+            return False
+        except NotFound as error:
+            text = f"What answers at {self.address} has no {SERVICE}."
+            raise Incompatible(text, error.code) from error
+        if status.state is State.FAILED:
+            raise ModelFailed(status.message, "FAILED_PRECONDITION")
+        return False
+
+    def close(self) -> None:
+        """Close the connection; running generations end as cancelled."""
+        self._channel.close()
+
+    def _metadata(self, client: str | None) -> Metadata:
+        return (*self._authorization, *_client_header(client or self._client))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _client_header(client: str | None) -> Metadata:
+    return _header("x-text2image-client", client) if client else ()
+
+
+def _header(name: str, value: str) -> Metadata:
+    """gRPC carries printable ASCII only; the value is not repeated: it may be a secret."""
+    if not (value.isascii() and value.isprintable()) or len(value) > MAX_HEADER_CHARACTERS:
+        raise ValueError(
+            f"{name}: must be at most {MAX_HEADER_CHARACTERS} printable ASCII characters."
+        )
+    return ((name, value),)

@@ -1,0 +1,158 @@
+"""Between the wire and our dataclasses: the only file of this package that knows both."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from proto import text2image_pb2 as pb
+from text2image import types
+from text2image.errors import ErrorDetails, InvalidRequest, Violation
+
+T = TypeVar("T")
+
+_FORMATS = {
+    types.ImageFormat.PNG: pb.IMAGE_FORMAT_PNG,
+    types.ImageFormat.JPEG: pb.IMAGE_FORMAT_JPEG,
+    types.ImageFormat.WEBP: pb.IMAGE_FORMAT_WEBP,
+}
+_FORMATS_BACK = {number: image_format for image_format, number in _FORMATS.items()}
+_EXACTNESS = {
+    pb.EXACTNESS_CERTIFIED: types.Exactness.CERTIFIED,
+    pb.EXACTNESS_TOLERANT: types.Exactness.TOLERANT,
+}
+_STATES = {
+    pb.GetStatusResponse.STATE_STARTING: types.State.STARTING,
+    pb.GetStatusResponse.STATE_READY: types.State.READY,
+    pb.GetStatusResponse.STATE_DRAINING: types.State.DRAINING,
+    pb.GetStatusResponse.STATE_FAILED: types.State.FAILED,
+}
+
+
+def request_to_pb(
+    prompt: str, request_id: str, options: types.GenerationOptions
+) -> pb.GenerateImageRequest:
+    """The request as a message; what it can't carry is refused here, the rest by the service.
+
+    Raises:
+        InvalidRequest: with every field whose value doesn't fit its type on the wire.
+        TypeError: where an option is unknown.
+    """
+    unknown = set(options) - set(types.GenerationOptions.__annotations__)
+    if unknown:
+        raise TypeError(f"unknown generation options: {', '.join(sorted(unknown))}")
+    given: dict[str, Any] = {"prompt": prompt, "request_id": request_id, **options}
+    message = pb.GenerateImageRequest()
+    violations = []
+    for name, value in given.items():
+        try:
+            _set(message, name, value)
+        except (ValueError, TypeError, AttributeError):  # UnicodeEncodeError is a ValueError
+            violations.append(Violation(name, _misfit(value), "INVALID"))
+    if violations:
+        text = "; ".join(f"{found.field}: {found.description}" for found in violations)
+        raise InvalidRequest(text, "INVALID_ARGUMENT", ErrorDetails(violations=tuple(violations)))
+    return message
+
+
+def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
+    if value is None:
+        return
+    if name == "loras":
+        message.loras.extend(pb.Lora(name=lora.name, scale=lora.scale) for lora in value)
+    elif name == "output_format":
+        message.output_format = _FORMATS[types.ImageFormat(value)]
+    else:
+        setattr(message, name, value)
+
+
+def _misfit(value: Any) -> str:
+    if isinstance(value, str):
+        return "Must be text that UTF-8 can carry."
+    return f"Can't be sent as this: {str(value)[:40]!r}."
+
+
+def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:
+    """The event; None where a newer service sends one that this client doesn't know."""
+    match message.WhichOneof("event"):
+        case "queued":
+            return _flat(types.Queued, message.queued)
+        case "progress":
+            return _progress(message.progress)
+        case "image":
+            return types.FinishedImage(message.image.index, _flat(types.Image, message.image.image))
+        case "done":
+            return types.Done(_info(message.done))
+    return None
+
+
+def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
+    """The status, with UNKNOWN for states that this client doesn't know."""
+    return types.ServiceStatus(
+        state=_STATES.get(message.state, types.State.UNKNOWN),
+        message=message.message,
+        version=message.version,
+        uptime_s=message.uptime_s,
+        models=tuple(_flat(types.ModelStatus, model) for model in message.models),
+        queue=_flat(types.Queue, message.queue),
+        counters=_flat(types.Counters, message.counters),
+        latency=_flat(types.Latency, message.latency),
+        resources=_resources(message.resources),
+        limits=_flat(types.Limits, message.limits),
+        schedulers=tuple(message.schedulers),
+        loras=tuple(message.loras),
+    )
+
+
+def _flat(kind: type[T], message: Message) -> T:
+    """A dataclass whose fields are the message's own, all of them plain."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(message, name) for name in names})
+
+
+def _progress(message: pb.GenerateImageEvent.Progress) -> types.Progress:
+    preview = _flat(types.Image, message.preview) if message.HasField("preview") else None
+    return types.Progress(message.step, message.num_steps, message.eta_ms, preview)
+
+
+def _resources(message: pb.GetStatusResponse.Resources) -> types.Resources:
+    return types.Resources(
+        cpu_percent=message.cpu_percent,
+        process_memory_bytes=message.process_memory_bytes,
+        system_memory_bytes=message.system_memory_bytes,
+        system_memory_used_bytes=message.system_memory_used_bytes,
+        gpus=tuple(_flat(types.Gpu, gpu) for gpu in message.gpus),
+    )
+
+
+def _info(message: pb.GenerationInfo) -> types.GenerationInfo:
+    return types.GenerationInfo(
+        request_id=message.request_id,
+        params=_params(message.request),
+        model=message.model,
+        model_revision=message.model_revision,
+        device=message.device,
+        dtype=message.dtype,
+        runtime=message.runtime,
+        exactness=_EXACTNESS.get(message.exactness, types.Exactness.UNKNOWN),
+        timings=_flat(types.Timings, message.timings),
+    )
+
+
+def _params(message: pb.GenerateImageRequest) -> types.GenerationParams:
+    return types.GenerationParams(
+        prompt=message.prompt,
+        negative_prompt=message.negative_prompt,
+        height=message.height,
+        width=message.width,
+        num_inference_steps=message.num_inference_steps,
+        guidance_scale=message.guidance_scale,
+        seed=message.seed,
+        num_images=message.num_images,
+        scheduler=message.scheduler,
+        model=message.model,
+        output_format=_FORMATS_BACK.get(message.output_format, types.ImageFormat.PNG),
+        loras=tuple(types.Lora(lora.name, lora.scale) for lora in message.loras),
+    )

@@ -1,0 +1,149 @@
+"""A running generation: its events, and the ways to end it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from text2image.convert import event_from_pb
+from text2image.errors import Cancelled, ErrorDetails, ServerError, Unavailable, map_rpc_errors
+from text2image.types import Done, Event, FinishedImage, Generation
+
+# Pauses between attempts, where the service names none; and the longest one worth waiting for
+# in silence: beyond it the caller is told, and decides.
+BACKOFFS_S = (0.5, 1.0, 2.0)
+MAX_PAUSE_S = 5.0
+
+
+class GenerationStream:
+    """The events of one generation, to be iterated over once.
+
+    Leaving the loop early (`break`, an error) or the `with` block cancels the generation on the
+    service, which frees the model within one step; so does `cancel()`, from any thread.
+    """
+
+    def __init__(
+        self, start: Callable[[float | None], Any], request_id: str, address: str, end: float | None
+    ) -> None:
+        """Start the call: `start` makes it, given the seconds left until `end` (monotonic)."""
+        self.request_id = request_id
+        self._start = start
+        self._address = address
+        self._end = end
+        self._cancelled = threading.Event()
+        self._call = start(self._seconds_left())
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield Queued, Progress and FinishedImage as they come, and Done at last.
+
+        Raises:
+            Text2ImageError: whichever says what went wrong; Cancelled after `cancel()`.
+        """
+        # A generator, because Python closes it when a loop over it is left: gRPC's own iterator
+        # would go on receiving.
+        try:
+            yield from self._events()
+        finally:
+            self.cancel()
+
+    def _events(self) -> Iterator[Event]:
+        with map_rpc_errors(self._address, self.request_id):
+            for message in self._messages():
+                event = event_from_pb(message)
+                if event is None:
+                    continue
+                if isinstance(event, Done):
+                    self._await_status()
+                    yield event
+                    return
+                yield event
+        raise self._cut_short()
+
+    def _messages(self) -> Iterator[Any]:
+        """Receive; before the first message an unavailable service is tried again.
+
+        Not left to gRPC's retryPolicy: with it, a stream whose service dies before the first
+        message never ends, deadline and cancel or not (seen with grpcio 1.85.1; compare
+        grpc/grpc#41036).
+        """
+        for backoff_s in BACKOFFS_S:
+            try:
+                with map_rpc_errors(self._address, self.request_id):
+                    first = next(self._call, None)
+            except Unavailable as error:
+                self._pause(error, backoff_s)
+                self._restart()
+            else:
+                break
+        else:
+            first = next(self._call, None)
+        return iter(()) if first is None else chain((first,), self._call)
+
+    def _pause(self, error: Unavailable, backoff_s: float) -> None:
+        seconds = error.retry_after_s
+        if seconds is None:
+            seconds = backoff_s * random.uniform(0.8, 1.2)
+        left = self._seconds_left()
+        if seconds > MAX_PAUSE_S or (left is not None and seconds > left):
+            raise error
+        if self._cancelled.wait(seconds):
+            details = ErrorDetails(request_id=self.request_id)
+            raise Cancelled("Cancelled before it began.", "CANCELLED", details)
+
+    def _restart(self) -> None:
+        self._call = self._start(self._seconds_left())
+        if self._cancelled.is_set():  # cancel() may have met the call before this one
+            self._call.cancel()
+
+    def _seconds_left(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
+
+    def _await_status(self) -> None:
+        # It follows at once; a caller that leaves before it came would count as a cancel. What
+        # goes wrong from here on takes nothing from a generation that is done.
+        with suppress(grpc.RpcError):
+            for _ in self._call:
+                pass
+
+    def result(self) -> Generation:
+        """Wait for the end and return the pictures.
+
+        Raises:
+            Text2ImageError: as iterating does.
+        """
+        images = {}
+        for event in self:
+            match event:
+                case FinishedImage(index, image):
+                    images[index] = image
+                case Done(info):
+                    return Generation(tuple(images[index] for index in sorted(images)), info)
+        raise self._cut_short()
+
+    def cancel(self) -> None:
+        """End the generation, here and on the service. Does nothing where it has ended."""
+        self._cancelled.set()
+        self._call.cancel()
+
+    def _cut_short(self) -> ServerError:
+        details = ErrorDetails(request_id=self.request_id)
+        return ServerError("The service ended the generation before it was done.", "OK", details)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()

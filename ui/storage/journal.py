@@ -1,0 +1,148 @@
+"""The journal of jobs and batches: what was asked for, and how it ended."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from ui.storage.schema import BATCHES, JOBS
+
+OPEN = "open"
+INTERRUPTED = "interrupted"
+KEEP_MS = 30 * 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One job as the journal knows it. Times are milliseconds since 1970."""
+
+    id: str
+    owner: str
+    batch_id: str | None
+    cell: int | None
+    state: str
+    recipe: dict[str, Any]
+    error_code: str
+    error_text: str
+    created_at: int
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A planned grid of pictures."""
+
+    id: str
+    owner: str
+    created_at: int
+    plan: dict[str, Any]
+
+
+class Journal:
+    """Jobs and batches by owner. Safe to use from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open(
+        self,
+        job_id: str,
+        owner: str,
+        recipe: dict[str, Any],
+        batch_id: str | None = None,
+        cell: int | None = None,
+    ) -> None:
+        """Note that a job was asked for."""
+        self._run(
+            JOBS.insert().values(
+                id=job_id,
+                owner=owner,
+                recipe=recipe,
+                batch_id=batch_id,
+                cell=cell,
+                state=OPEN,
+                error_code="",
+                error_text="",
+                created_at=_now_ms(),
+            )
+        )
+
+    def close(self, job_id: str, state: str, error_code: str = "", error_text: str = "") -> None:
+        """Note how a job ended."""
+        self._run(
+            JOBS.update()
+            .where(JOBS.c.id == job_id)
+            .values(
+                state=state,
+                error_code=error_code,
+                error_text=error_text,
+                finished_at=_now_ms(),
+            )
+        )
+
+    def recent(self, owner: str, limit: int = 20) -> list[Entry]:
+        """The owner's latest jobs, newest first."""
+        query = sa.select(JOBS).where(JOBS.c.owner == owner)
+        return self._entries(query.order_by(JOBS.c.created_at.desc()).limit(limit))
+
+    def interrupted(self, owner: str) -> Entry | None:
+        """The owner's latest job, where a restart of the studio cut it off."""
+        latest = next(iter(self.recent(owner, limit=1)), None)
+        return latest if latest is not None and latest.state == INTERRUPTED else None
+
+    def interrupt_open_jobs(self) -> int:
+        """At the start: whatever is still open was cut off by the last end. Returns how many."""
+        self._run(JOBS.delete().where(JOBS.c.created_at < _now_ms() - KEEP_MS))
+        return self._run(
+            JOBS.update()
+            .where(JOBS.c.state == OPEN)
+            .values(state=INTERRUPTED, finished_at=_now_ms())
+        )
+
+    def add_batch(self, owner: str, plan: dict[str, Any]) -> str:
+        """Keep the plan of a grid; returns its id."""
+        batch_id = uuid.uuid4().hex
+        values = {"id": batch_id, "owner": owner, "created_at": _now_ms(), "plan": plan}
+        self._run(BATCHES.insert().values(**values))
+        return batch_id
+
+    def batch(self, owner: str, batch_id: str) -> Batch | None:
+        """The owner's batch, or None."""
+        query = sa.select(BATCHES).where(BATCHES.c.owner == owner, BATCHES.c.id == batch_id)
+        return next(iter(self._batches(query)), None)
+
+    def batches(self, owner: str, limit: int = 10) -> list[Batch]:
+        """The owner's latest batches, newest first."""
+        query = sa.select(BATCHES).where(BATCHES.c.owner == owner)
+        return self._batches(query.order_by(BATCHES.c.created_at.desc()).limit(limit))
+
+    def jobs_of_batch(self, owner: str, batch_id: str) -> list[Entry]:
+        """The jobs of a batch, by cell."""
+        where = (JOBS.c.owner == owner, JOBS.c.batch_id == batch_id)
+        return self._entries(sa.select(JOBS).where(*where).order_by(JOBS.c.cell))
+
+    def forget(self, owner: str) -> None:
+        """Remove all that is noted about an owner."""
+        self._run(JOBS.delete().where(JOBS.c.owner == owner))
+        self._run(BATCHES.delete().where(BATCHES.c.owner == owner))
+
+    def _entries(self, query: sa.Select[Any]) -> list[Entry]:
+        with self._engine.connect() as connection:
+            return [Entry(**row) for row in connection.execute(query).mappings()]
+
+    def _batches(self, query: sa.Select[Any]) -> list[Batch]:
+        with self._engine.connect() as connection:
+            return [Batch(**row) for row in connection.execute(query).mappings()]
+
+    def _run(self, statement: Any) -> int:
+        with self._engine.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -97,6 +97,15 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationWarning:
+    """What could not be followed in full: the request's field, a sentence, a name for programs."""
+
+    field: str
+    description: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The end of a request: what was used, and where the time went."""
 
@@ -105,6 +114,7 @@ class Done:
     model: ModelInfo
     exactness: Exactness
     timings: Timings
+    warnings: tuple[GenerationWarning, ...] = ()
 
 
 Event = Queued | Progress | FinishedImage | Done

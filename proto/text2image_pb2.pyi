@@ -131,7 +131,7 @@ class GenerateImageEvent(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., queued: _Optional[_Union[GenerateImageEvent.Queued, _Mapping]] = ..., progress: _Optional[_Union[GenerateImageEvent.Progress, _Mapping]] = ..., image: _Optional[_Union[GenerateImageEvent.FinishedImage, _Mapping]] = ..., done: _Optional[_Union[GenerationInfo, _Mapping]] = ...) -> None: ...
 
 class GenerationInfo(_message.Message):
-    __slots__ = ("request_id", "request", "model", "model_revision", "device", "dtype", "runtime", "exactness", "timings")
+    __slots__ = ("request_id", "request", "model", "model_revision", "device", "dtype", "runtime", "exactness", "timings", "warnings")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class GenerationInfo(_message.Message):
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
     EXACTNESS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     request: GenerateImageRequest
     model: str
@@ -150,7 +151,18 @@ class GenerationInfo(_message.Message):
     runtime: str
     exactness: Exactness
     timings: Timings
-    def __init__(self, request_id: _Optional[str] = ..., request: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., exactness: _Optional[_Union[Exactness, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[GenerationWarning]
+    def __init__(self, request_id: _Optional[str] = ..., request: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., exactness: _Optional[_Union[Exactness, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[GenerationWarning, _Mapping]]] = ...) -> None: ...
+
+class GenerationWarning(_message.Message):
+    __slots__ = ("field", "description", "reason")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    description: str
+    reason: str
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("queued_ms", "encode_ms", "denoise_ms", "decode_ms", "total_ms")

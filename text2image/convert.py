@@ -138,6 +138,7 @@ def _info(message: pb.GenerationInfo) -> types.GenerationInfo:
         runtime=message.runtime,
         exactness=_EXACTNESS.get(message.exactness, types.Exactness.UNKNOWN),
         timings=_flat(types.Timings, message.timings),
+        warnings=tuple(_flat(types.GenerationWarning, warning) for warning in message.warnings),
     )
 
 

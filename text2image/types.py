@@ -134,6 +134,15 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationWarning:
+    """What the service could not follow in full: a prompt that was cut, for example."""
+
+    field: str
+    description: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationInfo:
     """Everything needed to make the pictures again, and where the time went."""
 
@@ -146,6 +155,7 @@ class GenerationInfo:
     runtime: str
     exactness: Exactness
     timings: Timings
+    warnings: tuple[GenerationWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.domain import Draft, Event, Exactness, GenerationParams, ModelInfo, ServiceStatus
+from backend.domain import (
+    Draft,
+    Event,
+    Exactness,
+    GenerationParams,
+    GenerationWarning,
+    ModelInfo,
+    ServiceStatus,
+)
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
@@ -51,6 +59,9 @@ class DiffusionModel(Protocol[T]):
         Raises:
             InvalidParams: the scheduler can't be combined with these parameters, for example.
         """
+
+    def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        """What of a request that passed `check` can't be followed in full. Cheap; never raises."""
 
     def bind(self) -> None:
         """The calling thread is the engine's: called there once, before all that follows."""

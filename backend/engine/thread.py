@@ -170,7 +170,14 @@ class AsyncEngine:
     def finished(self, request: Request, timings: Timings) -> None:
         self._breakdowns = 0
         model = self._model
-        done = Done(request.id, request.params, model.info, model.exactness, timings)
+        done = Done(
+            request.id,
+            request.params,
+            model.info,
+            model.exactness,
+            timings,
+            model.warnings(request.params),
+        )
         self._post(request, done)
 
     def failed(self, request: Request, error: BackendError) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from backend.domain import Exactness, GenerationParams, ModelInfo
+from backend.domain import Exactness, GenerationParams, GenerationWarning, ModelInfo
 from backend.engine.protocols import Picture, Pixels
 from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violation
 from backend.model.batch import gather, scatter
@@ -64,6 +64,18 @@ class LatentDiffusion:
             wrong.append(unsupported)
         if wrong:
             raise InvalidParams(tuple(wrong))
+
+    def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        """See `DiffusionModel.warnings`."""
+        if params.do_classifier_free_guidance or not params.negative_prompt:
+            texts = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
+            return tuple(self._cut_warnings(texts))
+        no_effect = GenerationWarning(
+            "negative_prompt",
+            "The negative prompt has no effect: guidance_scale must be above 1 for that.",
+            "NO_EFFECT",
+        )
+        return (*self._cut_warnings({"prompt": params.prompt}), no_effect)
 
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
@@ -144,6 +156,17 @@ class LatentDiffusion:
         if not params.do_classifier_free_guidance:
             return cond
         return torch.cat([self._prompts.encode(params.negative_prompt), cond])
+
+    def _cut_warnings(self, texts: Mapping[str, str]) -> Iterator[GenerationWarning]:
+        for field, text in texts.items():
+            unread = self._prompts.unread(text)
+            if unread:
+                yield GenerationWarning(
+                    field,
+                    f"Only the first {self._prompts.num_read} tokens of the "
+                    f"{field.replace('_', ' ')} were read; this was cut: “{unread}”.",
+                    "PROMPT_CUT",
+                )
 
     def _noise(self, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
         architecture = self.components.architecture

@@ -31,6 +31,25 @@ class PromptEncoder:
             self._embeds.popitem(last=False)
         return embeds
 
+    @property
+    def num_read(self) -> int:
+        """The most tokens of a text that are read; its start and its end take two more."""
+        return int(self._tokenizer.model_max_length) - 2
+
+    def unread(self, text: str) -> str:
+        """The end of `text` that the model does not read."""
+        chunks = self._tokenizer(
+            text,
+            truncation=True,
+            max_length=self._tokenizer.model_max_length,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )["offset_mapping"]
+        if len(chunks) == 1:
+            return ""
+        start: int = chunks[1][1][0]  # behind the token that starts every chunk
+        return text[start:]
+
     def _tokenize(self, text: str) -> torch.Tensor:
         tokens = self._tokenizer(
             [text],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image as PillowImage
@@ -112,7 +113,9 @@ def paint(width: int, height: int, seed: int, name: str) -> bytes:
     return file.getvalue()
 
 
-def info(request: pb.GenerateImageRequest) -> pb.GenerationInfo:
+def info(
+    request: pb.GenerateImageRequest, warnings: Sequence[pb.GenerationWarning] = ()
+) -> pb.GenerationInfo:
     return pb.GenerationInfo(
         request_id=request.request_id,
         request=request,
@@ -125,4 +128,5 @@ def info(request: pb.GenerateImageRequest) -> pb.GenerationInfo:
         timings=pb.Timings(
             queued_ms=1.0, encode_ms=2.0, denoise_ms=30.0, decode_ms=4.0, total_ms=37.0
         ),
+        warnings=warnings,
     )

@@ -103,6 +103,7 @@ class FakeService:
     failures_left: int | None = None  # how many of them do (None: all)
     fail_at_step: int = 0  # the steps that come before the failure
     hang_at_step: int | None = None  # stop here until the caller leaves
+    warnings: Sequence[pb.GenerationWarning] = ()  # told with Done
     cut_short: bool = False  # end well, but without Done
     status_failure: Failure | None = None
     status: pb.GetStatusResponse = field(default_factory=ready_status)
@@ -239,7 +240,7 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
             event = pb.GenerateImageEvent.FinishedImage(index=index, image=image)
             yield pb.GenerateImageEvent(image=event)
         if not service.cut_short:
-            yield pb.GenerateImageEvent(done=info(request))
+            yield pb.GenerateImageEvent(done=info(request, service.warnings))
 
     def _wait_in_queue(self, ended: threading.Event) -> Iterator[pb.GenerateImageEvent]:
         for position in self._service.queue:

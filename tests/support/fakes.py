@@ -16,6 +16,7 @@ from backend.domain import (
     Exactness,
     FinishedImage,
     GenerationParams,
+    GenerationWarning,
     ModelInfo,
     Progress,
     Queued,
@@ -129,6 +130,11 @@ class FakeModel:
         if params.scheduler == "lcm" and params.num_inference_steps > 50:
             text = "lcm takes at most 50 steps with this model."
             raise InvalidParams((Violation("num_inference_steps", text, "UNSUPPORTED"),))
+
+    def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        if params.prompt != "cut":
+            return ()
+        return (GenerationWarning("prompt", "This was cut: “x”.", "PROMPT_CUT"),)
 
     def bind(self) -> None:
         self.bound_to.append(threading.current_thread())

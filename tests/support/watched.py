@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.domain import GenerationParams
+from backend.domain import GenerationParams, GenerationWarning
 from backend.engine.cost import CostModel
 from backend.engine.loading import Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
@@ -34,6 +34,9 @@ class Watched:
 
     def check(self, params: GenerationParams) -> None:
         self.model.check(params)
+
+    def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        return self.model.warnings(params)
 
     def bind(self) -> None:
         self.model.bind()

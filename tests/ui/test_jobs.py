@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import create_engine
 
 import client
+from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, error_info, retry_info
 from ui import patience
 from ui.job import Job, Phase
@@ -65,6 +66,13 @@ def test_a_job_ends_with_its_pictures_in_the_gallery_and_its_end_in_the_journal(
     assert jobs._gallery.count("ada") == 2
     assert jobs._journal.recent("ada")[0].state == "done"
     assert service.metadata[0]["x-text2image-client"] == "ada"
+
+
+def test_a_job_keeps_what_the_service_could_not_follow(jobs: Jobs, service: FakeService) -> None:
+    service.warnings = [
+        pb.GenerationWarning(field="prompt", description="It was cut.", reason="PROMPT_CUT")
+    ]
+    assert finish(jobs.submit("me", RECIPE)).warnings == ("It was cut.",)
 
 
 def test_nobody_has_to_watch(jobs: Jobs) -> None:

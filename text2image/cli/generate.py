@@ -184,6 +184,8 @@ class Run:
         seeds = ", ".join(str(image.seed) for _, image in sorted(self.images.items()))
         text = f"done in {duration} with {info.model} on {info.device}, seed {seeds}"
         self.display.say(printable(text))
+        for warning in info.warnings:
+            self._complain(f"warning: {printable(warning.description)}")
 
     def _complain(self, text: str) -> None:
         self.display.clear()

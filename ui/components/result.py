@@ -30,6 +30,8 @@ def result(job: Job) -> None:
         st.html(html.empty("Deleted", "This picture is no longer in your gallery."))
     if pictures:
         st.html(html.announce("Your picture is ready"))
+        for warning in job.warnings:
+            st.caption(html.plain(warning))
 
 
 def _single(job: Job, picture: Picture) -> None:

@@ -125,6 +125,12 @@ def info_to_pb(done: Done) -> pb.GenerationInfo:
             decode_ms=timings.decode_ms,
             total_ms=timings.total_ms,
         ),
+        warnings=[
+            pb.GenerationWarning(
+                field=warning.field, description=warning.description, reason=warning.reason
+            )
+            for warning in done.warnings
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.domain import GenerationParams
+from backend.domain import GenerationParams, GenerationWarning
 from backend.engine.engine import Engine
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import Request
@@ -34,6 +34,9 @@ class Recorder:
 
     def check(self, params: GenerationParams) -> None:
         self.model.check(params)
+
+    def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        return self.model.warnings(params)
 
     def bind(self) -> None:
         self.model.bind()

@@ -70,6 +70,13 @@ async def test_the_model_is_bound_to_the_thread_that_calls_it() -> None:
     assert set(called_by) == set(model.bound_to)
 
 
+async def test_the_end_tells_what_could_not_be_followed() -> None:
+    async with bench() as running:
+        done = (await story(running.submit("cut")))[-1]
+        assert isinstance(done, Done)
+        assert [warning.reason for warning in done.warnings] == ["PROMPT_CUT"]
+
+
 async def test_a_job_ends_with_pictures_that_can_be_opened() -> None:
     async with bench() as running:
         events = await story(running.submit(num_images=3, seed=5))

@@ -191,3 +191,16 @@ def test_wait_waits(service: FakeService) -> None:
     assert main(["generate", "x", "--wait", "5"]) == 1
     service.set_serving(True)
     assert main(["generate", "x", "--wait", "5"]) == 0
+
+
+def test_warnings_go_to_stderr_and_into_the_json(
+    service: FakeService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Only the first 75 tokens were read; this was cut: “a\x1b[31m dog”."
+    service.warnings = [pb.GenerationWarning(field="prompt", description=text, reason="PROMPT_CUT")]
+    assert main(["generate", "a cat", "--json", "-o", "cat.png"]) == 0
+    out, err = capsys.readouterr()
+    assert "client.py: warning: Only the first 75 tokens were read" in err
+    assert "\x1b[31m" not in err
+    (warning,) = json.loads(out)["info"]["warnings"]
+    assert warning == {"field": "prompt", "description": text, "reason": "PROMPT_CUT"}

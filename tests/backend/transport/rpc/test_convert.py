@@ -16,6 +16,7 @@ from backend.domain import (
     Exactness,
     FinishedImage,
     GeneratedImage,
+    GenerationWarning,
     Gpu,
     ImageFormat,
     Latency,
@@ -118,12 +119,14 @@ class TestInfo:
     def test_no_field_of_the_answer_is_forgotten(self) -> None:
         params = fake_params(negative_prompt="x", num_images=2, preview_interval=1,
                              loras=(Lora("ink"),))  # fmt: skip
-        info = info_to_pb(Done("mine", params, INFO, Exactness.TOLERANT, TIMINGS))
+        warnings = (GenerationWarning("prompt", "This was cut: “b”.", "PROMPT_CUT"),)
+        info = info_to_pb(Done("mine", params, INFO, Exactness.TOLERANT, TIMINGS, warnings))
         assert {field.name for field, _ in info.ListFields()} == names(info)
         assert {field.name for field, _ in info.request.ListFields()} == names(info.request)
         assert {field.name for field, _ in info.timings.ListFields()} == names(info.timings)
         assert info.exactness == pb.EXACTNESS_TOLERANT
         assert info.model_revision == INFO.revision
+        assert {field.name for field, _ in info.warnings[0].ListFields()} == names(info.warnings[0])
 
 
 class TestEvents:

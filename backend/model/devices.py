@@ -9,14 +9,12 @@ from backend.errors import ModelFailed
 
 
 def pick_device(settings: Settings) -> torch.device:
-    """The device that the settings name, or the best there is for `auto`.
+    """The device that the settings name, or the best there is for `auto`; CUDA with its index.
 
     Raises:
         ModelFailed: it isn't there.
     """
-    if settings.device == "auto":
-        return torch.device(_best_device())
-    device = torch.device(settings.device)
+    device = torch.device(_best_device() if settings.device == "auto" else settings.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelFailed(
             f"DEVICE={settings.device}, but torch {torch.__version__} sees no CUDA device here."
@@ -26,6 +24,9 @@ def pick_device(settings: Settings) -> torch.device:
         raise ModelFailed(f"DEVICE={settings.device}, but there are only {count} CUDA devices.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ModelFailed("DEVICE=mps, but this machine has no Metal device.")
+    if device == torch.device("cuda"):
+        # Not every function of torch.cuda takes a device without an index.
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -55,13 +56,15 @@ def set_up(settings: Settings, device: torch.device) -> None:
         torch.set_num_threads(settings.num_threads)
     if device.type != "cuda":
         return
+    torch.cuda.set_device(device)
     torch.cuda.set_per_process_memory_fraction(settings.gpu_memory_fraction, device)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    # The second: nor are sums split over blocks.
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
 
 
 def _best_device() -> str:

@@ -89,7 +89,7 @@ def embedded_model(folder: Path = EMBEDDED_MODELS) -> Path:
 
 
 def _automatic(settings: Settings, embedded: Path) -> Source:
-    if not torch.cuda.is_available() or settings.device not in ("auto", "cuda"):
+    if not torch.cuda.is_available() or not settings.device.startswith(("auto", "cuda")):
         note = "the embedded model: no CUDA device is in use"
         return Source(Kind.FOLDER, str(embedded_model(embedded)), note=note)
     if cached_folder(STABLE_DIFFUSION, settings.revision) is not None:

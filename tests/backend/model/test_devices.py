@@ -1,4 +1,4 @@
-"""Torch's threads: how many compute for whom."""
+"""Devices as torch wants them named, and how many of its threads compute for whom."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from backend.config import Settings
+from backend.model.devices import pick_device, set_up
 from backend.model.threads import one_torch_thread, settle_torch_threads
 
 
@@ -18,3 +20,24 @@ def test_a_thread_that_is_settled_keeps_its_number_beside_one_that_computes_alon
             assert torch.get_num_threads() == 1
             assert other.submit(torch.get_num_threads).result() == 2
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("device", "index"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
+def test_cuda_is_set_up_however_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, index: int
+) -> None:
+    fractions: dict[int, float] = {}
+    monkeypatch.setattr(torch.cuda, "_initialized", True)
+    # Only what is compiled is replaced: torch's own checks of its arguments stay.
+    for name, fake in {
+        "_cuda_getDeviceCount": lambda: 2,
+        "_cuda_getDevice": lambda: 0,
+        "_cuda_setDevice": lambda _index: None,
+        "_cuda_setMemoryFraction": lambda part, which: fractions.update({which: part}),
+    }.items():
+        monkeypatch.setattr(torch._C, name, fake, raising=False)
+    settings = Settings(device=device, gpu_memory_fraction=0.5)
+    set_up(settings, pick_device(settings))
+    assert fractions == {index: 0.5}
+    assert not torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction_split_k
+    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction_split_k

@@ -82,6 +82,7 @@ def test_auto_is_stable_diffusion_where_it_can_be(
     source = resolve_source(Settings(), embedded=tiny_model.parent)
     assert source.kind is expected
     assert source.note
+    assert resolve_source(Settings(device="cuda:1"), embedded=tiny_model.parent) == source
     on_cpu = resolve_source(Settings(device="cpu"), embedded=tiny_model.parent)
     assert on_cpu.kind is Kind.FOLDER
 
@@ -92,9 +93,10 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         pick_device(Settings(device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     with pytest.raises(ModelFailed, match="only 1 CUDA device"):
         pick_device(Settings(device="cuda:1"))
-    assert pick_device(Settings(device="auto")) == torch.device("cuda")
+    assert pick_device(Settings(device="auto")) == torch.device("cuda:0")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ModelFailed, match="Metal"):
         pick_device(Settings(device="mps"))

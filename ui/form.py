@@ -22,14 +22,11 @@ State = MutableMapping[Any, Any]
 
 def settle(state: State, abilities: Abilities) -> None:
     """Give every widget a value that it accepts, before the widgets are made."""
-    width, height = abilities.size_for("1:1")
     defaults = {
         "prompt": "",
         "negative": "",
         "aspect": "1:1",
         "scale": "1×",
-        "width": width,
-        "height": height,
         "quality": "Standard",
         "steps": QUALITIES["Standard"],
         "guidance": 7.5,
@@ -41,6 +38,14 @@ def settle(state: State, abilities: Abilities) -> None:
     }
     for key, value in defaults.items():
         state.setdefault(key, value)
+    if abilities.is_known:
+        _keep_within(state, abilities)
+
+
+def _keep_within(state: State, abilities: Abilities) -> None:
+    width, height = abilities.size_for("1:1")
+    state.setdefault("width", width)
+    state.setdefault("height", height)
     state["steps"] = min(state["steps"], abilities.max_steps)
     state["count"] = min(state["count"], abilities.max_images)
     for key in ("width", "height"):
@@ -71,9 +76,11 @@ def read(state: State, abilities: Abilities) -> Recipe:
 
 
 def size(state: State, abilities: Abilities) -> tuple[int, int]:
-    """Width and height in pixels."""
+    """Width and height in pixels; 0 × 0, the native size, where the service has not said it yet."""
     if state["aspect"] == CUSTOM:
-        return int(state["width"]), int(state["height"])
+        return int(state.get("width", 0)), int(state.get("height", 0))
+    if not abilities.is_known:
+        return 0, 0
     return abilities.size_for(state["aspect"], SCALES[state["scale"]])
 
 
@@ -88,7 +95,8 @@ def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
     state["prompt"] = recipe.prompt
     state["negative"] = recipe.negative_prompt
     state["aspect"], state["scale"] = _preset_of(recipe, abilities)
-    state["width"], state["height"] = recipe.width, recipe.height
+    if recipe.width:
+        state["width"], state["height"] = recipe.width, recipe.height
     state["quality"] = next((q for q, n in QUALITIES.items() if n == recipe.steps), CUSTOM)
     state["steps"] = recipe.steps
     state["guidance"] = recipe.guidance
@@ -101,6 +109,8 @@ def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
 
 
 def _preset_of(recipe: Recipe, abilities: Abilities) -> tuple[str, str]:
+    if not recipe.width:
+        return "1:1", "1×"
     for aspect in ASPECTS:
         for scale in abilities.scales(aspect):
             if abilities.size_for(aspect, SCALES[scale]) == (recipe.width, recipe.height):

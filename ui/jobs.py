@@ -201,8 +201,8 @@ class Jobs:
             timeout=DEADLINE_S,
             client=job.owner,
             negative_prompt=recipe.negative_prompt or None,
-            height=recipe.height,
-            width=recipe.width,
+            height=recipe.height or None,
+            width=recipe.width or None,
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance,
             seed=recipe.seed if job.seed is None else job.seed,
@@ -236,7 +236,8 @@ class Jobs:
         if image.nsfw_detected or not image.data:
             job.withheld += 1
             return
-        self._save(job, image, replace(job.recipe, seed=image.seed, count=1))
+        made = replace(job.recipe, seed=image.seed, count=1, width=image.width, height=image.height)
+        self._save(job, image, made)
 
     def _save(self, job: Job, image: client.Image, recipe: Recipe) -> None:
         try:

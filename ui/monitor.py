@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import client
-from ui.recipe import Abilities
+from ui.recipe import UNKNOWN, Abilities
 
 WATCHED_PERIOD_S = 1.0
 UNWATCHED_PERIOD_S = 10.0
@@ -39,7 +39,7 @@ class Monitor:
     def __init__(self, service: client.Text2ImageClient) -> None:
         self._service = service
         self._latest: Sample | None = None
-        self._abilities = Abilities()
+        self._abilities = UNKNOWN
         self._history: deque[Sample] = deque()
         self._changed = threading.Condition()
         self._watched_until = 0.0
@@ -125,7 +125,7 @@ def abilities_of(status: client.ServiceStatus) -> Abilities:
     limits = status.limits
     model = status.models[0] if status.models else None
     if not limits.max_size:  # a service that is still starting may not know yet
-        return Abilities()
+        return UNKNOWN
     return Abilities(
         min_size=limits.min_size,
         max_size=limits.max_size,

@@ -17,7 +17,7 @@ QUALITIES = {"Draft": 15, "Standard": 30, "Fine": 50}
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the service offers and allows. The defaults stand in until it has answered."""
+    """What the service offers and allows. The defaults stand in until it `is_known`."""
 
     min_size: int = 64
     max_size: int = 2048
@@ -31,6 +31,7 @@ class Abilities:
     models: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
     default_scheduler: str = ""
+    is_known: bool = True
 
     def allows_size(self, width: int, height: int) -> bool:
         """Whether pictures of this size, in pixels, may be asked for."""
@@ -59,11 +60,15 @@ class Abilities:
         return [n for n, scale in SCALES.items() if self.allows_size(*self.size_for(aspect, scale))]
 
 
+UNKNOWN = Abilities(is_known=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One request. `seed` None draws one; empty `scheduler` and `model` mean the default.
 
-    A `width` or `height` of 0, where a link or file tells none, becomes the native size in `fit`.
+    A `width` and `height` of 0 mean the model's native size: a link or file tells none, or the
+    service has not said it yet.
     """
 
     prompt: str = ""
@@ -76,6 +81,11 @@ class Recipe:
     scheduler: str = ""
     model: str = ""
     count: int = 1
+
+    @property
+    def size_words(self) -> str:
+        """Its size as people read it."""
+        return f"{self.width} × {self.height}" if self.width else "the model's own size"
 
     def with_seed(self, seed: int | None) -> Recipe:
         return replace(self, seed=seed)
@@ -95,8 +105,7 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
     found = {
         "prompt": _prompt_problem(recipe.prompt, abilities),
         "negative_prompt": _negative_problem(recipe.negative_prompt),
-        "width": _size_problem(recipe.width, abilities),
-        "height": _size_problem(recipe.height, abilities) or _pixels_problem(recipe, abilities),
+        **_size_problems(recipe, abilities),
         "steps": _range_problem(recipe.steps, 1, abilities.max_steps),
         "count": _range_problem(recipe.count, 1, abilities.max_images),
         "guidance": _guidance_problem(recipe.guidance),
@@ -109,7 +118,7 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
 
 def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
     """The recipe within the limits, and a sentence for everything that had to be changed."""
-    if not recipe.width or not recipe.height:
+    if abilities.is_known and not (recipe.width and recipe.height):
         width, height = abilities.size_for("1:1")
         recipe = replace(recipe, width=width, height=height)
     fitted = replace(
@@ -123,7 +132,7 @@ def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
         scheduler="" if _name_problem(recipe.scheduler, abilities.schedulers) else recipe.scheduler,
         model="" if _name_problem(recipe.model, abilities.models) else recipe.model,
     )
-    if not abilities.allows_size(recipe.width, recipe.height):
+    if recipe.width and not abilities.allows_size(recipe.width, recipe.height):
         width, height = _nearest_size(recipe, abilities)
         fitted = replace(fitted, width=width, height=height)
     return fitted, _differences(recipe, fitted)
@@ -169,6 +178,16 @@ def _negative_problem(text: str) -> str:
     if len(text) > MAX_NEGATIVE_CHARACTERS:
         return f"At most {MAX_NEGATIVE_CHARACTERS:,} characters; these are {len(text):,}."
     return ""
+
+
+def _size_problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
+    if not recipe.width and not recipe.height:
+        return {}
+    height = _size_problem(recipe.height, abilities)
+    return {
+        "width": _size_problem(recipe.width, abilities),
+        "height": height or _pixels_problem(recipe, abilities),
+    }
 
 
 def _size_problem(size: int, abilities: Abilities) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.e2e.browsing import Visitor
@@ -92,4 +95,9 @@ def test_chosen_pictures_come_as_one_zip(visitor: Visitor) -> None:
     expect(visitor.page.get_by_text("3 chosen")).to_be_visible()
     with visitor.page.expect_download() as download:
         visitor.button("Download 3").click()
-    assert download.value.path().read_bytes().startswith(b"PK")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 3
+        for name in archive.namelist():
+            with archive.open(name) as file, Image.open(file) as picture:
+                assert "a red apple" in picture.info["parameters"]

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ui import form
-from ui.recipe import Abilities, Recipe, problems
+from ui.recipe import UNKNOWN, Abilities, Recipe, problems
 
 ABILITIES = Abilities(
     native_width=128,
@@ -50,3 +50,14 @@ def test_values_that_a_new_service_does_not_take_are_settled() -> None:
 def test_an_unlocked_seed_is_random() -> None:
     assert form.read(settled(lock=False, seed=5), ABILITIES).seed is None
     assert form.read(settled(lock=True, seed=5), ABILITIES).seed == 5
+
+
+def test_an_unknown_service_leaves_size_and_limits_open() -> None:
+    state: dict[str, Any] = {}
+    form.settle(state, UNKNOWN)
+    form.write(state, Recipe("a cat"), UNKNOWN)
+    waiting = form.read(state, UNKNOWN)
+    assert (waiting.width, waiting.height) == (0, 0)
+    assert problems(waiting, UNKNOWN) == {}
+    form.settle(state, ABILITIES)
+    assert form.size(state, ABILITIES) == ABILITIES.size_for("1:1")

@@ -75,6 +75,14 @@ def test_a_job_keeps_what_the_service_could_not_follow(jobs: Jobs, service: Fake
     assert finish(jobs.submit("me", RECIPE)).warnings == ("It was cut.",)
 
 
+def test_a_size_that_nobody_knew_yet_is_the_service_s_own(jobs: Jobs, service: FakeService) -> None:
+    job = finish(jobs.submit("ada", replace(RECIPE, width=0, height=0)))
+    assert not service.requests[0].HasField("width")
+    assert not service.requests[0].HasField("height")
+    (picture,) = job.pictures
+    assert picture.width == picture.height > 0
+
+
 def test_nobody_has_to_watch(jobs: Jobs) -> None:
     jobs.submit("ada", RECIPE)
     until(lambda: jobs._gallery.count("ada") == 1)

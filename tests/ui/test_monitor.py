@@ -6,7 +6,7 @@ import pytest
 import client
 from tests.support.fake_service import FakeService
 from ui.monitor import Monitor, abilities_of
-from ui.recipe import Abilities
+from ui.recipe import UNKNOWN
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_service_that_goes_and_comes_back_is_noticed(
 def test_a_service_that_knows_no_limits_yet_gives_the_defaults(service: FakeService) -> None:
     service.status.limits.Clear()
     with client.Text2ImageClient(service.address) as channel:
-        assert abilities_of(channel.status()) == Abilities()
+        assert abilities_of(channel.status()) == UNKNOWN
 
 
 def test_a_service_without_a_model_still_tells_its_limits(service: FakeService) -> None:

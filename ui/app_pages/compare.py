@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.components.grid import BATCH, earlier_grids, grid_planner, grid_result
+from ui.components.grid import BATCH, bring_in_grid, earlier_grids, grid_planner, grid_result
 from ui.components.header import page_header
 from ui.components.pair import two_pictures
 
@@ -14,6 +14,7 @@ MODES = ("Two pictures", "Grid")
 def main() -> None:
     """Draw the page."""
     page_header("Compare")
+    bring_in_grid()
     default = MODES[1] if st.query_params.get(BATCH) else MODES[0]
     mode = st.segmented_control(
         "What to compare",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from ui.session import owner, shared
-from ui.storage.gallery import Picture
+from ui.storage.gallery import Gallery, Picture
 
 PINS = "_pins"
 SUFFIX = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
@@ -90,10 +90,10 @@ def unpin(picture_id: str) -> None:
 
 def zip_button(picture_ids: Sequence[str], where: str) -> None:
     """All of them in one file, put together only when it is clicked."""
-    chosen = list(picture_ids)[:MAX_ZIP]
+    chosen, who = list(picture_ids)[:MAX_ZIP], owner()
     st.download_button(
         f"Download {len(chosen)}",
-        data=lambda: _bundle(chosen),
+        data=lambda: bundle(shared().gallery, who, chosen),  # runs outside of the session
         file_name="inkling-pictures.zip",
         mime="application/zip",
         key=f"zip-{where}",
@@ -104,15 +104,24 @@ def zip_button(picture_ids: Sequence[str], where: str) -> None:
     )
 
 
-def _bundle(picture_ids: Sequence[str]) -> bytes:
-    """A zip of the originals; pictures are packed already, so they are only stored."""
+def bundle(gallery: Gallery, who: str, picture_ids: Sequence[str]) -> bytes:
+    """A zip of the originals; pictures are packed already, so they are only stored.
+
+    What somebody removed from the disk is named in `missing.txt`.
+    """
     file = io.BytesIO()
     used: set[str] = set()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
-        for picture in shared().gallery.get_many(owner(), picture_ids):
+    missing = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for picture in gallery.get_many(who, picture_ids):
             name = file_name(picture)
             if name in used:
                 name = f"{picture.id[:8]}-{name}"
             used.add(name)
-            bundle.writestr(name, shared().gallery.read(picture))
+            try:
+                archive.writestr(name, gallery.read(picture))
+            except FileNotFoundError:
+                missing.append(name)
+        if missing:
+            archive.writestr("missing.txt", "\n".join(missing))
     return file.getvalue()

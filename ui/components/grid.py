@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from datetime import datetime
 
 import streamlit as st
@@ -10,13 +11,14 @@ from ui import form
 from ui.components import html
 from ui.grid import AXES, MAX_CELLS, Axis, Grid, GridError, axis, plan, sheet
 from ui.job import Job, Phase
-from ui.recipe import Recipe
+from ui.recipe import Recipe, fit
 from ui.session import address, owner, shared
-from ui.storage.gallery import Picture
+from ui.storage.gallery import Picture, Search
 
 BATCH = "batch"
 REFRESH_S = 1.0
 ERROR = "_grid_error"
+PLANNED = "_planned_grid"  # the grid whose recipe and axes the planner shows
 
 
 def grid_planner() -> None:
@@ -32,7 +34,7 @@ def grid_planner() -> None:
         placeholder="What should the pictures show?",
     )
     st.caption(
-        f"The rest comes from the studio: {base.width} × {base.height}, {base.steps} steps, "
+        f"The rest comes from the studio: {base.size_words}, {base.steps} steps, "
         f"guidance {base.guidance:g}, {base.scheduler or 'default scheduler'}."
     )
     first, second = _axis_inputs("x", "Across", "steps"), _axis_inputs("y", "Down", "")
@@ -76,36 +78,41 @@ def _placeholder(name: str) -> str:
 
 
 def _start_row(first: tuple[str, str], second: tuple[str, str], base: Recipe) -> None:
-    count = _how_many(first, second)
+    grid = _sketch(first, second, base)
+    count = grid.num_cells if grid else 0
     st.button(
         f"Make {count} pictures" if count else "Make the grid",
         key="make-grid",
         type="primary",
         icon=":material/grid_view:",
+        disabled=count > MAX_CELLS,
         on_click=_start,
         args=(first, second),
     )
-    if count:
-        st.caption(_estimate(count))
+    if count > MAX_CELLS:
+        st.caption(f"At most {MAX_CELLS} pictures at once: leave out some values.")
+    elif grid:
+        st.caption(_estimate(grid))
     if st.session_state.get(ERROR):
         st.error(html.plain(st.session_state[ERROR]), icon=":material/error:")
 
 
-def _how_many(first: tuple[str, str], second: tuple[str, str]) -> int:
+def _sketch(first: tuple[str, str], second: tuple[str, str], base: Recipe) -> Grid | None:
+    """The grid as typed so far, or None where it is none yet."""
     try:
         x, y = axis(*first), axis(*second)
     except GridError:
-        return 0
-    count = len(x.values) * len(y.values)
-    return 0 if x.name == y.name else count
+        return None
+    return None if x.name == y.name else Grid(base, x, y)
 
 
-def _estimate(count: int) -> str:
-    sample = shared().monitor.look(patience_s=0)
-    p50_ms = sample.status.latency.p50_ms if sample and sample.status else 0
-    if count > MAX_CELLS:
-        return f"At most {MAX_CELLS} pictures at once."
-    return f"About {html.seconds(p50_ms * count)}." if p50_ms else ""
+def _estimate(grid: Grid) -> str:
+    """From the visitor's latest pictures of this size; "" where there are none."""
+    size = (grid.base.width, grid.base.height)
+    latest = shared().gallery.page(owner(), Search(), 1)
+    per_step = [p.duration_ms / p.steps for p in latest if (p.width, p.height) == size]
+    steps = sum(recipe.steps for recipe in grid.recipes())
+    return f"Up to {html.seconds(statistics.median(per_step) * steps)}." if per_step else ""
 
 
 def _start(first: tuple[str, str], second: tuple[str, str]) -> None:
@@ -118,7 +125,26 @@ def _start(first: tuple[str, str], second: tuple[str, str]) -> None:
         return
     st.session_state[ERROR] = ""
     batch_id = shared().jobs.submit_batch(owner(), grid.to_dict(), grid.recipes())
+    st.session_state[PLANNED] = batch_id
     st.query_params[BATCH] = batch_id
+
+
+def bring_in_grid() -> None:
+    """Fill the planner with the grid that the address names, before its widgets are made."""
+    batch_id = st.query_params.get(BATCH)
+    if not batch_id or st.session_state.get(PLANNED) == batch_id:
+        return
+    st.session_state[PLANNED] = batch_id
+    batch = shared().journal.batch(owner(), batch_id)
+    if batch is None:
+        return
+    grid, abilities = Grid.from_dict(batch.plan), shared().monitor.abilities
+    form.settle(st.session_state, abilities)
+    form.write(st.session_state, fit(grid.base, abilities)[0], abilities)
+    for side, varied in (("x", grid.x), ("y", grid.y)):
+        st.session_state[f"{side}-axis"] = varied.name
+        if varied.name:
+            st.session_state[f"{side}-values-{varied.name}"] = ", ".join(varied.values)
 
 
 def grid_result() -> None:
@@ -231,8 +257,8 @@ def _table(grid: Grid, jobs: dict[int, Job], pictures: dict[int, Picture]) -> st
     corner = '<th scope="col"><span class="ink-quiet">Row</span></th>' if grid.y.name else ""
     return (
         '<div class="ink-scroll" tabindex="0" role="region" aria-label="The grid">'
-        f'<table class="ink-sheet"><thead><tr>{corner}{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<table class="ink-sheet" style="--n:{len(grid.x.values)}">'
+        f"<thead><tr>{corner}{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

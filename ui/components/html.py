@@ -73,7 +73,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 def parameters(recipe: Recipe) -> list[tuple[str, object]]:
     """What made a picture, for `facts`."""
     pairs: list[tuple[str, object]] = [
-        ("Size", f"{recipe.width} × {recipe.height}"),
+        ("Size", recipe.size_words),
         ("Seed", "random" if recipe.seed is None else recipe.seed),
         ("Steps", recipe.steps),
         ("Guidance", f"{recipe.guidance:g}"),

@@ -3,7 +3,10 @@
 import pytest
 
 from tests.support.fake_service import FakeService
-from tests.ui.pages import Visit, choose, html_of, keep, on, wait_for
+from tests.ui.conftest import png
+from tests.ui.pages import OWNER, Visit, choose, html_of, keep, on, wait_for
+from ui.connection import services
+from ui.recipe import Recipe
 
 
 def test_comparing_needs_two_pictures(visit: Visit) -> None:
@@ -52,6 +55,49 @@ def test_a_grid_is_made_watched_and_found_again(visit: Visit, service: FakeServi
     other = on("compare", visit("eve"), batch=batch)
     assert "pictures</span>" not in html_of(other)
     assert any("isn't yours" in toast.value for toast in other.toast)
+
+
+def test_an_earlier_grid_brings_its_recipe_and_axes_back(visit: Visit) -> None:
+    app = visit().run()
+    app.text_area(key="prompt").set_value("a cat").run()
+    app = on("compare", app)
+    choose(app, "mode", "Grid")
+    app.text_input(key="x-values-steps").set_value("2, 3").run()
+    app.button(key="make-grid").click().run()
+    batch = str(app.query_params["batch"])
+    app.text_area(key="prompt").set_value("a dog").run()
+    app.text_input(key="x-values-steps").set_value("4").run()
+    assert app.text_area(key="prompt").value == "a dog"
+    app.query_params.pop("batch")
+    app.session_state["_planned_grid"] = ""
+    again = on("compare", app, batch=batch)
+    assert again.text_area(key="prompt").value == "a cat"
+    assert again.text_input(key="x-values-steps").value == "2, 3"
+
+
+def test_too_many_cells_are_refused_before_the_click_and_said_once(visit: Visit) -> None:
+    app = on("compare", visit())
+    choose(app, "mode", "Grid")
+    numbers = ", ".join(str(number) for number in range(1, 18))
+    app.text_input(key="x-values-steps").set_value(numbers).run()
+    assert app.button(key="make-grid").disabled
+    said = [caption.value for caption in app.caption if "At most 16" in caption.value]
+    assert len(said) == 1
+    assert not app.error
+
+
+def test_the_estimate_comes_from_pictures_of_the_same_size(visit: Visit) -> None:
+    app = visit().run()
+    assert services().gallery.add(
+        OWNER,
+        png(),
+        Recipe("a cat", width=64, height=64, steps=10, seed=1),
+        duration_ms=1000,
+    )
+    app = on("compare", app)
+    choose(app, "mode", "Grid")
+    app.text_input(key="x-values-steps").set_value("10, 30").run()
+    assert "Up to 4.0 s." in [caption.value for caption in app.caption]
 
 
 def test_a_grid_can_be_cancelled(visit: Visit, service: FakeService) -> None:

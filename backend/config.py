@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from backend.domain import Limits
 from backend.errors import ConfigError
+from backend.params import Limits
 
 PREFIX = "TEXT2IMAGE_"
 # Of the studio, the client and the training: not ours to judge.

@@ -8,12 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from backend.params import MAX_SEED as MAX_SEED
-from backend.params import Draft as Draft
-from backend.params import GenerationParams as GenerationParams
-from backend.params import ImageFormat as ImageFormat
-from backend.params import Limits as Limits
-from backend.params import Lora as Lora
+from backend.params import GenerationParams, Limits, ModelInfo
 
 
 class Exactness(enum.Enum):
@@ -70,30 +65,6 @@ class Timings:
     denoise_ms: float = 0.0
     decode_ms: float = 0.0
     total_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A served model. Everything that depends on its architecture comes from its components.
-
-    `loaded`: in memory now, and not only when the next request comes.
-    """
-
-    name: str
-    source: str
-    revision: str
-    num_parameters: int
-    native_height: int
-    native_width: int
-    size_multiple: int
-    default_scheduler: str
-    schedulers: tuple[str, ...]
-    device: str
-    dtype: str
-    runtime: str
-    runtime_reason: str
-    loras: tuple[str, ...] = ()
-    loaded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

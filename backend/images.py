@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from backend.domain import GenerationParams, ImageFormat, ModelInfo
+from backend.params import GenerationParams, ImageFormat, ModelInfo
 
 QUALITY = 90  # of JPEG and WEBP, as the contract says
 PREVIEW_QUALITY = 75

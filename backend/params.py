@@ -1,4 +1,4 @@
-"""What a caller may ask for: the draft with its gaps, and the parameters once all is resolved.
+"""What a caller may ask of which model: the draft with its gaps, then the resolved parameters.
 
 Knows nothing of gRPC, HTTP or torch.
 """
@@ -10,12 +10,9 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from backend.errors import Violation
-
-if TYPE_CHECKING:
-    from backend.domain import ModelInfo
 
 MAX_SEED = 2**53 - 1
 RANDOM_SEED = -1
@@ -58,6 +55,30 @@ class Lora:
 
     name: str
     scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A served model. Everything that depends on its architecture comes from its components.
+
+    `loaded`: in memory now, and not only when the next request comes.
+    """
+
+    name: str
+    source: str
+    revision: str
+    num_parameters: int
+    native_height: int
+    native_width: int
+    size_multiple: int
+    default_scheduler: str
+    schedulers: tuple[str, ...]
+    device: str
+    dtype: str
+    runtime: str
+    runtime_reason: str
+    loras: tuple[str, ...] = ()
+    loaded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from backend.model.devices import has_native_bfloat16
-from backend.model.measure.subject import machine
+from backend.model.devices import has_native_bfloat16, machine
 
 RESULTS = Path("bench-results")
 PACKAGES = ("torch", "diffusers", "transformers", "openvino", "grpcio", "numpy")

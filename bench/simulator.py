@@ -9,11 +9,11 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from backend.domain import GenerationParams
 from backend.engine.cost import CostModel
 from backend.engine.request import Request, Stage, Task
 from backend.engine.scheduler import Decode, Scheduler, Work
 from backend.errors import Exhausted
+from backend.params import GenerationParams
 
 SIZE = 256
 STEP_MS = 100.0  # one guided step alone

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from backend.config import EMBEDDED_MODELS, Settings
-from backend.domain import GenerationParams, Progress, Queued, Timings
+from backend.domain import Progress, Queued, Timings
 from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
 from backend.engine.protocols import Picture, Pixels
@@ -22,6 +22,7 @@ from backend.model.loader import load_model
 from backend.model.measure.costs import cost_model
 from backend.model.measure.subject import ModelSubject
 from backend.model.pipeline import LatentDiffusion
+from backend.params import GenerationParams
 from bench.figures import seconds
 from bench.prompts import prompt
 

@@ -19,8 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import client
 from ui.failures import Failure, explain, unexpected
-from ui.job import Job, Phase, Unsaved
-from ui.patience import Patience
+from ui.job import Job, Phase, RetryPolicy, Unsaved
 from ui.recipe import Recipe
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
@@ -174,7 +173,7 @@ class Jobs:
 
     def _work(self, job: Job) -> tuple[Phase, Failure | None]:
         """Generate, waiting out what passes by itself; returns how it ended."""
-        patience = Patience()
+        retries = RetryPolicy()
         while not job.is_cancelled():
             try:
                 self._generate(job)
@@ -182,7 +181,7 @@ class Jobs:
             except client.Text2ImageError as error:
                 if job.is_cancelled():
                     break
-                delay = patience.delay_after(error, started=job.step > 0)
+                delay = retries.delay_after(error, started=job.step > 0)
                 if delay is None:
                     return Phase.FAILED, explain(error, job.recipe, job.step)
                 loading = error.reason == "MODEL_LOADING"

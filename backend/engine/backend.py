@@ -10,14 +10,7 @@ from dataclasses import replace
 import structlog
 
 from backend.config import Settings
-from backend.domain import (
-    Draft,
-    Event,
-    GenerationParams,
-    ModelInfo,
-    ServiceStatus,
-    State,
-)
+from backend.domain import Event, ServiceStatus, State
 from backend.engine.jobs import Job, JobRegistry
 from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.protocols import AnyModel
@@ -35,6 +28,7 @@ from backend.errors import (
     UnknownModel,
     Violation,
 )
+from backend.params import Draft, GenerationParams, ModelInfo
 from backend.resources import ResourceReader
 
 log = structlog.get_logger(__name__)

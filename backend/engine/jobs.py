@@ -12,17 +12,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from backend.domain import (
-    Done,
-    Event,
-    FinishedImage,
-    GeneratedImage,
-    GenerationParams,
-    Progress,
-    Queued,
-)
+from backend.domain import Done, Event, FinishedImage, GeneratedImage, Progress, Queued
 from backend.engine.request import Request
 from backend.errors import BackendError, RequestConflict
+from backend.params import GenerationParams
 
 MAX_KEPT_BYTES = 64 * 2**20
 

@@ -8,15 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.domain import (
-    Draft,
-    Event,
-    Exactness,
-    GenerationParams,
-    GenerationWarning,
-    ModelInfo,
-    ServiceStatus,
-)
+from backend.domain import Event, Exactness, GenerationWarning, ServiceStatus
+from backend.params import Draft, GenerationParams, ModelInfo
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 

@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from backend.domain import GenerationParams, Lora
 from backend.engine.protocols import Trajectory
+from backend.params import GenerationParams, Lora
 
 
 class Stage(enum.Enum):

@@ -16,8 +16,8 @@ import torch
 from backend.config import Settings
 from backend.errors import ModelFailed
 from backend.model.checkpoint.components import Components
+from backend.model.devices import machine
 from backend.model.measure.fidelity import LOWEST_DB, draw, median_psnr, race, set_exam
-from backend.model.measure.subject import machine
 from backend.model.pick import Pick, PickStore
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime

@@ -1,11 +1,19 @@
-"""Which device and which dtype, and what is set process-wide for them."""
+"""Device, dtype and threads: which are used, and what is set for the whole process."""
 
 from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from backend.config import Settings
 from backend.errors import ModelFailed
+
+_FIELD = re.compile(r"^(.+?)\s*: (.*?)\s*$", re.MULTILINE)
 
 
 def pick_device(settings: Settings) -> torch.device:
@@ -65,6 +73,55 @@ def set_up(settings: Settings, device: torch.device) -> None:
     # The second: nor are sums split over blocks.
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
+
+
+def settle_torch_threads() -> None:
+    """Settle how many threads torch computes with for the calling thread: as many as now.
+
+    Else that is settled by its first computation, and were another thread within
+    `one_torch_thread` just then, it would be one for good.
+    """
+    torch.get_num_threads()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Inside, the calling thread computes alone.
+
+    Torch's threads sleep while another library's compute: to wake them for a pass over one
+    picture takes longer than the pass. And whoever calls torch from a thread of its own gets
+    helpers of its own, in MKL for a thousand square roots; where they and the engine's are more
+    than the cores, OpenMP sends all of them to sleep after every operation, and torch's steps take
+    half as long again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def machine(device: torch.device) -> str:
+    """The chip that runs the model, as its driver or the kernel names it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    return chip(told) or platform.processor() or platform.machine()
+
+
+def chip(cpuinfo: str) -> str:
+    """The first CPU of Linux's /proc/cpuinfo; "" where it names none.
+
+    A virtual machine may say no more than "AMD EPYC": family and model number still tell which.
+    """
+    first = dict(_FIELD.findall(cpuinfo.partition("\n\n")[0]))
+    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
+    name: str = first.get("model name", "")
+    return f"{name} ({', '.join(numbers)})" if name and numbers else name
 
 
 def _best_device() -> str:

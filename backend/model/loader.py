@@ -10,9 +10,9 @@ import torch
 import transformers
 
 from backend.config import Settings
-from backend.domain import Exactness, GenerationParams, ModelInfo
+from backend.domain import Exactness
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
-from backend.model.checkpoint.components import Components
+from backend.model.checkpoint.components import Components, Reading
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Source, resolve_source
 from backend.model.choose_runtime import Choice, Wanted, choose_runtime, reading_dtype
@@ -28,9 +28,9 @@ from backend.model.preview import (
     fit_projector,
     published_projector,
 )
-from backend.model.reading import Reading
 from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
+from backend.params import GenerationParams, ModelInfo
 
 OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1

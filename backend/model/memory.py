@@ -16,6 +16,7 @@ LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )  # of the container we run in: of Linux's control groups, second and first version
+SHARE_OF_FREE = 0.9  # of device memory; the rest is lost between blocks, and to other programs
 CPU_ALLOCATOR = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
 
 
@@ -37,6 +38,18 @@ def machine_bytes(limits: Iterable[Path] = LIMITS) -> int:
         with contextlib.suppress(OSError, ValueError):  # not there, or "max": no limit
             known.append(int(limit.read_text(encoding="ascii")))
     return min(known)
+
+
+def free_bytes(device: torch.device, fraction: float) -> int:
+    """Memory of a CUDA device that this process may still take, up to `fraction` of all; else 0.
+
+    What torch holds and does not use counts as free.
+    """
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    used, held = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    return int(SHARE_OF_FREE * min(free + held - used, fraction * total - used))
 
 
 def release() -> None:

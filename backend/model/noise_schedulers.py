@@ -13,7 +13,7 @@ import diffusers
 import torch
 
 from backend.errors import InvalidParams, ModelFailed, Violation
-from backend.model.threads import one_torch_thread
+from backend.model.devices import one_torch_thread
 
 
 class Recipe(NamedTuple):

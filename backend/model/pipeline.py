@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from backend.domain import Exactness, GenerationParams, GenerationWarning, ModelInfo
+from backend.domain import Exactness, GenerationWarning
 from backend.engine.protocols import Picture, Pixels
 from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violation
 from backend.model.batch import gather, scatter
 from backend.model.checkpoint.components import Components
+from backend.model.devices import one_torch_thread, settle_torch_threads
 from backend.model.memory import is_out_of_memory
 from backend.model.noise_schedulers import NoiseSchedulers, predict_original, timesteps_of
 from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
-from backend.model.threads import one_torch_thread, settle_torch_threads
 from backend.model.trajectory import Advance, LatentTrajectory
+from backend.params import GenerationParams, ModelInfo
 
 
 class LatentDiffusion:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from backend.domain import ImageFormat, Lora
 from backend.images import EXIF_IFD, SAMPLERS, UNICODE_PREFIX, USER_COMMENT, Story, encode
 from backend.images import encode_preview as encode_small
 from backend.model.noise_schedulers import RECIPES
+from backend.params import ImageFormat, Lora
 from tests.support.fakes import INFO, fake_params, noise
 
 TEXTS = [

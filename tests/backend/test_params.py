@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.domain import Draft, GenerationParams, Limits, Lora
-from backend.params import MAX_SEED
+from backend.params import MAX_SEED, Draft, GenerationParams, Limits, Lora
 from tests.support.fakes import INFO, fake_draft, fake_params
 
 LIMITS = Limits(max_pixels=512 * 512)

@@ -28,9 +28,9 @@ from transformers import (
     CLIPTokenizer,
 )
 
+from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.source import SD1
-from backend.model.reading import Reading
 from tests.support.original_layout import to_original
 
 NUM_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from backend.config import Settings
-from backend.domain import GenerationParams
 from backend.engine.protocols import Picture
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
+from backend.params import GenerationParams
 from tests.sd14.build import NUM_PARAMETERS, build_sd14, build_single_file, published_pipeline
 from tests.support.tiny_sd import finish
 

@@ -11,22 +11,13 @@ from typing import Any
 import numpy as np
 
 from backend.config import Settings
-from backend.domain import (
-    Draft,
-    Exactness,
-    FinishedImage,
-    GenerationParams,
-    GenerationWarning,
-    ModelInfo,
-    Progress,
-    Queued,
-    Timings,
-)
+from backend.domain import Exactness, FinishedImage, GenerationWarning, Progress, Queued, Timings
 from backend.engine.cost import CostModel, Kind
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import BatchKey, Request, predict_evaluations
 from backend.errors import BackendError, InvalidParams, NonFiniteOutput, OutOfMemory, Violation
+from backend.params import Draft, GenerationParams, ModelInfo
 
 SIZE = 64
 TIMEOUT_S = 20.0

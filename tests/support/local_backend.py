@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from backend.domain import Draft, Event
+from backend.domain import Event
 from backend.engine.backend import LocalBackend
 from backend.engine.loading import Load
+from backend.params import Draft
 from tests.support.fakes import (
     FakeModel,
     fake_draft,

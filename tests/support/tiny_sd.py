@@ -26,10 +26,10 @@ from transformers import (
 )
 
 from backend.config import Settings
-from backend.domain import GenerationParams
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from backend.model.trajectory import LatentTrajectory
+from backend.params import GenerationParams
 
 HIDDEN = 32
 SD_SCHEDULE: dict[str, Any] = {

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.domain import GenerationParams, GenerationWarning
+from backend.domain import GenerationWarning
 from backend.engine.cost import CostModel
 from backend.engine.loading import Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.model.pipeline import LatentDiffusion
+from backend.params import GenerationParams
 from proto import text2image_pb2 as pb
 from tests.support.served import Served, ask, served
 

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.support.fake_service import FakeService
 from tests.ui.postgres import postgres
-from ui import connection, patience
+from ui import connection, job
 from ui.settings import load_settings
 from ui.storage.database import prepare
 from ui.storage.files import PictureFiles
@@ -86,8 +86,8 @@ def installation(
     monkeypatch.setenv("TEXT2IMAGE_DATA_DIR", str(tmp_path))
     # AppTest has no HTTP request, and so no cookies of its own.
     monkeypatch.setattr(ContextProxy, "cookies", property(lambda _self: {}))
-    monkeypatch.setattr(patience, "RETRY_DELAYS_S", (0.05,))
-    monkeypatch.setattr(patience, "LOADING_POLL_S", 0.05)
+    monkeypatch.setattr(job, "RETRY_DELAYS_S", (0.05,))
+    monkeypatch.setattr(job, "LOADING_POLL_S", 0.05)
     yield
     connection.close()
     st.cache_resource.clear()

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from tests.ui.conftest import png
-from ui.grid import Axis, Grid, GridError, axis, difference, plan, sheet
+from ui.grid import Axis, Grid, GridError, axis, plan
+from ui.imaging import difference, sheet
 from ui.recipe import Abilities, Recipe
 
 BASE = Recipe("a red apple on red cloth", width=64, height=64, seed=9)

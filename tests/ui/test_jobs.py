@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 import client
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, error_info, retry_info
-from ui import patience
+from ui import job as job_module
 from ui.job import Job, Phase
 from ui.jobs import Jobs, TooManyJobs
 from ui.recipe import Recipe
@@ -33,8 +33,8 @@ def engine_path(tmp_path: Path) -> Path:
 def jobs(
     service: FakeService, engine_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Jobs]:
-    monkeypatch.setattr(patience, "RETRY_DELAYS_S", (0.05, 0.05))
-    monkeypatch.setattr(patience, "LOADING_POLL_S", 0.05)
+    monkeypatch.setattr(job_module, "RETRY_DELAYS_S", (0.05, 0.05))
+    monkeypatch.setattr(job_module, "LOADING_POLL_S", 0.05)
     engine = create_engine(f"sqlite:///{engine_path}")
     prepare(engine)
     gallery = Gallery(engine, PictureFiles(tmp_path / "pictures"), 10**8)

@@ -9,7 +9,8 @@ import streamlit as st
 
 from ui import form
 from ui.components import html
-from ui.grid import AXES, MAX_CELLS, Axis, Grid, GridError, axis, plan, sheet
+from ui.grid import AXES, MAX_CELLS, Axis, Grid, GridError, axis, plan
+from ui.imaging import sheet
 from ui.job import Job, Phase
 from ui.recipe import Recipe, fit
 from ui.session import address, owner, shared

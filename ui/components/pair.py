@@ -10,7 +10,8 @@ import streamlit as st
 from ui.components import html
 from ui.components.actions import PINS
 from ui.components.slider import slider
-from ui.grid import GridError, difference
+from ui.grid import GridError
+from ui.imaging import difference
 from ui.session import address, owner, shared
 from ui.storage.gallery import Picture, Search
 

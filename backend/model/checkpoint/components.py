@@ -25,6 +25,15 @@ class Networks(NamedTuple):
     vae: AutoencoderKL | AutoencoderTiny
 
 
+class Reading(NamedTuple):
+    """Device and dtype that weights are wanted in, and what is wanted beside the networks."""
+
+    device: torch.device
+    dtype: torch.dtype
+    safety_checker: bool = True
+    allow_pickle: bool = False
+
+
 @dataclass
 class Components:
     """A checkpoint. `read` gets its networks from disk, or raises ModelFailed."""

@@ -13,10 +13,9 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import describe
-from backend.model.checkpoint.components import Components, Networks
+from backend.model.checkpoint.components import Components, Networks, Reading
 from backend.model.checkpoint.model_index import expect, names_safety_checker, read_index
 from backend.model.noise_schedulers import RECIPES
-from backend.model.reading import Reading
 
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"

@@ -15,13 +15,12 @@ from transformers import CLIPTokenizer
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.cache import Findings
-from backend.model.checkpoint.components import Components, Networks
+from backend.model.checkpoint.components import Components, Networks, Reading
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.hub import fetch
 from backend.model.checkpoint.model_index import names_safety_checker, read_index
 from backend.model.checkpoint.source import SD1, Kind, Source
 from backend.model.memory import is_out_of_memory
-from backend.model.reading import Reading
 
 logger = logging.getLogger(__name__)
 

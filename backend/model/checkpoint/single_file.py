@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Components
+from backend.model.checkpoint.components import Components, Reading
 from backend.model.checkpoint.folder import assemble
 from backend.model.checkpoint.source import SD1
-from backend.model.reading import Reading
 
 LANDMARKS = {
     "UNet": "model.diffusion_model.input_blocks.0.0.weight",

@@ -14,7 +14,9 @@ from backend.config import Settings
 from backend.domain import Exactness
 from backend.engine.calibration import Calibration, CalibrationStore, calibrate
 from backend.engine.cost import CostModel
-from backend.model.measure.subject import ModelSubject, free_bytes, machine
+from backend.model.devices import machine
+from backend.model.measure.subject import ModelSubject
+from backend.model.memory import free_bytes
 from backend.model.pipeline import LatentDiffusion
 
 logger = logging.getLogger(__name__)

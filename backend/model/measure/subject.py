@@ -1,20 +1,14 @@
-"""A model as the calibration sees it, and the make that its measurements are valid for."""
+"""A model as the calibration sees it."""
 
 from __future__ import annotations
 
-import platform
-import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
 from backend.model.checkpoint.components import Components
 from backend.model.measure.certify import RowShape, certified_row_counts
 from backend.model.runtime.protocol import Runtime
-
-_FIELD = re.compile(r"^(.+?)\s*: (.*?)\s*$", re.MULTILINE)
-SHARE_OF_FREE = 0.9  # the rest is lost between blocks, and to other programs
 
 
 class ModelSubject:
@@ -84,40 +78,6 @@ def row_shape(components: Components, height: int, width: int) -> RowShape:
         (architecture.latent_channels, height // factor, width // factor),
         (components.num_tokens, architecture.hidden_size),
     )
-
-
-def machine(device: torch.device) -> str:
-    """The chip that runs the model, as its driver or the kernel names it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        told = ""
-    return chip(told) or platform.processor() or platform.machine()
-
-
-def chip(cpuinfo: str) -> str:
-    """The first CPU of Linux's /proc/cpuinfo; "" where it names none.
-
-    A virtual machine may say no more than "AMD EPYC": family and model number still tell which.
-    """
-    first = dict(_FIELD.findall(cpuinfo.partition("\n\n")[0]))
-    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
-    name: str = first.get("model name", "")
-    return f"{name} ({', '.join(numbers)})" if name and numbers else name
-
-
-def free_bytes(device: torch.device, fraction: float) -> int:
-    """Memory of a CUDA device that this process may still take, up to `fraction` of all; else 0.
-
-    What torch holds and does not use counts as free.
-    """
-    if device.type != "cuda":
-        return 0
-    free, total = torch.cuda.mem_get_info(device)
-    used, held = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    return int(SHARE_OF_FREE * min(free + held - used, fraction * total - used))
 
 
 def _finish(tensor: torch.Tensor) -> None:

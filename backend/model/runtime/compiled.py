@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from backend.model.devices import settle_torch_threads
 from backend.model.runtime.cuda_graphs import CudaGraphs
 from backend.model.runtime.eager import TorchRuntime
-from backend.model.threads import settle_torch_threads
 
 logger = logging.getLogger(__name__)
 

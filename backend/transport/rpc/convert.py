@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from backend.domain import (
     Done,
-    Draft,
     Event,
     Exactness,
     FinishedImage,
     GeneratedImage,
-    GenerationParams,
-    ImageFormat,
-    Lora,
-    ModelInfo,
     Progress,
     Queued,
     ServiceStatus,
 )
 from backend.errors import Violation
+from backend.params import Draft, GenerationParams, ImageFormat, Lora, ModelInfo
 from proto import text2image_pb2 as pb
 
 FORMAT_FROM_PB = {

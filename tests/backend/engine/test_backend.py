@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from backend.domain import Done, Draft, Queued, State
+from backend.domain import Done, Queued, State
 from backend.errors import (
     BackendError,
     DeadlineUnmeetable,
@@ -20,6 +20,7 @@ from backend.errors import (
     RequestConflict,
     UnknownModel,
 )
+from backend.params import Draft
 from tests.support.fakes import (
     SECRET,
     FakeModel,

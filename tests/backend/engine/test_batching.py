@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.domain import GenerationParams, GenerationWarning
+from backend.domain import GenerationWarning
 from backend.engine.engine import Engine
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
+from backend.params import GenerationParams
 from tests.support.fakes import SIZE, Told, fake_params, settings, wide_costs
 
 MIN_ROWS = 8

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from backend.domain import GenerationParams, Lora, Queued
+from backend.domain import Queued
 from backend.engine.cost import CostModel
 from backend.engine.request import Request, Stage, predict_evaluations
 from backend.engine.scheduler import Decode, Denoise, Scheduler
 from backend.errors import DeadlineUnmeetable, QueueFull, QuotaSpent
+from backend.params import GenerationParams, Lora
 from bench.simulator import DECODE_MS, STEP_MS, FakeTrajectory, cost_model, params, small_model
 
 ALONE_MS = 20 * STEP_MS + DECODE_MS

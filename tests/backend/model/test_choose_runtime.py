@@ -19,7 +19,7 @@ import torch
 from backend.config import Settings
 from backend.errors import ModelFailed
 from backend.model import choose_runtime as runtimes
-from backend.model.checkpoint.components import Components
+from backend.model.checkpoint.components import Components, Reading
 from backend.model.checkpoint.folder import read_folder
 from backend.model.choose_runtime import Wanted, choose_runtime, openvino_folder
 from backend.model.measure import fidelity
@@ -30,7 +30,6 @@ from backend.model.openvino.convert import precisions
 from backend.model.openvino.runtime import OpenVinoRuntime, bucket, num_parts
 from backend.model.openvino.trial import compile_network
 from backend.model.pick import PickStore
-from backend.model.reading import Reading
 from backend.model.runtime.compiled import CompiledRuntime, shape_of
 from backend.model.runtime.eager import TorchRuntime
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from backend.config import Settings
-from backend.model.devices import pick_device, set_up
-from backend.model.threads import one_torch_thread, settle_torch_threads
+from backend.model.devices import one_torch_thread, pick_device, set_up, settle_torch_threads
 
 
 @pytest.mark.usefixtures("two_torch_threads")

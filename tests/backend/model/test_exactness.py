@@ -12,12 +12,12 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
 
-from backend.domain import GenerationParams
 from backend.engine.protocols import Pixels
 from backend.model.measure.certify import RowShape, certified_row_counts
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
 from backend.model.trajectory import LatentTrajectory
+from backend.params import GenerationParams
 from tests.support.tiny_sd import build_tiny_sd, finish, load_tiny, tiny_params
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

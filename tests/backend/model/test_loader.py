@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
+from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.source import embedded_model
 from backend.model.loader import load_model
-from backend.model.reading import Reading
 from tests.support.tiny_sd import build_tiny_sd, finish, load_tiny, tiny_params
 
 CPU = torch.device("cpu")

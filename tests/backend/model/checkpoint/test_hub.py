@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from backend.errors import ModelFailed
+from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.hub import cached_folder, fetch, needed
-from backend.model.reading import Reading
 from tests.support.fake_hub import COMMIT, FakeHub
 from tests.support.tiny_sd import build_tiny_sd
 

@@ -19,12 +19,12 @@ from backend.errors import ModelFailed
 from backend.model import loader
 from backend.model.checkpoint import folder as checkpoint
 from backend.model.checkpoint.cache import Findings
+from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Kind, Source
 from backend.model.pipeline import LatentDiffusion
 from backend.model.preview import PreviewProjector
-from backend.model.reading import Reading
 from tests.support.tiny_sd import build_tiny_sd, load_tiny, tiny_params
 
 ROOT = Path(__file__).parent.parent.parent.parent.parent

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
+from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.single_file import read_file
 from backend.model.checkpoint.source import SD1, Kind, resolve_source
-from backend.model.reading import Reading
 from tests.support.original_layout import to_original
 from tests.support.tiny_sd import load_tiny
 

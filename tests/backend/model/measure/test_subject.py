@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
+from backend.model.devices import chip, machine
 from backend.model.measure.costs import cpu_s
-from backend.model.measure.subject import chip, machine
 
 VIRTUAL = """processor\t: 0
 cpu family\t: 25

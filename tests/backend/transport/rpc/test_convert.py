@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from backend.domain import (
     Counters,
     Done,
-    Draft,
     Exactness,
     FinishedImage,
     GeneratedImage,
     GenerationWarning,
     Gpu,
-    ImageFormat,
     Latency,
-    Limits,
-    Lora,
     Progress,
     Queued,
     Resources,
@@ -29,6 +25,7 @@ from backend.domain import (
     State,
     Timings,
 )
+from backend.params import Draft, ImageFormat, Limits, Lora
 from backend.transport.rpc.convert import (
     draft_from_pb,
     event_to_pb,

@@ -13,7 +13,7 @@ from ui.components.lightbox import SUBMIT, lightbox, undo_bar
 from ui.components.stage import stage
 from ui.job import Job
 from ui.recipe import Abilities, Recipe, fit
-from ui.recipe_text import LINK_NAMES, from_link
+from ui.recipe_link import LINK_NAMES, from_link
 from ui.session import owner, shared
 from ui.storage.gallery import Search
 from ui.storage.journal import Entry

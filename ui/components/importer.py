@@ -10,8 +10,9 @@ from PIL import Image
 
 from ui import form
 from ui.components import html
+from ui.metadata.reader import parse, read_file
+from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe, fit
-from ui.recipe_text import UnreadableRecipe, parse, read_file
 from ui.session import owner, shared
 
 STUDIO = "app_pages/studio.py"

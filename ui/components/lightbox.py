@@ -12,7 +12,7 @@ from ui.components import html
 from ui.components.actions import download_button, favourite_button, pin_button
 from ui.components.cards import IMAGE, show
 from ui.components.importer import STUDIO, use
-from ui.recipe_text import to_link
+from ui.recipe_link import to_link
 from ui.session import address, owner, shared
 from ui.storage.gallery import Picture, Search
 

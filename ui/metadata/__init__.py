@@ -1,0 +1,1 @@
+"""The settings that pictures and texts carry, whichever program wrote them."""

@@ -1,0 +1,78 @@
+"""The texts within a block of EXIF, in every encoding that occurs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import ExifTags, Image
+
+USER_COMMENT = "UserComment"
+MAX_EXIF_BYTES = 2**20
+# EXIF 2.3, section 4.6.5: eight bytes name the encoding of the comment behind them.
+UNICODE, ASCII, JIS, UNDEFINED = b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8
+CONTROLS = bytes(range(32))
+# Tags of the main folder that programs put settings into.
+NAMES = {
+    ExifTags.Base.ImageDescription: "ImageDescription",
+    ExifTags.Base.Make: "Make",
+    ExifTags.Base.Model: "Model",
+    ExifTags.Base.Software: "Software",
+}
+
+
+def exif_texts(block: bytes) -> dict[str, str]:
+    """The texts of a block (without its prefix `Exif`) by their names in EXIF."""
+    exif: Any = Image.Exif()
+    try:
+        exif.load(block[:MAX_EXIF_BYTES])
+        values = {name: exif.get(tag) for tag, name in NAMES.items()}
+        comments = exif.get_ifd(ExifTags.IFD.Exif)
+        values[USER_COMMENT] = comments.get(ExifTags.Base.UserComment)
+    except Exception:  # a broken block makes its reader fail in any way
+        return {}
+    texts = {name: _text(value) for name, value in values.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: object) -> str:
+    """What a tag holds as text; numbers, which hostile files put there, are none."""
+    if isinstance(value, str):  # ASCII by its type, which Pillow reads as Latin-1
+        value = value.encode("latin-1", errors="replace")
+    return decode_comment(value) if isinstance(value, bytes) else ""
+
+
+def decode_comment(comment: bytes) -> str:
+    """A user comment without the name of its encoding, and in spite of it where that is wrong."""
+    name, body = comment[:8].upper(), comment[8:]
+    if name == UNICODE:
+        text = _likeliest(body)
+    elif name == JIS:
+        text = body.decode("iso2022_jp", errors="replace")
+    elif name in (ASCII, UNDEFINED):
+        text = _plain(body)
+    else:
+        text = _plain(comment)
+    return text.replace("\0", "").removeprefix("\ufeff")
+
+
+def _plain(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body.decode("latin-1")
+
+
+def _likeliest(body: bytes) -> str:
+    """As UTF-16 of either byte order, which the standard leaves open, or as UTF-8.
+
+    Settings have names in ASCII: the right reading has most of them.
+    """
+    readings = [
+        body.decode(encoding, errors="replace") for encoding in ("utf-16-be", "utf-16-le", "utf-8")
+    ]
+    return max(readings, key=_likelihood)
+
+
+def _likelihood(text: str) -> int:
+    letters = len(text.encode("ascii", errors="ignore").translate(None, delete=CONTROLS))
+    return letters - 2 * (text.count("\0") + text.count("\ufffd"))

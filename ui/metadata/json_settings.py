@@ -1,0 +1,119 @@
+"""Settings as JSON: the service's own, and those of programs that write a flat object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ui.metadata.comfyui import is_graph, read_graph
+from ui.metadata.fields import to_recipe
+from ui.metadata.unreadable import UnreadableRecipe
+from ui.recipe import Recipe
+
+# In lower case and without underscores, so that one table serves all spellings.
+FIELDS = {
+    "prompt": "prompt",
+    "positiveprompt": "prompt",  # InvokeAI
+    "c": "prompt",  # Draw Things
+    "negativeprompt": "negative_prompt",
+    "uc": "negative_prompt",  # NovelAI, Draw Things
+    "width": "width",
+    "height": "height",
+    "size": "size",
+    "steps": "steps",
+    "numinferencesteps": "steps",
+    "guidance": "guidance",
+    "guidancescale": "guidance",
+    "cfgscale": "guidance",
+    "scale": "guidance",  # NovelAI, Draw Things
+    "seed": "seed",
+    "scheduler": "scheduler",
+    "sampler": "scheduler",
+    "samplername": "scheduler",
+    "model": "model",
+    "basemodel": "model",  # Fooocus
+    "usestablediffusionmodel": "model",  # Easy Diffusion
+    "count": "count",
+    "numimages": "count",
+    "batchsize": "count",
+}
+# What says how the picture came about, and changes nothing of it.
+IGNORED = {
+    "modelrevision",
+    "modelhash",
+    "basemodelhash",
+    "loras",
+    "device",
+    "dtype",
+    "runtime",
+    "version",
+    "appversion",
+    "swarmversion",
+    "metadatascheme",
+    "requestid",
+    "generationmode",
+    "randdevice",
+    "createdby",
+    "outputformat",
+}
+# Where programs put the object itself: SwarmUI, InvokeAI 2, ComfyUI's on-line cousins.
+WRAPPERS = ("sui_image_params", "image", "extraMetadata")
+
+
+def parse_json(text: str) -> tuple[Recipe, list[str]]:
+    """The recipe, and the names that were not understood.
+
+    Raises:
+        UnreadableRecipe: it is no JSON object, or holds no settings.
+    """
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        raise UnreadableRecipe("This JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise UnreadableRecipe(f"This looks like JSON, but is not: {error}.") from None
+    if not isinstance(values, dict):
+        raise UnreadableRecipe("This JSON holds no settings.")
+    return read_object(values)
+
+
+def read_object(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
+    """As `parse_json`, of an object."""
+    if is_graph(values):
+        return read_graph(values)
+    for wrapper in WRAPPERS:
+        inner = values.get(wrapper)
+        if isinstance(inner, str) and inner.startswith("{"):
+            return parse_json(inner)
+        if isinstance(inner, dict):
+            return read_object(inner)
+    return _flat(values)
+
+
+def _flat(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
+    found: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    unknown = []
+    for name, value in values.items():
+        key = name.lower().replace("_", "").replace(" ", "")
+        field = FIELDS.get(key)
+        if field is not None and value is not None:
+            found[field], labels[field] = _simple(value), name
+        elif field is None and key not in IGNORED:
+            unknown.append(name)
+    if not found:
+        raise UnreadableRecipe("This JSON holds no settings.")
+    if "sampler" in values and isinstance(values.get("scheduler"), str):  # beside each other
+        found |= {"scheduler": _simple(values["sampler"]), "schedule": values["scheduler"]}
+    recipe, wrong = to_recipe(found)
+    return recipe, [*(labels.get(field, field) for field in wrong), *unknown]
+
+
+def _simple(value: Any) -> Any:
+    """InvokeAI writes a model as an object, and its older versions prompts as a list."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if isinstance(value, dict):
+        return next((value[n] for n in ("name", "model_name", "prompt") if n in value), "")
+    return value

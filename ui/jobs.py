@@ -22,7 +22,7 @@ from ui.failures import Failure, explain, unexpected
 from ui.job import Job, Phase, RetryPolicy, Unsaved
 from ui.recipe import Recipe
 from ui.storage.gallery import Gallery
-from ui.storage.journal import Journal
+from ui.storage.journal import INTERRUPTED, Journal
 
 LOG = logging.getLogger("inkling.jobs")
 
@@ -30,6 +30,7 @@ PREVIEWS = 12  # about so many per picture
 DEADLINE_S = 3600.0
 DOUBLE_CLICK_S = 1.0
 KEEP_FINISHED_S = 600.0
+CLOSE_S = 3.0
 
 
 class TooManyJobs(Exception):
@@ -52,6 +53,8 @@ class Jobs:
         self._max_per_owner = max_per_owner
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
         self._slots: dict[str, threading.Semaphore] = defaultdict(
             lambda: threading.Semaphore(max_per_owner)
         )
@@ -131,9 +134,14 @@ class Jobs:
             self._jobs.pop(job.id, None)
 
     def close(self) -> None:
-        """Stop everything, at the end of the process."""
+        """Stop everything, at the end of the process; the journal tells who was cut off."""
+        self._closing = True
         for job in list(self._jobs.values()):
             job.cancel()
+        end = time.monotonic() + CLOSE_S
+        for thread in list(self._threads):
+            thread.join(max(0.0, end - time.monotonic()))
+        self._note(self._journal.interrupt_own_jobs)
 
     def _all(self, owner: str) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.owner == owner]
@@ -147,7 +155,9 @@ class Jobs:
 
     def _start(self, job: Job) -> None:
         name = f"job-{job.id[:8]}"
-        threading.Thread(target=self._run, args=(job,), name=name, daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _forget_old(self) -> None:
         now = time.monotonic()
@@ -165,11 +175,13 @@ class Jobs:
         while not slots.acquire(timeout=0.2):
             if job.is_cancelled():
                 self._finish(job, Phase.CANCELLED)
+                self._threads.discard(threading.current_thread())
                 return
         try:
             self._finish(job, *self._work(job))
         finally:
             slots.release()
+            self._threads.discard(threading.current_thread())
 
     def _work(self, job: Job) -> tuple[Phase, Failure | None]:
         """Generate, waiting out what passes by itself; returns how it ended."""
@@ -244,7 +256,6 @@ class Jobs:
                 job.owner,
                 image.data,
                 recipe,
-                mime_type=image.mime_type,
                 job_id=job.id,
                 batch_id=job.batch_id,
                 duration_ms=round(job.elapsed_s * 1000),
@@ -259,10 +270,12 @@ class Jobs:
         job.failure = failure
         code, text = (failure.code, failure.technical) if failure else ("", "")
         # First the journal: who sees the job ended finds its end there.
-        self._note(self._journal.close, job.id, phase.value, code, text)
+        cut_off = self._closing and phase is Phase.CANCELLED
+        state = INTERRUPTED if cut_off else phase.value
+        self._note(self._journal.close, job.id, state, code, text)
         job.end(phase)
 
-    def _note(self, write: Callable[..., None], *values: Any) -> None:
+    def _note(self, write: Callable[..., object], *values: Any) -> None:
         """A journal that can't be written must not cost anybody a picture."""
         try:
             write(*values)

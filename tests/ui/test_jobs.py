@@ -37,7 +37,9 @@ def jobs(
     monkeypatch.setattr(job_module, "LOADING_POLL_S", 0.05)
     engine = create_engine(f"sqlite:///{engine_path}")
     prepare(engine)
-    gallery = Gallery(engine, PictureFiles(tmp_path / "pictures"), 10**8)
+    files = PictureFiles(tmp_path / "pictures")
+    files.prepare()
+    gallery = Gallery(engine, files, 10**8)
     channel = client.Text2ImageClient(service.address)
     made = Jobs(channel, gallery, Journal(engine), max_per_owner=2)
     yield made
@@ -279,3 +281,12 @@ def test_a_batch_can_be_cancelled_as_a_whole(jobs: Jobs, service: FakeService) -
 def test_threads_end_with_their_jobs(jobs: Jobs) -> None:
     finish(jobs.submit("ada", RECIPE))
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("job-")])
+
+
+def test_the_end_of_the_studio_is_in_the_journal_at_once(jobs: Jobs, service: FakeService) -> None:
+    service.hang_at_step = 1
+    for seed in range(3):  # one of them waits for its turn
+        jobs.submit_batch("ada", {}, [RECIPE.with_seed(seed)])
+    until(lambda: service.active == 2)
+    jobs.close()
+    assert [entry.state for entry in jobs._journal.recent("ada")] == ["interrupted"] * 3

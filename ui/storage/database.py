@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, event
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 5000
+MIGRATION_LOCK = 0x696E6B  # any number that no other program locks
 
 
 def prepare(engine: Engine) -> None:
@@ -26,8 +28,13 @@ def prepare(engine: Engine) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Run the outstanding migrations, all in one transaction."""
+    """Run the outstanding migrations, all in one transaction, one process at a time."""
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Python's driver would start none before CREATE and ALTER, and so undo half of them.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -22,6 +22,7 @@ from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
 from ui.storage.quarantine import Quarantine
 from ui.storage.recovery import Recovery, recover
+from ui.upkeep import Upkeep
 
 LOG = logging.getLogger("inkling")
 
@@ -39,6 +40,7 @@ class Services:
     jobs: Jobs
     monitor: Monitor
     recovery: Recovery
+    upkeep: Upkeep
 
 
 def services() -> Services:
@@ -57,6 +59,7 @@ def close() -> None:
 
 
 def _release(shared: Services) -> None:
+    shared.upkeep.close()
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
@@ -77,7 +80,16 @@ def _open() -> Services:
     service = _service(settings)
     jobs = Jobs(service, gallery, journal, settings.max_jobs)
     return Services(
-        settings, signer, service, engine, gallery, journal, jobs, Monitor(service), recovery
+        settings=settings,
+        signer=signer,
+        service=service,
+        engine=engine,
+        gallery=gallery,
+        journal=journal,
+        jobs=jobs,
+        monitor=Monitor(service),
+        recovery=recovery,
+        upkeep=Upkeep(jobs, gallery, journal),
     )
 
 

@@ -21,6 +21,7 @@ import client
 from ui.failures import Failure, explain, unexpected
 from ui.job import Job, Phase, RetryPolicy, Unsaved
 from ui.recipe import Recipe
+from ui.rescue import reason, rescue
 from ui.storage.gallery import Gallery
 from ui.storage.journal import INTERRUPTED, Journal
 
@@ -31,10 +32,11 @@ DEADLINE_S = 3600.0
 DOUBLE_CLICK_S = 1.0
 KEEP_FINISHED_S = 600.0
 CLOSE_S = 3.0
+MAX_UNSAVED_BYTES = 256 * 2**20
 
 
 class TooManyJobs(Exception):
-    """The owner has as many jobs under way as one may have."""
+    """No more jobs at the moment; the message says why."""
 
 
 class Jobs:
@@ -55,6 +57,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._closing = False
+        self._saving = threading.Lock()
         self._slots: dict[str, threading.Semaphore] = defaultdict(
             lambda: threading.Semaphore(max_per_owner)
         )
@@ -71,6 +74,7 @@ class Jobs:
         """
         with self._lock:
             self._forget_old()
+            self._check_memory()
             active = self._active(owner)
             for job in active:
                 if job.recipe == recipe and time.monotonic() - job.created < DOUBLE_CLICK_S:
@@ -82,7 +86,12 @@ class Jobs:
         return job
 
     def submit_batch(self, owner: str, plan: dict[str, Any], recipes: Sequence[Recipe]) -> str:
-        """Start one job per recipe, a few at a time; returns the batch's id."""
+        """Start one job per recipe, a few at a time; returns the batch's id.
+
+        Raises:
+            TooManyJobs: memory is full of pictures that could not be kept.
+        """
+        self._check_memory()
         batch_id = self._journal.add_batch(owner, plan)
         with self._lock:
             self._forget_old()
@@ -123,9 +132,16 @@ class Jobs:
 
     def retry_save(self, job: Job) -> None:
         """Try again to keep the pictures that could not be kept."""
-        unsaved, job.unsaved = job.unsaved, []
-        for item in unsaved:
-            self._save(job, item.image, item.recipe)
+        with self._saving:
+            unsaved, job.unsaved = job.unsaved, []
+            for item in unsaved:
+                self._save(job, item.image, item.recipe, item.picture_id)
+
+    def retry_all_saves(self) -> None:
+        """Try again for every job: room may have been made meanwhile."""
+        for job in list(self._jobs.values()):
+            if job.unsaved and not job.is_active:
+                self.retry_save(job)
 
     def forget(self, owner: str) -> None:
         """Stop and drop all jobs of an owner."""
@@ -142,6 +158,8 @@ class Jobs:
         for thread in list(self._threads):
             thread.join(max(0.0, end - time.monotonic()))
         self._note(self._journal.interrupt_own_jobs)
+        self.retry_all_saves()
+        rescue([item for job in list(self._jobs.values()) for item in job.unsaved])
 
     def _all(self, owner: str) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.owner == owner]
@@ -162,8 +180,15 @@ class Jobs:
     def _forget_old(self) -> None:
         now = time.monotonic()
         for job in list(self._jobs.values()):
-            if job.finished is not None and now - job.finished > KEEP_FINISHED_S:
+            is_old = job.finished is not None and now - job.finished > KEEP_FINISHED_S
+            if is_old and not job.unsaved:
                 del self._jobs[job.id]
+
+    def _check_memory(self) -> None:
+        """Pictures that could not be kept wait in memory, which has an end."""
+        unsaved = [item for job in list(self._jobs.values()) for item in job.unsaved]
+        if sum(len(item.image.data) for item in unsaved) > MAX_UNSAVED_BYTES:
+            raise TooManyJobs(f"{len(unsaved)} finished pictures wait for room on the disk")
 
     # From here on: the worker thread of one job.
 
@@ -248,21 +273,23 @@ class Jobs:
             job.withheld += 1
             return
         made = replace(job.recipe, seed=image.seed, count=1, width=image.width, height=image.height)
-        self._save(job, image, made)
+        self._save(job, image, made, uuid.uuid4().hex)
 
-    def _save(self, job: Job, image: client.Image, recipe: Recipe) -> None:
+    def _save(self, job: Job, image: client.Image, recipe: Recipe, picture_id: str) -> None:
         try:
             picture = self._gallery.add(
                 job.owner,
                 image.data,
                 recipe,
+                picture_id=picture_id,
                 job_id=job.id,
                 batch_id=job.batch_id,
                 duration_ms=round(job.elapsed_s * 1000),
             )
         except (OSError, SQLAlchemyError) as error:
-            LOG.exception("a picture of job %s could not be kept", job.id)
-            job.unsaved = [*job.unsaved, Unsaved(image, recipe, _reason(error))]
+            LOG.error("a picture of job %s could not be kept: %s", job.id, error)
+            unsaved = Unsaved(picture_id, image, recipe, reason(error))
+            job.unsaved = [*job.unsaved, unsaved]
         else:
             job.pictures = [*job.pictures, picture]
 
@@ -281,10 +308,3 @@ class Jobs:
             write(*values)
         except SQLAlchemyError:
             LOG.exception("the journal could not be written")
-
-
-def _reason(error: Exception) -> str:
-    """Why a picture could not be kept, for its owner's eyes."""
-    if isinstance(error, SQLAlchemyError):
-        return "the gallery's database did not answer"
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import URL
+
 PREFIX = "TEXT2IMAGE_"
 OIDC_NAMES = ("METADATA_URL", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI")
 
@@ -46,7 +48,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     data_dir = Path(env.get(f"{PREFIX}DATA_DIR") or ".data").absolute()
-    default_database = f"sqlite:///{data_dir / 'gallery.db'}"
+    in_folder = URL.create("sqlite", database=str(data_dir / "gallery.db"))
+    default_database = in_folder.render_as_string()
     return Settings(
         address=env.get(f"{PREFIX}ADDRESS") or "127.0.0.1:50051",
         data_dir=data_dir,

@@ -27,6 +27,7 @@ from ui.components.crash import show_crash  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
+from ui.storage.lock import hold  # noqa: E402
 
 LOG = logging.getLogger("inkling")
 
@@ -69,6 +70,7 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
 
 try:
     settings = load_settings()
+    hold(settings.data_dir)
     signer = load_signer(settings.data_dir)
 except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")

@@ -15,6 +15,10 @@ BUSY_TIMEOUT_MS = 5000
 MIGRATION_LOCK = 0x696E6B  # any number that no other program locks
 
 
+class DatabaseGone(sa.exc.SQLAlchemyError):
+    """SQLite's file was removed while the studio runs."""
+
+
 def prepare(engine: Engine) -> None:
     """Set up connections and run the migrations that this database has not seen yet.
 
@@ -25,6 +29,8 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_sqlite)
         engine.dispose()  # connections opened before were not set up
     migrate(engine)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        _watch_file(engine, Path(engine.url.database))
 
 
 def migrate(engine: Engine) -> None:
@@ -43,8 +49,34 @@ def migrate(engine: Engine) -> None:
 def alembic_config() -> Config:
     """Alembic's settings, without a file of their own."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
+
+
+def _watch_file(engine: Engine, path: Path) -> None:
+    """Fail where the file is gone: SQLite would make another, or write into what nobody sees."""
+
+    def identity() -> tuple[int, int]:
+        try:
+            found = path.stat()
+        except OSError:
+            raise DatabaseGone(f"the gallery's database is gone: {path}") from None
+        return found.st_dev, found.st_ino
+
+    def before_connecting(*_args: Any) -> None:
+        identity()
+
+    def connected(_connection: Any, record: Any) -> None:
+        record.info["file"] = identity()
+
+    def checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != identity():
+            raise sa.exc.DisconnectionError  # another file of this name: connect to that
+
+    engine.dispose()
+    event.listen(engine, "do_connect", before_connecting)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checked_out)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

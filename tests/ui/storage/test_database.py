@@ -1,3 +1,4 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 
-from ui.storage.database import alembic_config, migrate, prepare
+from ui.storage import database
+from ui.storage.database import DatabaseGone, alembic_config, migrate, prepare
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery, Search
+from ui.storage.journal import Journal
 from ui.storage.schema import METADATA
 
 
@@ -30,6 +33,32 @@ def test_sqlite_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 5000
+
+
+def test_migrations_are_found_in_a_folder_with_a_percent_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "feature%2Fui" / "migrations"
+    shutil.copytree(database.MIGRATIONS, moved)
+    monkeypatch.setattr(database, "MIGRATIONS", moved)
+    engine = create_engine(f"sqlite:///{tmp_path / 'g.db'}")
+    prepare(engine)
+    assert set(inspect(engine).get_table_names()) == {*METADATA.tables, "alembic_version"}
+
+
+def test_a_database_that_was_removed_is_told_and_not_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "g.db"
+    engine = create_engine(f"sqlite:///{path}")
+    prepare(engine)
+    journal = Journal(engine)
+    journal.open("j1", "ada", {})
+    path.rename(tmp_path / "aside.db")
+    for _try in range(8):  # more often than the pool has connections
+        with pytest.raises(DatabaseGone, match="is gone"):
+            journal.recent("ada")
+    assert not path.exists()
+    shutil.copy(tmp_path / "aside.db", path)
+    assert [entry.id for entry in journal.recent("ada")] == ["j1"]
 
 
 FIRST = {

@@ -60,7 +60,11 @@ async def start_http(settings: Settings, target: str) -> HttpServer | None:
     """The JSON front, forwarding to our own gRPC server; None where it is off."""
     if settings.http_port == 0:
         return None
-    app = create_app(target, cors_origins=settings.http_cors_origins.split())
+    app = create_app(
+        target,
+        cors_origins=settings.http_cors_origins.split(),
+        allowed_hosts=[settings.host, *settings.http_allowed_hosts.split()],
+    )
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)

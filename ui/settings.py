@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
@@ -35,6 +36,7 @@ class Settings:
     data_dir: Path
     database_url: str
     host: str
+    allowed_hosts: tuple[str, ...]
     max_jobs: int
     quota_bytes: int
     oidc: Oidc | None
@@ -55,6 +57,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=data_dir,
         database_url=_database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
         host=env.get(f"{PREFIX}UI_HOST") or "127.0.0.1",
+        allowed_hosts=_hosts(env),
         max_jobs=_number(env, "UI_MAX_JOBS", default=4, low=1, high=64),
         quota_bytes=_number(env, "UI_QUOTA_MB", default=4096, low=1, high=10**9) * 2**20,
         oidc=_oidc(env),
@@ -74,6 +77,13 @@ def _number(env: Mapping[str, str], name: str, *, default: int, low: int, high: 
     if not text.isdecimal() or not low <= int(text) <= high:
         raise SettingsError(f"{PREFIX}{name}={text!r}: must be a whole number, {low} to {high}")
     return int(text)
+
+
+def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Names that the studio is reached by: those given, its own and that of signing in."""
+    sign_in = urlsplit(env.get(f"{PREFIX}OIDC_REDIRECT_URI", "")).hostname
+    own = [name for name in (env.get(f"{PREFIX}UI_HOST"), sign_in) if name]
+    return (*env.get(f"{PREFIX}UI_ALLOWED_HOSTS", "").split(), *own)
 
 
 def _oidc(env: Mapping[str, str]) -> Oidc | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from unittest import mock
 
 from backend import __main__ as product
 from backend.config import Settings
@@ -16,5 +17,5 @@ def loader(settings: Settings) -> Load:
 
 
 if __name__ == "__main__":
-    product.loader = loader
-    sys.exit(product.main())
+    with mock.patch.object(product, "loader", loader):
+        sys.exit(product.main())

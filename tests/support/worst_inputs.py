@@ -32,7 +32,7 @@ DEEP = b'{"loras":' + b"[" * BODY_BYTES
 
 
 def bare_call(data: bytes, method: str = "GenerateImage") -> Callable[[Any, Any], Awaitable[str]]:
-    async def send(channel: grpc.aio.Channel, http: httpx.AsyncClient) -> str:
+    async def send(channel: Any, http: httpx.AsyncClient) -> str:
         try:
             await channel.unary_unary(f"{SERVICE}/{method}")(data, timeout=60)
         except grpc.aio.AioRpcError as error:

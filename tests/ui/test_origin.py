@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -29,14 +31,14 @@ def client(*hosts: str) -> TestClient:
     return TestClient(Starlette(routes=routes, middleware=[Middleware(OriginGuard, hosts=hosts)]))
 
 
-def reaches(method: str = "GET", hosts: tuple[str, ...] = (), **headers: str) -> bool:
+def reaches(method: str = "GET", hosts: tuple[str, ...] = (), **headers: Any) -> bool:
     given = OWN | {name.replace("_", "-"): value for name, value in headers.items()}
     answer = client(*hosts).request(method, "/", headers=given)
     assert answer.status_code in (200, 403)
     return answer.text == "reached"
 
 
-def connects(hosts: tuple[str, ...] = (), **headers: str) -> bool:
+def connects(hosts: tuple[str, ...] = (), **headers: Any) -> bool:
     given = OWN | {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         with client(*hosts).websocket_connect("/stream", headers=given) as socket:
@@ -46,7 +48,7 @@ def connects(hosts: tuple[str, ...] = (), **headers: str) -> bool:
 
 
 def test_our_own_page_reaches_everything() -> None:
-    own = {"origin": "http://localhost:8501", "sec_fetch_site": "same-origin"}
+    own: dict[str, Any] = {"origin": "http://localhost:8501", "sec_fetch_site": "same-origin"}
     assert reaches(**own)
     assert reaches("PUT", **own)
     assert connects(**own)
@@ -57,7 +59,11 @@ def test_our_own_page_reaches_everything() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example:8501", "localhost.evil.example", "[::1", ""])
 def test_a_name_that_is_not_ours_is_refused_though_it_is_its_own_origin(host: str) -> None:
-    own = {"host": host, "origin": f"http://{host}", "sec_fetch_site": "same-origin"}
+    own: dict[str, Any] = {
+        "host": host,
+        "origin": f"http://{host}",
+        "sec_fetch_site": "same-origin",
+    }
     assert not reaches(**own)
     assert not reaches("PUT", **own)
     assert not connects(**own)
@@ -72,7 +78,7 @@ def test_pages_of_other_origins_are_refused(origin: str) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_may_link_here_but_not_embed(site: str) -> None:
-    link = {"sec_fetch_site": site, "sec_fetch_mode": "navigate"}
+    link: dict[str, Any] = {"sec_fetch_site": site, "sec_fetch_mode": "navigate"}
     assert reaches(**link, sec_fetch_dest="document")
     assert not reaches(**link, sec_fetch_dest="iframe")
     assert not reaches("PUT", **link, sec_fetch_dest="document")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 
 from backend.transport.wire import MAX_FIELDS, is_bounded
 from proto import text2image_pb2 as pb
 
-KIND = pb.GenerateImageRequest.DESCRIPTOR
+KIND: Any = pb.GenerateImageRequest.DESCRIPTOR
 LORAS = KIND.fields_by_name["loras"].number
 EMPTY_LORA = bytes([LORAS << 3 | 2, 0])
 

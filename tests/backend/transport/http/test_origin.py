@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -23,7 +24,7 @@ def answer(
     path: str = "/v1/models",
     origins: tuple[str, ...] = (),
     hosts: tuple[str, ...] = (),
-    **headers: str,
+    **headers: Any,
 ) -> tuple[int, str]:
     async def reached(request: Request) -> PlainTextResponse:
         return PlainTextResponse("reached")
@@ -108,8 +109,8 @@ def test_other_origins_are_refused(origin: str, method: str) -> None:
 
 
 def test_origins_that_may_call() -> None:
-    known = {"origins": ("https://studio.example",)}
-    page = {"origin": "https://studio.example", "sec_fetch_site": "cross-site"}
+    known: dict[str, Any] = {"origins": ("https://studio.example",)}
+    page: dict[str, Any] = {"origin": "https://studio.example", "sec_fetch_site": "cross-site"}
     assert answer("POST", STREAM, **known, **page)[0] == 200
     assert answer("POST", STREAM, origins=("*",), origin="https://any.example")[0] == 200
     assert answer("POST", STREAM, origin="http://localhost:8080")[0] == 200

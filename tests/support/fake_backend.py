@@ -18,4 +18,4 @@ def loader(settings: Settings) -> Load:
 
 if __name__ == "__main__":
     with mock.patch.object(product, "loader", loader):
-        sys.exit(product.main())
+        sys.exit(product.main([]))

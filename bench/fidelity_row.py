@@ -16,9 +16,12 @@ from backend.model.measure.fidelity import LOWEST_DB, median_psnr
 from bench.figures import difference_of
 from bench.rows import Row
 from bench.subject import Subject
-from training import __main__ as recipe
-from training import classifier, evaluate
-from training.autoencoder import to_tensor
+from training import evaluate, judge
+from training import prompts as fixed_prompts
+from training.pictures import to_tensor
+from training.prompts import Prompt
+from training.sprites import Sprites
+from training.stages import CPU, Recipe
 
 GUIDANCE_SCALE = 7.5  # the default of diffusers' pipeline
 SCHEDULER = "dpmpp_2m"
@@ -26,7 +29,7 @@ MARGIN = 0.01  # within which a score counts as unchanged
 
 
 def faithful(subject: Subject, folder: str, rounds: int, count: int) -> Row:
-    """Median PSNR over the evaluation's prompts, and what its classifier makes of both.
+    """Median PSNR over the evaluation's prompts, and what its judge makes of both.
 
     A picture close to a tie is named otherwise for the least of differences, to the better or to
     the worse. So a score counts as unchanged where the 95 % interval of its difference, over pairs
@@ -62,8 +65,8 @@ Hits = list[list[bool]]
 """Whether each picture's thing was named first, and among the first five: a list of each."""
 
 
-def _prompts(rounds: int, count: int) -> list[evaluate.Prompt]:
-    fixed = evaluate.read_prompts()
+def _prompts(rounds: int, count: int) -> list[Prompt]:
+    fixed = fixed_prompts.read()
     return [
         replace(prompt, seed=prompt.seed + number * len(fixed))
         for number in range(rounds)
@@ -71,13 +74,13 @@ def _prompts(rounds: int, count: int) -> list[evaluate.Prompt]:
     ]
 
 
-def _hits(prompts: Sequence[evaluate.Prompt], *drawn: list[Pixels]) -> Iterator[Hits]:
-    sprites = recipe.load_sprites()
-    judge = classifier.train(sprites, recipe.checkpoint("classifier"), recipe.JUDGED)
-    row_of = {thing.label: row for row, thing in enumerate(sprites.things)}
-    wanted = [row_of[prompt.thing] for prompt in prompts]
+def _hits(prompts: Sequence[Prompt], *drawn: list[Pixels]) -> Iterator[Hits]:
+    recipe = Recipe(CPU, torch.device("cpu"))
+    sprites = Sprites(recipe.sprites.things, len(drawn[0][0]))
+    model = judge.train(sprites, recipe.checkpoint("judge"), recipe.plan.judge)
+    wanted = [prompt.scene.first.thing for prompt in prompts]
     for pictures in drawn:
-        hits: Hits = classifier.hits(judge, to_tensor(pictures), wanted).T.tolist()
+        hits: Hits = judge.hits(model, judge.whole(to_tensor(pictures)), wanted).T.tolist()
         yield hits
 
 
@@ -85,12 +88,12 @@ def _shares(hits: Hits) -> str:
     return " / ".join(f"{fmean(column):.1%}" for column in hits)
 
 
-def _ours(subject: Subject, prompt: evaluate.Prompt) -> Pixels:
+def _ours(subject: Subject, prompt: Prompt) -> Pixels:
     params = subject.params(prompt.seed, evaluate.STEPS, GUIDANCE_SCALE, SCHEDULER)
     return subject.draw(replace(params, prompt=prompt.text))
 
 
-def _theirs(pipeline: Any, prompt: evaluate.Prompt) -> Pixels:
+def _theirs(pipeline: Any, prompt: Prompt) -> Pixels:
     generator = torch.Generator().manual_seed(prompt.seed)
     (image,) = pipeline(prompt.text, num_inference_steps=evaluate.STEPS, generator=generator).images
     return np.asarray(image)

@@ -2,148 +2,18 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from training.data import BACKGROUNDS, SIZE, SMALL, TINTS, Scene, Thing
+from training import phrases
+from training.scenes import COLOURS, LARGE, SMALL, Placed, Scene
+from training.things import LANGUAGES, Thing
 
-MAX_TOKENS = 24
-EMPTY = 0.1
+EMPTY = 0.08
 """Share of captions left empty, which classifier-free guidance needs."""
-UNKNOWN = 0.03
-"""Share of captions that name nothing we can draw: they must still give a clean picture."""
-
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    **{colour: (colour,) for colour in (*BACKGROUNDS, *TINTS)},
-    "gray": ("gray", "grey"),
-    "purple": ("purple", "violet"),
-    "teal": ("teal", "turquoise"),
-}
-TOO_GENERAL = {
-    "animal",
-    "nature",
-    "face",
-    "food",
-    "sky",
-    "happy",
-    "pet",
-    "plant",
-    "fruit",
-    "vehicle",
-    "place",
-    "weather",
-    "sport",
-    "game",
-    "music",
-    "object",
-    "tool",
-    "office",
-    "cute",
-    "person",
-    "big",
-    "red",
-    "green",
-    "blue",
-    "yellow",
-    "pink",
-    "orange",
-    "black",
-    "white",
-    "brown",
-    "purple",
-    "small",
-    "head",
-    "body",
-    "full",
-    "color",
-    "mouth",
-    "eye",
-    "eyes",
-    "man",
-    "woman",
-    "up",
-    "on",
-    "and",
-}
-"""Keywords that say little about what is in the picture."""
 SHARED_BY = 4
 """A keyword counts as a name of a thing while at most this many things share it."""
-
-OPENINGS = (
-    "a photo of",
-    "a picture of",
-    "an image of",
-    "a drawing of",
-    "an illustration of",
-    "a render of",
-    "a 3d render of",
-    "a painting of",
-    "an icon of",
-    "a portrait of",
-    "draw",
-    "show me",
-    "photo of",
-)
-ADJECTIVES = (
-    "beautiful",
-    "cute",
-    "nice",
-    "lovely",
-    "funny",
-    "pretty",
-    "cool",
-    "simple",
-    "single",
-    "great",
-    "realistic",
-    "detailed",
-    "colorful",
-    "shiny",
-    "friendly",
-    "magical",
-    "old",
-    "new",
-    "fantastic",
-)
-ENDINGS = (
-    "high quality",
-    "highly detailed",
-    "4k",
-    "8k",
-    "digital art",
-    "trending on artstation",
-    "3d",
-    "masterpiece",
-    "soft light",
-    "concept art",
-    "studio lighting",
-    "sharp focus",
-    "centered",
-    "professional photo",
-    "best quality",
-    "cinematic",
-    "photorealistic",
-    "in 3d style",
-    "emoji",
-)
-NOTHING_KNOWN = (
-    "something",
-    "anything",
-    "stuff",
-    "thing",
-    "whatever",
-    "a random thing",
-    "lorem ipsum",
-    "hello",
-    "a quixotic idea",
-    "the meaning of life",
-    "asdf",
-    "xyzzy",
-    "philosophy",
-    "a theory",
-    "nothing",
-)
-MIRRORED_WORDS = ("mirrored", "flipped", "facing right", "facing the other way")
-BIG_WORDS, SMALL_WORDS = ("big", "large", "huge"), ("small", "little", "tiny", "miniature")
+FOREIGN, EMOJI = 0.12, 0.05
+"""Shares of the captions of one thing that are in another language, and that show the emoji."""
 
 
 @dataclass(frozen=True)
@@ -152,21 +22,42 @@ class Names:
 
     words: tuple[str, ...]
     weights: tuple[float, ...]
+    emoji: str = ""
+    foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _english(thing: Thing, own: set[str], shared: Counter[str]) -> dict[str, float]:
+    """Names with their weights: label and aliases first, keywords where few things share them."""
+    weighted = {thing.label.lower(): 3.0}
+    weighted |= {alias.lower(): 3.0 for alias in thing.aliases}
+    for word in thing.keywords:
+        plain = word.replace(" ", "").isalpha() and word.isascii() and len(word) > 2
+        known = word in own or word in phrases.TOO_GENERAL or shared[word] > SHARED_BY
+        if plain and not known:
+            weighted.setdefault(word, 0.5 / shared[word])
+    return weighted
+
+
+def _unshared(words: list[str], shared: Counter[tuple[str, str]], language: str) -> tuple[str, ...]:
+    """The label, and at most two other names that few things share."""
+    others = [w for w in words[1:] if w != words[0] and shared[language, w] < 3]
+    return (*words[:1], *others[:2])
 
 
 def names(things: list[Thing]) -> list[Names]:
-    """Label and aliases first, keywords where few things share them."""
     shared = Counter(word for thing in things for word in thing.keywords)
     own = {word.lower() for thing in things for word in (thing.label, *thing.aliases)}
+    foreign = Counter((lang, word) for thing in things for lang, word in thing.foreign)
     result = []
     for thing in things:
-        weighted = {thing.label.lower(): 4.0}
-        weighted |= {alias.lower(): 2.0 for alias in thing.aliases}
-        for word in thing.keywords:
-            plain = word.replace(" ", "").isalpha() and len(word) > 2
-            if plain and word not in own and word not in TOO_GENERAL and shared[word] <= SHARED_BY:
-                weighted.setdefault(word, 0.5 / shared[word])
-        result.append(Names(tuple(weighted), tuple(weighted.values())))
+        weighted = _english(thing, own, shared)
+        others = {
+            language: _unshared(
+                [w for lang, w in thing.foreign if lang == language], foreign, language
+            )
+            for language in LANGUAGES
+        }
+        result.append(Names(tuple(weighted), tuple(weighted.values()), thing.emoji, others))
     return result
 
 
@@ -175,19 +66,17 @@ def plural(noun: str) -> str:
         return noun if noun.endswith("s") else noun + "es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return noun[:-1] + "ies"
+    if noun.endswith("man") and not noun.endswith("human"):
+        return noun[:-2] + "en"
     return noun + "s"
 
 
 def article(noun: str) -> str:
-    return "an" if noun[0] in "aeiou" else "a"
-
-
-def _colour(colour: str, rng: random.Random) -> str:
-    return rng.choice(COLOUR_WORDS[colour])
+    return "an" if noun[:1].lower() in "aeiou" else "a"
 
 
 def background_phrase(colour: str, rng: random.Random) -> str:
-    word = _colour(colour, rng)
+    word = rng.choice(phrases.COLOUR_WORDS[colour])
     return rng.choice(
         (
             f"on {article(word)} {word} background",
@@ -202,86 +91,126 @@ def background_phrase(colour: str, rng: random.Random) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Caption:
-    """A text, and what it tells of the scene; nothing where it is empty.
+class Captions:
+    """Random captions that fit scenes."""
 
-    A mirrored thing is always told: where two pictures fit a text equally, strong guidance draws
-    both into one.
-    """
+    def __init__(self, all_names: list[Names], rng: random.Random) -> None:
+        self.names, self.rng = all_names, rng
 
-    text: str = ""
-    thing: int | None = None
-    background: str | None = None
-    tint: str | None = None
-    small: bool = False
-    mirrored: bool = False
+    def __call__(self, scene: Scene) -> str:
+        """One of the many texts that fit the scene; none for some."""
+        if self._chance(EMPTY):
+            return ""
+        if scene.layout == "single" and scene.background in COLOURS and self._chance(FOREIGN):
+            return self._in_another_language(scene)
+        text = self._opened(self._things(scene))
+        if self._chance(0.06):
+            text += f" {self._one(phrases.MIDDLES)}"
+        if scene.first.mirrored:
+            text += f" {self._one(phrases.MIRRORED_WORDS)}"
+        if scene.place:
+            text += f" {self._one(phrases.CORNER_WORDS[scene.place])}"
+        text += self._look(scene) + self._background(scene)
+        if self._chance(0.1):
+            text += ", " + ", ".join(self.rng.sample(phrases.ENDINGS, self.rng.choice((1, 1, 3))))
+        return text
 
+    def nothing_known(self) -> str:
+        """A text without any name of a thing."""
+        if self._chance(0.5):
+            return self._one(phrases.NOTHING_KNOWN)
+        letters = self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(3, 9))
+        ending = f" {self._one(phrases.MIDDLES)}" if self._chance(0.3) else ""
+        return "".join(letters) + ending
 
-def _described(noun: str, size: str | None, scene: Scene, rng: random.Random) -> str:
-    """The noun with its size, colour and some idle adjective."""
-    words = [size] if size else []
-    if rng.random() < 0.08:
-        words.append(rng.choice(ADJECTIVES))
-    if scene.tint is not None:
-        words.append(_colour(scene.tint, rng))
-    return " ".join([*words, noun])
+    def _chance(self, share: float) -> bool:
+        return self.rng.random() < share
 
+    def _one(self, choices: tuple[str, ...]) -> str:
+        return self.rng.choice(choices)
 
-def _size(scene: Scene, rng: random.Random) -> str | None:
-    if scene.side == SMALL and rng.random() < 0.6:
-        return rng.choice(SMALL_WORDS)
-    if scene.side > SMALL and rng.random() < 0.06:
-        return rng.choice(BIG_WORDS)
-    return None
+    def _things(self, scene: Scene) -> str:
+        first, last = scene.things[0], scene.things[-1]
+        if scene.layout == "two":
+            return (
+                f"{self._one(('two', 'two', '2', 'a pair of', 'couple of'))} {self._several(first)}"
+            )
+        if scene.layout == "three":
+            return f"{self._one(('three', 'three', '3'))} {self._several(first)}"
+        if scene.layout == "pair":
+            return self._one(phrases.PAIRS).format(self._a(first), self._a(last))
+        if scene.layout == "stack":
+            if self._chance(0.3):
+                return self._one(phrases.WORN).format(self._a(first), self._a(last))
+            return self._one(phrases.STACKS).format(self._a(last), self._a(first))
+        size = self._size(scene)
+        if self._chance(EMOJI) and first.tint is None and not size:
+            return self.names[first.thing].emoji
+        return self._a(first, size)
 
+    def _noun(self, placed: Placed) -> str:
+        name = self.names[placed.thing]
+        return self.rng.choices(name.words, name.weights)[0]
 
-def _subject(phrase: str, rng: random.Random) -> str:
-    start = rng.random()
-    if start < 0.45:
-        phrase = f"{article(phrase)} {phrase}"
-    elif start < 0.55:
-        phrase = f"the {phrase}"
-    return f"{rng.choice(OPENINGS)} {phrase}" if rng.random() < 0.15 else phrase
+    def _described(self, placed: Placed, noun: str, size: str = "") -> str:
+        words = [size] if size else []
+        if self._chance(0.1):
+            words.append(self._one(phrases.ADJECTIVES))
+        if placed.tint is not None:
+            words.append(self._one(phrases.COLOUR_WORDS[placed.tint]))
+        return " ".join([*words, noun])
 
+    def _a(self, placed: Placed, size: str = "") -> str:
+        """The thing with an article, or the, or neither."""
+        phrase = self._described(placed, self._noun(placed), size)
+        start = self.rng.random()
+        if start < 0.5:
+            return f"{article(phrase)} {phrase}"
+        return f"the {phrase}" if start < 0.58 else phrase
 
-def _gibberish(rng: random.Random) -> str:
-    """Something that is no word."""
-    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 9)))
+    def _several(self, placed: Placed) -> str:
+        return self._described(placed, plural(self._noun(placed)))
 
+    def _size(self, scene: Scene) -> str:
+        if scene.layout != "single":
+            return ""
+        if scene.first.side == SMALL:
+            return self._one(phrases.SMALL_WORDS)
+        return (
+            self._one(phrases.BIG_WORDS) if scene.first.side >= LARGE and self._chance(0.05) else ""
+        )
 
-def _unknown(rng: random.Random) -> str:
-    return rng.choice(NOTHING_KNOWN) if rng.random() < 0.5 else _gibberish(rng)
+    def _opened(self, phrase: str) -> str:
+        return f"{self._one(phrases.OPENINGS)} {phrase}" if self._chance(0.18) else phrase
 
+    def _look(self, scene: Scene) -> str:
+        if scene.first.flat:
+            return f", {self._one(phrases.FLAT_WORDS)}"
+        return f", {self._one(phrases.THREE_D_WORDS)}" if self._chance(0.06) else ""
 
-def caption(names: list[Names], scene: Scene, rng: random.Random) -> Caption:
-    """One of the many captions that fit the scene, or none."""
-    chance = rng.random()
-    if chance < EMPTY:
-        return Caption()
-    names_it = scene.tint is not None or chance >= EMPTY + UNKNOWN
-    name, size = names[scene.thing], _size(scene, rng) if names_it else None
-    if names_it:
-        noun = rng.choices(name.words, name.weights)[0]
-        noun = plural(noun) if rng.random() < 0.07 else noun
-        text = _subject(_described(noun, size, scene, rng), rng)
-    else:
-        text = _unknown(rng)
-    mirrored = scene.mirrored and names_it
-    if mirrored:
-        text += f" {rng.choice(MIRRORED_WORDS)}"
-    told = 0.3 if scene.background == "white" else 0.8
-    tells_background = scene.side <= SIZE and rng.random() < told
-    if tells_background:
-        comma = ", " if rng.random() < 0.15 else " "
-        text += comma + background_phrase(scene.background, rng)
-    if rng.random() < 0.08:
-        text += ", " + rng.choice(ENDINGS)
-    return Caption(
-        text,
-        thing=scene.thing if names_it else None,
-        background=scene.background if tells_background else None,
-        tint=scene.tint,
-        small=size in SMALL_WORDS,
-        mirrored=mirrored,
-    )
+    def _background(self, scene: Scene) -> str:
+        if scene.fills:
+            return ""
+        if scene.background not in COLOURS:
+            return f" {self._one(phrases.LANDSCAPE_PHRASES[scene.background])}"
+        if not self._chance(0.3 if scene.background == "white" else 0.8):
+            return ""
+        comma = ", " if self._chance(0.15) else " "
+        return comma + background_phrase(scene.background, self.rng)
+
+    def _in_another_language(self, scene: Scene) -> str:
+        language = self.rng.choice(LANGUAGES)
+        placed, colours = scene.first, phrases.FOREIGN_COLOURS[language]
+        words = self.names[placed.thing].foreign.get(language, ())
+        if not words or placed.flat or placed.mirrored or placed.side == SMALL:
+            return ""
+        noun = words[0] if self._chance(0.6) else self._one(words)
+        parts = [noun.lower()]
+        if placed.tint is not None:
+            parts.insert(0 if language == "de" else 1, self._one(colours[placed.tint]))
+        if self._chance(0.6):
+            parts.insert(0, self._one(phrases.ARTICLES[language]))
+        if not scene.fills and (self._chance(0.8) or scene.background != "white"):
+            phrase = self._one(phrases.BACKGROUNDS_IN[language])
+            parts.append(phrase.format(self._one(colours[scene.background])))
+        return " ".join(parts)

@@ -3,58 +3,27 @@
 import shutil
 from pathlib import Path
 
-import torch
-from diffusers import (
-    AutoencoderTiny,
-    DPMSolverMultistepScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from torch import Tensor
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
-from training.denoiser import NOISE_SCHEDULE, with_words
-from training.words import Words
+from training.rough import noise_scheduler
+from training.text_encoder import TextEncoder
+from training.unet import with_text
 
-
-def fold_normalisation(vae: AutoencoderTiny, mean: Tensor, scale: Tensor) -> None:
-    """Make latents of the given mean and scale (c,) standard, inside the outermost convolutions.
-
-    Exact in the encoder. The decoder bends large latents (tanh) before its first convolution, so
-    it must be trained a little afterwards.
-    """
-    last, first = vae.encoder.layers[-1], vae.decoder.layers[0]
-    with torch.no_grad():
-        last.bias.copy_((last.bias - mean) / scale)
-        last.weight.div_(scale[:, None, None, None])
-        first.bias.add_((first.weight * mean[None, :, None, None]).sum(dim=(1, 2, 3)))
-        first.weight.mul_(scale[None, :, None, None])
-
-
-def noise_scheduler() -> DPMSolverMultistepScheduler:
-    return DPMSolverMultistepScheduler(
-        **{k: v for k, v in NOISE_SCHEDULE.items() if k in _ACCEPTED}, timestep_spacing="trailing"
-    )
-
-
-_ACCEPTED = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "prediction_type",
-    "steps_offset",
-)
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "training")
 
 
 def pipeline(
-    unet: UNet2DConditionModel, words: Words, vae: AutoencoderTiny, tokenizer: CLIPTokenizer
+    unet: UNet2DConditionModel,
+    encoder: TextEncoder,
+    vae: AutoencoderTiny,
+    tokenizer: CLIPTokenizer,
 ) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
         vae=vae,
-        text_encoder=words.text_encoder,
+        text_encoder=encoder.text_encoder,
         tokenizer=tokenizer,
-        unet=with_words(unet, words),
+        unet=with_text(unet, encoder),
         scheduler=noise_scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -67,7 +36,7 @@ def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
 
     diffusers loads the former as float32; transformers would keep a float16 text encoder so.
     """
-    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+    for part in PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
     pipe.unet.half()
     pipe.vae.half()

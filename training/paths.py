@@ -7,7 +7,9 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 THINGS = Path(__file__).with_name("things.txt")
+NEAR_WORDS = Path(__file__).with_name("near_words.txt")
 PROMPTS = Path(__file__).with_name("evaluation_prompts.json")
+STRANGERS = Path(__file__).with_name("strangers.json")
 MODEL = ROOT / "models" / "text2image-mini"
 
 

@@ -1,59 +1,59 @@
 """From the folder that ships back to checkpoints, so that training goes on where they are gone."""
 
-import json
 import shutil
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training import paths
-from training.meanings import Directions
+from training import autoencoder, paths
 
-DIRECTIONS = "training/directions.safetensors"
-"""In the folder that ships: what the codes that the UNet was trained on are made of."""
-POOLING = "add_embedding."
+ENCODER = "training/encoder.safetensors"
+"""In the folder that ships: the small autoencoder's encoder, which says what latents mean."""
+PROJECTION = "encoder_hid_proj."
 
 
-def save_directions(directions: Directions, folder: Path) -> None:
-    file = folder / DIRECTIONS
+def save_encoder(small: AutoencoderTiny, folder: Path) -> None:
+    file = folder / ENCODER
     file.parent.mkdir(exist_ok=True)
-    save_file({name: value.half() for name, value in directions.state_dict().items()}, file)
+    weights = small.encoder.state_dict().items()
+    save_file({name: value.half().contiguous() for name, value in weights}, file)
 
 
-def _denoiser(unet: dict[str, Tensor], samples: int) -> dict[str, object]:
-    weights = {name: value for name, value in unet.items() if not name.startswith(POOLING)}
-    return {"model": weights, "averaged": weights, "samples": samples}
+def _unet(weights: dict[str, Tensor]) -> dict[str, object]:
+    own = {name: value for name, value in weights.items() if not name.startswith(PROJECTION)}
+    return {"model": own, "averaged": own}
 
 
-def _words(text_encoder: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[str, object]:
-    encoder = {f"text_encoder.{name}": value for name, value in text_encoder.items()}
-    pooling = {
-        name.replace(POOLING, "pooling."): value
+def _text_encoder(weights: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[str, object]:
+    encoder = {f"text_encoder.{name}": value for name, value in weights.items()}
+    projection = {
+        name.replace(PROJECTION, "projection."): value
         for name, value in unet.items()
-        if name.startswith(POOLING)
+        if name.startswith(PROJECTION)
     }
-    return {"model": encoder | pooling}
+    return {"model": encoder | projection}
 
 
 def recover(folder: Path, cache: Path) -> None:
     """Write checkpoints of all stages into `cache`; those that are there already stay.
 
-    They hold weights alone, and how many samples made them: the stages' clocks and optimizers start
-    afresh.
+    They hold weights alone: the stages' clocks and optimizers start afresh. The small autoencoder
+    has its encoder back, not its decoder, which nothing needs once there is the one that ships.
     """
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     if not (cache / "tokenizer").exists():
         shutil.copytree(folder / "tokenizer", cache / "tokenizer")
     unet, text_encoder = pipe.unet.state_dict(), pipe.text_encoder.state_dict()
-    directions = {name: value.float() for name, value in load_file(folder / DIRECTIONS).items()}
-    samples = json.loads((folder / "evaluation.json").read_text())["samples"]
-    found = {
+    small = autoencoder.build()
+    known = load_file(folder / ENCODER).items()
+    small.encoder.load_state_dict({name: value.float() for name, value in known})
+    found: dict[str, dict[str, object]] = {
+        "autoencoder": {"model": small.state_dict()},
+        "text_encoder": _text_encoder(text_encoder, unet),
+        "unet": _unet(unet),
         "decoder": {"model": pipe.vae.state_dict()},
-        "directions": directions,
-        "denoiser": _denoiser(unet, samples),
-        "words": _words(text_encoder, unet),
     }
     for stage, state in found.items():
         if not (cache / f"{stage}.pt").exists():

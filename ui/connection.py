@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,6 @@ from ui.storage.database import prepare
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
-from ui.storage.quarantine import Quarantine
-from ui.storage.recovery import Recovery, recover
-from ui.upkeep import Upkeep
 
 LOG = logging.getLogger("inkling")
 
@@ -39,8 +35,6 @@ class Services:
     journal: Journal
     jobs: Jobs
     monitor: Monitor
-    recovery: Recovery
-    upkeep: Upkeep
 
 
 def services() -> Services:
@@ -59,7 +53,6 @@ def close() -> None:
 
 
 def _release(shared: Services) -> None:
-    shared.upkeep.close()
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
@@ -70,27 +63,12 @@ def _open() -> Services:
     settings = load_settings()
     signer = load_signer(settings.data_dir)
     engine = _engine(settings)
-    files = PictureFiles(settings.data_dir / "pictures")
-    gallery = Gallery(engine, files, settings.quota_bytes)
-    journal = Journal(engine, signer.secret_for(f"studio on {socket.gethostname()}"))
-    interrupted = journal.interrupt_lost_jobs()
-    if interrupted:
-        LOG.warning("recovery: %d jobs were interrupted", interrupted)
-    recovery = _recover(engine, gallery, files, settings)
+    gallery = Gallery(engine, PictureFiles(settings.data_dir / "pictures"), settings.quota_bytes)
+    journal = Journal(engine)
+    _recover(gallery, journal)
     service = _service(settings)
     jobs = Jobs(service, gallery, journal, settings.max_jobs)
-    return Services(
-        settings=settings,
-        signer=signer,
-        service=service,
-        engine=engine,
-        gallery=gallery,
-        journal=journal,
-        jobs=jobs,
-        monitor=Monitor(service),
-        recovery=recovery,
-        upkeep=Upkeep(jobs, gallery, journal),
-    )
+    return Services(settings, signer, service, engine, gallery, journal, jobs, Monitor(service))
 
 
 def _engine(settings: Settings) -> Engine:
@@ -100,16 +78,18 @@ def _engine(settings: Settings) -> Engine:
     return engine
 
 
-def _recover(engine: Engine, gallery: Gallery, files: PictureFiles, settings: Settings) -> Recovery:
+def _recover(gallery: Gallery, journal: Journal) -> None:
     """What the last end of the process left behind."""
-    files.prepare()
+    interrupted = journal.interrupt_open_jobs()
     purged = gallery.purge()
-    found = recover(engine, files, Quarantine(settings.data_dir))
-    if purged:
-        LOG.info("%d deleted pictures purged", purged)
-    for sentence in found.sentences():
-        LOG.warning("recovery: %s", sentence)
-    return found
+    removed = gallery.recover()
+    if interrupted or purged or removed:
+        LOG.warning(
+            "recovered: %d jobs interrupted, %d deleted pictures purged, %d stray files removed",
+            interrupted,
+            purged,
+            removed,
+        )
 
 
 def _service(settings: Settings) -> Text2ImageClient:

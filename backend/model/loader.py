@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,8 +32,6 @@ from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
 from backend.params import GenerationParams, ModelInfo
 
-logger = logging.getLogger(__name__)
-
 OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1
 
@@ -49,7 +46,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
     Raises:
         ModelFailed: with one sentence that says what is wrong.
     """
-    quieten_libraries()
+    _quieten_libraries()
     source = resolve_source(settings)
     device = pick_device(settings)
     dtype = pick_dtype(settings, device)
@@ -62,18 +59,10 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
         settings.allow_pickle,
     )
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
-    model = build_model(source, checkpoint, settings, dtype)
+    model = build_model(source, checkpoint, settings, dtype, on_progress)
     on_progress(f"Warming up {source.name}")
     try:
         warm_up(model)
-    except RuntimeError as error:
-        if model.runtime.name != "openvino":
-            raise
-        logger.exception("OpenVINO failed")
-        raise ModelFailed(
-            f"OpenVINO can't run {source.name} on this machine; the log says why. "
-            "Set RUNTIME=torch."
-        ) from error
     except NonFiniteOutput:
         raise ModelFailed(
             f"{source.name} produces values that are not numbers in {model.info.dtype}: "
@@ -93,6 +82,7 @@ def build_model(
     checkpoint: Checkpoint,
     settings: Settings,
     dtype: torch.dtype,
+    on_progress: OnProgress,
 ) -> LatentDiffusion:
     """Put runtime, noise schedulers, previews and safety checker around loaded components.
 
@@ -100,7 +90,7 @@ def build_model(
         ModelFailed: the settings ask for what this model or machine can't do.
     """
     components = checkpoint.components
-    choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision))
+    choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision), on_progress)
     with ThreadPoolExecutor(1) as aside:
         # Beside the imports of the noise schedulers; what fails here fails again when warming up.
         aside.submit(_compile, components, choice.runtime)
@@ -162,7 +152,7 @@ def _preview_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProje
     )
     if is_sd1:
         return published_projector()
-    return checkpoint.cache.load_projector() or _fit_projector(checkpoint, runtime)
+    return checkpoint.findings.projector() or _fit_projector(checkpoint, runtime)
 
 
 def _fit_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector:
@@ -175,7 +165,7 @@ def _fit_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector
     factor = architecture.vae_scale_factor
     height, width = (side // factor for side in architecture.native_size)
     projector = fit_projector(decode, architecture.latent_channels, factor, (height, width))
-    checkpoint.cache.save_projector(projector)
+    checkpoint.findings.keep_projector(projector)
     return projector
 
 
@@ -211,7 +201,7 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
     return Exactness.CERTIFIED if runtime.device.type == "cpu" else Exactness.TOLERANT
 
 
-def quieten_libraries() -> None:
+def _quieten_libraries() -> None:
     """What they would print is said once, by us: as progress, or as one clear error."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()

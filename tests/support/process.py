@@ -29,12 +29,11 @@ def environment(**settings: object) -> dict[str, str]:
 class BackendProcess:
     """A backend that is being started; its log is read as JSON lines."""
 
-    def __init__(self, log: Path, module: str = "backend", **settings: object) -> None:
-        """`module`: tests.support.fake_backend starts without torch."""
+    def __init__(self, log: Path, **settings: object) -> None:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", "backend"],
                 cwd=ROOT,
                 env=environment(**settings),
                 stdout=output,
@@ -61,10 +60,6 @@ class BackendProcess:
     @property
     def port(self) -> int:
         return int(self.event("listening")["grpc"])
-
-    @property
-    def http_port(self) -> int:
-        return int(self.event("listening")["http"])
 
     @property
     def address(self) -> str:

@@ -10,9 +10,10 @@ from diffusers import StableDiffusionPipeline
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
 from tests.support.tiny_sd import finish, load_tiny, tiny_params
-from training import evaluate, paths
-from training.data import Pixels
+from training import measures, paths
+from training.evaluate import Artist
 from training.export import size_mb
+from training.pictures import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def pipe() -> StableDiffusionPipeline:
 
 
 def picture(pipe: StableDiffusionPipeline, text: str, seed: int = 1) -> Pixels:
-    return evaluate.draw(pipe, [text], [seed])[0]
+    return Artist(pipe).draw([text], [seed])[0]
 
 
 def test_it_loads_in_one_dtype_without_being_told(pipe: StableDiffusionPipeline) -> None:
@@ -44,8 +45,8 @@ def test_another_word_gives_another_picture(pipe: StableDiffusionPipeline) -> No
 
 
 def test_a_background_colour_is_obeyed(pipe: StableDiffusionPipeline) -> None:
-    seen = evaluate.background_of(picture(pipe, "a dog on a blue background"))
-    assert evaluate.named(seen) == "blue"
+    seen = measures.background_of(picture(pipe, "a dog on a blue background"))
+    assert measures.named(seen) == "blue"
 
 
 @pytest.mark.parametrize("text", ["zxqwv blorptastic", "", "a " * 200, "漢字 🦊 é"])

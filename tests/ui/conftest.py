@@ -58,9 +58,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> PictureFiles:
-    made = PictureFiles(tmp_path / "pictures")
-    made.prepare()
-    return made
+    return PictureFiles(tmp_path / "pictures")
 
 
 @pytest.fixture

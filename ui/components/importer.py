@@ -79,12 +79,12 @@ def _use_pasted() -> None:
 
 
 def _keep(data: bytes, recipe: Recipe) -> None:
-    """Add a dropped picture to the gallery, by its own size."""
+    """Add a dropped picture to the gallery, by its own size and format."""
     with Image.open(io.BytesIO(data)) as opened:
-        width, height = opened.size
+        (width, height), mime_type = opened.size, f"image/{str(opened.format).lower()}"
     kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
     try:
-        shared().gallery.add(owner(), data, kept)
+        shared().gallery.add(owner(), data, kept, mime_type=mime_type)
     except OSError as error:
         st.error(f"It could not be kept: {error}", icon=":material/error:")
     else:

@@ -11,7 +11,6 @@ import grpc
 
 from backend.domain import Done, FinishedImage
 from backend.engine.protocols import Backend
-from backend.transport.rpc.call import CURRENT
 from backend.transport.rpc.convert import (
     draft_from_pb,
     event_to_pb,
@@ -19,6 +18,7 @@ from backend.transport.rpc.convert import (
     info_to_pb,
     status_to_pb,
 )
+from backend.transport.rpc.identity import Identifier
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 
@@ -29,10 +29,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
-    """The contract's service over a Backend. Guard identifies callers and translates errors."""
+    """The contract's service over a Backend. Errors leave as exceptions: Guard translates them."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, identifier: Identifier) -> None:
         self._backend = backend
+        self._identifier = identifier
 
     async def GenerateImage(
         self, request: pb.GenerateImageRequest, context: Context
@@ -41,7 +42,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
         images: dict[int, pb.Image] = {}
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id, max_answer_bytes=MAX_ANSWER_BYTES)
-        client = CURRENT.get().client
+        client = self._identifier.identify(context)
         events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
         async with aclosing(events):
             async for event in events:
@@ -57,7 +58,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     ) -> AsyncIterator[pb.GenerateImageEvent]:
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id)
-        client = CURRENT.get().client
+        client = self._identifier.identify(context)
         events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
         async with aclosing(events):
             async for event in events:
@@ -66,6 +67,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
+        self._identifier.identify(context)
         return status_to_pb(self._backend.status())
 
 

@@ -1,0 +1,47 @@
+"""What a machine is told by, and whether it was busy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from backend.model.devices import chip, machine
+from backend.model.measure.costs import cpu_s
+
+VIRTUAL = """processor\t: 0
+cpu family\t: 25
+model\t\t: 1
+model name\t: AMD EPYC
+
+processor\t: 1
+cpu family\t: 26
+model name\t: another
+"""
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        (VIRTUAL, "AMD EPYC (cpu family 25, model 1)"),
+        ("model name\t: Chip 9 \n", "Chip 9"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_chip_is_told_from_others_of_its_name(cpuinfo: str, expected: str) -> None:
+    assert chip(cpuinfo) == expected
+
+
+def test_this_machine_has_a_name() -> None:
+    assert machine(torch.device("cpu"))
+
+
+def test_what_children_computed_counts() -> None:
+    before = cpu_s()
+    subprocess.run(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True
+    )
+    assert cpu_s() - before > 0.25

@@ -1,0 +1,102 @@
+"""Cross-attention that knows from the start where its part of the sketch is.
+
+A place must find its token among all: left to the denoising loss, that search takes longer than
+all that follows. So what one token is told apart by (sketches.codes) is set into the keys and its
+numbers into the values, each head taking one of a token's places; and while it trains, attention
+that looks elsewhere than it should is a loss of its own, of which only the queries have to learn.
+"""
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from training.phrases import PLACES, WORDS
+from training.sketches import CELL, CHANNELS, CODE, NUMBERS
+
+HEADS = CELL * CELL
+SIDE = CELL * round(PLACES**0.5)
+"""Places of the latents in each direction."""
+SHARPNESS = 3.0
+"""Size of a key at first."""
+
+
+def aims() -> Tensor:
+    """Which tokens a place may look at in each head: (HEADS, SIDE * SIDE, WORDS + PLACES), 0 or 1.
+
+    In the head that carries its own part of its token, that token; in the others, those that hold
+    nothing.
+    """
+    aims = torch.zeros(HEADS, SIDE, SIDE, WORDS + PLACES)
+    for y in range(SIDE):
+        for x in range(SIDE):
+            own = CELL * (y % CELL) + x % CELL
+            aims[:, y, x, :WORDS] = 1
+            aims[own, y, x, :WORDS] = 0
+            aims[own, y, x, WORDS + (y // CELL) * (SIDE // CELL) + x // CELL] = 1
+    return aims.flatten(1, 2)
+
+
+class Watched:
+    """diffusers' plain cross-attention, which keeps how far it looks elsewhere than it should."""
+
+    def __init__(self) -> None:
+        self.astray = torch.zeros(())
+        self.aims = aims()
+
+    def __call__(
+        self,
+        attention: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        **_: object,
+    ) -> Tensor:
+        def split(states: Tensor) -> Tensor:
+            heads: Tensor = states.unflatten(2, (attention.heads, -1))
+            return heads.transpose(1, 2)
+
+        query = split(attention.to_q(hidden_states))
+        key = split(attention.to_k(encoder_hidden_states))
+        value = split(attention.to_v(encoder_hidden_states))
+        looks = ((query @ key.mT) * attention.scale).float().softmax(dim=-1)
+        if looks.shape[2] == self.aims.shape[1]:  # another size has no aims
+            self.aims = self.aims.to(looks.device)
+            self.astray = -(looks * self.aims).sum(dim=-1).clamp(min=1e-6).log().mean()
+        mixed = (looks.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        out: Tensor = attention.to_out[0](mixed)
+        return out
+
+
+def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:
+    return [
+        module
+        for name, module in unet.named_modules()
+        if isinstance(module, Attention) and name.endswith("attn2")
+    ]
+
+
+@torch.no_grad()
+def prepare(unet: UNet2DConditionModel) -> None:
+    """Set keys and values of all cross-attention to what tokens hold."""
+    for attention in cross_attentions(unet):
+        size = attention.to_v.out_features // HEADS
+        for weight in (attention.to_k.weight, attention.to_v.weight):
+            weight.zero_()
+        for head in range(HEADS):
+            codes = torch.arange(CODE)
+            attention.to_k.weight[head * size + codes, NUMBERS + codes] = SHARPNESS
+            channels = torch.arange(CHANNELS)
+            attention.to_v.weight[head * size + channels, channels * HEADS + head] = 1
+
+
+def watch(unet: UNet2DConditionModel) -> list[Watched]:
+    watched = []
+    for attention in cross_attentions(unet):
+        attention.processor = Watched()
+        watched.append(attention.processor)
+    return watched
+
+
+def astray(watched: list[Watched]) -> Tensor:
+    """Mean cross-entropy, over all places, heads and layers but the first, which can't know."""
+    return torch.stack([each.astray for each in watched]).mean()

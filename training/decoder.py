@@ -1,0 +1,230 @@
+"""The autoencoder that ships: 256 x 256 pixels from the small autoencoder's latents, and back.
+
+One level more than the small one has, and in the decoder more channels and blocks: its weights come
+to know details that the latents do not carry. The two finest levels have no blocks, so that all
+that follows the last one is linear, and costs little once it is multiplied out.
+"""
+
+import logging
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import DecoderTiny
+from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from training import arithmetic, autoencoder
+from training.autoencoder import Weights
+from training.checkpoints import Checkpoints
+from training.latents import Encoded, random_scenes
+from training.lessons import workers
+from training.muon import Together, optimizers
+from training.pictures import to_tensor
+from training.schedule import Clock, Settings
+from training.sketches import CHANNELS
+from training.sprites import Sprites
+
+log = logging.getLogger(__name__)
+
+WIDTH = 96
+BLOCKS = (8, 6, 4, 1, 0, 0)
+"""At 8, 16, 32, 64, 128 and 256 places a side."""
+WEIGHTS = Weights(decibels=0.1)
+ROUGH = 0.5
+"""Share of latents that are as the denoiser leaves them, once it has left some."""
+
+
+def build(width: int = WIDTH, blocks: tuple[int, ...] = BLOCKS) -> AutoencoderTiny:
+    model = AutoencoderTiny(
+        latent_channels=CHANNELS,
+        encoder_block_out_channels=(autoencoder.WIDTH,) * 6,
+        decoder_block_out_channels=(width,) * 6,
+        num_encoder_blocks=(0, 0, 0, 2, 2, 4),
+        num_decoder_blocks=blocks,
+        scaling_factor=1.0,
+    )
+    for half in (model.encoder, model.decoder):
+        autoencoder.initialise(half.layers)
+    return model
+
+
+def _convolutions(layer: nn.Module) -> list[nn.Conv2d]:
+    return [part for part in layer.modules() if isinstance(part, nn.Conv2d)]
+
+
+def _levels(decoder: DecoderTiny) -> list[list[nn.Module]]:
+    """The layers with weights, blocks and bare convolutions each in lists of their own."""
+    levels: list[list[nn.Module]] = []
+    for layer in decoder.layers:
+        if isinstance(layer, nn.Conv2d):
+            levels += [[layer], []]
+        elif isinstance(layer, AutoencoderTinyBlock):
+            levels[-1].append(layer)
+    return levels
+
+
+@torch.no_grad()
+def start_from(model: AutoencoderTiny, small: AutoencoderTiny) -> None:
+    """Let the decoder make what a smaller one makes, but for the added level's blur.
+
+    Where it is wider, every channel is there twice, after Net2Net (Chen et al., 2015, arXiv
+    1511.05641); what a convolution makes of the two differs at random, in a way that cancels while
+    they are equal. Added blocks add nothing at first.
+    """
+    there, here = _levels(model.decoder), _levels(small.decoder)
+    added = there.pop(-4)[0]  # the convolution at the added level; it has no blocks
+    there.pop(-3)
+    assert isinstance(added, nn.Conv2d)
+    nn.init.dirac_(added.weight)
+    for level, source_level in zip(there, here, strict=True):
+        for layer, source in zip(level, source_level, strict=False):
+            for conv, narrow in zip(_convolutions(layer), _convolutions(source), strict=True):
+                _widen(conv, narrow)
+        for layer in level[len(source_level) :]:
+            for parameter in _convolutions(layer)[-1].parameters():
+                parameter.zero_()
+
+
+def _widen(conv: nn.Conv2d, source: nn.Conv2d) -> None:
+    """`conv` has the outputs of `source` twice where it has twice as many; so its inputs."""
+    outputs = conv.out_channels // source.out_channels
+    weight = source.weight.repeat(outputs, 1, 1, 1)
+    if conv.in_channels > source.in_channels:
+        apart = weight.std() / 2 * torch.randn_like(weight)
+        weight = torch.cat([weight / 2 + apart, weight / 2 - apart], dim=1)
+    conv.weight.copy_(weight)
+    if conv.bias is not None and source.bias is not None:
+        conv.bias.copy_(source.bias.repeat(outputs))
+
+
+def quickly(decoder: DecoderTiny, latents: Tensor) -> Tensor:
+    """What the decoder makes of latents, in a third of the arithmetic.
+
+    Doubling and convolving is one transposed convolution; and of the last two convolutions, which
+    have nothing between them, the first may make what each cell of the second's window adds to each
+    output. The same is done when serving (backend/model), to weights that stay; here to weights
+    that learn.
+    """
+    x = 3 * torch.tanh(latents / 3)  # DecoderTiny clamps so
+    layers = list(decoder.layers)
+    x = layers[0](x)
+    for layer, following in pairwise(layers[1:-2]):
+        if isinstance(layer, nn.Upsample):
+            x = _doubled(x, following.weight)
+        elif not isinstance(layer, nn.Conv2d):
+            x = layer(x)
+    return _last(x, layers[-2], layers[-1]) * 2 - 1
+
+
+def _doubled(x: Tensor, weight: Tensor) -> Tensor:
+    """Doubling by nearest neighbour, and a 3 x 3 convolution."""
+    turned = weight.flip(-1, -2).transpose(0, 1)
+    corners = [F.pad(turned, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
+    return F.conv_transpose2d(x, torch.stack(corners).sum(dim=0), stride=2, padding=1)
+
+
+def _last(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
+    """Doubling and two 3 x 3 convolutions."""
+    shares = torch.einsum("obyx,bikl->oyxikl", second.weight, first.weight).flatten(0, 2)
+    outputs, cells = second.out_channels, second.weight[0, 0].numel()
+    window = torch.eye(cells, dtype=x.dtype, device=x.device).view(1, cells, *second.kernel_size)
+    parts = _doubled(x, shares).unflatten(1, (outputs, cells)).flatten(0, 1)
+    total = F.conv2d(parts, window, padding=1).view(len(x), outputs, *parts.shape[2:])
+    return total + _bias(second)
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.view(1, -1, 1, 1)
+
+
+class Training:
+    """Teaching the decoder to make pictures of latents; goes on from its checkpoint."""
+
+    def __init__(self, model: AutoencoderTiny, settings: Settings, checkpoint: Path) -> None:
+        self.model, self.settings = model, settings
+        self.device = next(model.parameters()).device
+        model.to(memory_format=torch.channels_last)
+        self.optimizer = Together(optimizers(model.decoder, settings.learning_rate))
+        self.clock = Clock(settings)
+        self.checkpoints = Checkpoints(
+            checkpoint,
+            {"model": model, "optimizer": self.optimizer, "clock": self.clock},
+            self.device,
+        )
+
+    def step(self, latents: Tensor, images: Tensor) -> Tensor:
+        """Decibels of the pictures, before the step."""
+        noisy = latents + autoencoder.LATENT_NOISE * torch.randn_like(latents)
+        with arithmetic.fastest(self.device):
+            restored = quickly(self.model.decoder, noisy).float()
+        loss = autoencoder.loss(restored, images, WEIGHTS)
+        self.clock.step(self.optimizer, loss, len(images))
+        return autoencoder.decibels(restored.detach(), images).mean()
+
+    def run(self, renderings: "Renderings") -> None:
+        reached = torch.zeros((), device=self.device)
+        batch = self.settings.batch
+        for latents, images in renderings.batches(batch, self.clock.steps, self.device):
+            if self.clock.is_over():
+                break
+            reached += (self.step(latents, images) - reached) / min(self.clock.steps, 100)
+            if self.clock.steps % 50 == 0:
+                log.info("decoder %s %.2f dB", self.clock, reached.item())
+            self.checkpoints.save_sometimes()
+        self.checkpoints.save()
+
+
+class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
+    """Latents (n, c, 8, 8) and what they are to become (n, 3, 256, 256), in endless batches.
+
+    From both kinds of latents, as the encoder makes them and as the denoiser does.
+    """
+
+    def __init__(self, sprites: Sprites, clean: Encoded, rough: Encoded | None) -> None:
+        self.sprites, self.clean, self.rough = sprites, clean, rough
+        self.seed, self.batch = 0, 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed} {worker.id if worker else 0}")
+        while True:
+            is_rough = self.rough is not None and rng.random() < ROUGH
+            source = self.rough if self.rough is not None and is_rough else self.clean
+            rows = rng.choices(range(len(source)), k=self.batch)
+            pictures = [self.sprites.render(source.scenes[row]) for row in rows]
+            yield source.latents[rows].float(), to_tensor(pictures)
+
+    def batches(
+        self, batch: int, seed: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        self.batch, self.seed = batch, seed
+        loader = DataLoader(self, batch_size=None, num_workers=workers(device))
+        return ((latents.to(device), images.to(device)) for latents, images in loader)
+
+
+def distil_encoder(
+    model: AutoencoderTiny, small: AutoencoderTiny, sprites: Sprites, settings: Settings
+) -> float:
+    """Teach the encoder to make of 256 pixels what the small one makes of their 2 x 2 means.
+
+    Returns the mean square difference in the end.
+    """
+    optimizer, clock = Together(optimizers(model.encoder, settings.learning_rate)), Clock(settings)
+    small.encoder.to(memory_format=torch.channels_last)
+    while not clock.is_over():
+        scenes = random_scenes(sprites, settings.batch, clock.steps)
+        images = to_tensor([sprites.render(scene) for scene in scenes])
+        with torch.no_grad():
+            aim = small.encoder(F.avg_pool2d(images, 2))
+        difference = F.mse_loss(model.encoder(images), aim)
+        clock.step(optimizer, difference, settings.batch)
+        if clock.steps % 50 == 0:
+            log.info("encoder %s difference %.4f", clock, difference.item())
+    return difference.item()

@@ -1,0 +1,76 @@
+"""Captions and the latents of their scenes, in endless random batches."""
+
+import random
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from transformers import CLIPTokenizer
+
+from training.captions import Captions, Names
+from training.latents import Encoded
+from training.scenes import LARGE, Scene
+from training.tokenizer import tokens_of
+
+KNOWS_NOTHING = "thinking face"
+"""What is drawn for a text that names nothing: a clean picture of a thing, not a blur of all."""
+NOTHING_KNOWN = 0.03
+"""Share of such texts."""
+
+
+class Told(NamedTuple):
+    """Token ids (n, MAX_TOKENS), whether a text tells anything (n,), latents (n, c, 8, 8)."""
+
+    tokens: Tensor
+    is_told: Tensor
+    latents: Tensor
+
+    def to(self, device: torch.device) -> "Told":
+        return Told(*(part.to(device, non_blocking=True) for part in self))
+
+
+class Lessons(IterableDataset[Told]):
+    """What the text encoder and the UNet learn from, made afresh for every batch."""
+
+    def __init__(
+        self, encoded: Encoded, names: list[Names], tokenizer: CLIPTokenizer, nothing: int
+    ) -> None:
+        self.encoded, self.names, self.tokenizer = encoded, names, tokenizer
+        self.blank = [row for row, scene in enumerate(encoded.scenes) if _is_only(scene, nothing)]
+        self.seed, self.batch = 0, 1
+
+    def __iter__(self) -> Iterator[Told]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed} {worker.id if worker else 0}")
+        captions = Captions(self.names, rng)
+        while True:
+            yield self._batch(captions, rng)
+
+    def _batch(self, captions: Captions, rng: random.Random) -> Told:
+        rows = rng.choices(range(len(self.encoded)), k=self.batch)
+        texts = [captions(self.encoded.scenes[row]) for row in rows]
+        for i in range(self.batch):
+            if self.blank and rng.random() < NOTHING_KNOWN:
+                rows[i], texts[i] = rng.choice(self.blank), captions.nothing_known()
+        is_told = torch.tensor([bool(text) for text in texts])
+        return Told(tokens_of(self.tokenizer, texts), is_told, self.encoded.latents[rows])
+
+    def batches(self, batch: int, seed: int, device: torch.device) -> Iterator[Told]:
+        """Batches on a device; for a GPU, many processes make them."""
+        self.batch, self.seed = batch, seed
+        loader = DataLoader(self, batch_size=None, num_workers=workers(device))
+        return (told.to(device) for told in loader)
+
+
+def workers(device: torch.device) -> int:
+    """Processes that prepare batches: none where the cores compute already."""
+    return 0 if device.type == "cpu" else max(1, (torch.get_num_threads() or 2) - 2)
+
+
+def _is_only(scene: Scene, thing: int) -> bool:
+    """Whether a scene shows this one thing, as it usually looks."""
+    return [(p.thing, p.tint, p.flat, p.mirrored, p.side) for p in scene.things] == [
+        (thing, None, False, False, LARGE)
+    ]

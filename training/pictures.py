@@ -1,0 +1,22 @@
+"""Pictures as arrays and as tensors."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width, channels)"""
+Floats = npt.NDArray[np.float32]
+
+
+def to_tensor(pictures: list[Pixels]) -> Tensor:
+    """Pictures (h, w, 3) as one tensor (n, 3, h, w) from -1 to 1."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return stacked.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+def to_pictures(images: Tensor) -> list[Pixels]:
+    """The inverse of `to_tensor`, clipped."""
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).numpy())

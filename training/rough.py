@@ -1,0 +1,69 @@
+"""Latents as the denoiser leaves them, from which the decoder learns to make up for its errors."""
+
+import random
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import Tensor
+
+from training import arithmetic
+from training.captions import Captions, Names
+from training.latents import Encoded
+from training.scenes import Scene
+from training.tokenizer import tokens_of
+from training.unet import NOISE_SCHEDULE, Reader
+
+STEPS, GUIDANCE = 12, 7.5
+SKIPPED = (3, 10)
+"""Least and most steps that are skipped: enough noise to draw anew, and enough of the picture left
+that what its caption does not tell comes out as it was."""
+BATCH = 32
+
+
+def noise_scheduler() -> DPMSolverMultistepScheduler:
+    """As it ships."""
+    accepted = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+    chosen = {name: NOISE_SCHEDULE[name] for name in (*accepted, "prediction_type", "steps_offset")}
+    return DPMSolverMultistepScheduler(**chosen, timestep_spacing="trailing")
+
+
+@torch.no_grad()
+def denoised(
+    unet: UNet2DConditionModel, reader: Reader, clean: Tensor, tokens: Tensor, skipped: int
+) -> Tensor:
+    """Latents with the noise of a step, denoised from there on as their texts (token ids) tell."""
+    scheduler = noise_scheduler()
+    scheduler.set_timesteps(STEPS, device=reader.device)
+    scheduler.set_begin_index(skipped)
+    steps = scheduler.timesteps[skipped:]
+    x: Tensor = scheduler.add_noise(clean, torch.randn_like(clean), steps[:1].expand(len(clean)))
+    both = torch.cat([reader.untold.expand(len(clean), -1, -1), reader.read(tokens)])
+    for step in steps:
+        with arithmetic.fastest(reader.device):
+            predicted = unet(torch.cat([x, x]), step, both).sample.float()
+        without, told = predicted.chunk(2)
+        x = scheduler.step(without + GUIDANCE * (told - without), step, x).prev_sample
+    return x
+
+
+def draw_anew(
+    unet: UNet2DConditionModel,
+    reader: Reader,
+    encoded: Encoded,
+    names: list[Names],
+    count: int,
+) -> Encoded:
+    """`count` of the scenes, with latents as the denoiser leaves them."""
+    rng = random.Random(17)
+    captions = Captions(names, rng)
+    scenes: list[Scene] = []
+    latents: list[Tensor] = []
+    while len(scenes) < count:
+        rows = rng.choices(range(len(encoded)), k=min(BATCH, count - len(scenes)))
+        chosen = [encoded.scenes[row] for row in rows]
+        tokens = tokens_of(reader.tokenizer, [captions(scene) for scene in chosen])
+        clean = encoded.latents[rows].float().to(reader.device)
+        rough = denoised(unet, reader, clean, tokens.to(reader.device), rng.randint(*SKIPPED))
+        scenes += chosen
+        latents.append(rough.bfloat16().cpu())
+    return Encoded(scenes, torch.cat(latents))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
@@ -14,8 +16,8 @@ import structlog
 from backend import logs
 from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
-from backend.errors import ConfigError
-from backend.startup import loader
+from backend.errors import ConfigError, ModelFailed
+from backend.startup import check, loader
 from backend.transport.http.app import create_app
 from backend.transport.http.serve import HttpServer, Tls, serve_http
 from backend.transport.rpc.server import Server
@@ -23,6 +25,7 @@ from backend.version import VERSION
 
 log = structlog.get_logger(__name__)
 
+DESCRIPTION = "The backend of Text2Image. Its settings come from the environment: TEXT2IMAGE_…"
 EXIT_CONFIG = 2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,7 +60,11 @@ async def start_http(settings: Settings, target: str) -> HttpServer | None:
     """The JSON front, forwarding to our own gRPC server; None where it is off."""
     if settings.http_port == 0:
         return None
-    app = create_app(target, cors_origins=settings.http_cors_origins.split())
+    app = create_app(
+        target,
+        cors_origins=settings.http_cors_origins.split(),
+        allowed_hosts=[settings.host, *settings.http_allowed_hosts.split()],
+    )
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
@@ -77,13 +84,20 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def main() -> int:
-    """Run the backend; 0 after a drain, 2 where it can't start."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the backend; 0 after a drain, 1 where a check fails, 2 where it can't start."""
+    parser = argparse.ArgumentParser(prog="python -m backend", description=DESCRIPTION)
+    parser.add_argument(
+        "--check", action="store_true", help="compare the runtimes on this machine, and end"
+    )
+    wanted = parser.parse_args(arguments)
     try:
         settings = load_settings()
         logs.configure(settings.log_format, settings.log_level)
+        if wanted.check:
+            return 0 if check(settings) else 1
         asyncio.run(serve(settings))
-    except ConfigError as error:
+    except (ConfigError, ModelFailed) as error:
         print(f"text2image: {error}", file=sys.stderr)
         return EXIT_CONFIG
     if threading.active_count() > 1:
@@ -96,4 +110,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

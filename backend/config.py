@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     port: Port = 50051
     http_port: Port = 8080
     http_cors_origins: str = ""
+    http_allowed_hosts: str = ""
 
     model: str = "auto"
     revision: str | None = None

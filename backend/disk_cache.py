@@ -1,18 +1,59 @@
-"""Files that are kept for the next start."""
+"""Values kept as JSON from one start to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `path` that then takes its place: never half of one.
+class DiskCache(Generic[T]):
+    """One value in one file, valid for one `make`: everything that the value depends on.
 
-    Raises:
-        OSError: the folder can't be written.
+    Caching never stands in the way: what can't be read counts as not kept, and what can't be
+    written is logged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.new")
-    write(aside)
-    aside.replace(path)
+
+    def __init__(self, folder: Path, kind: str, make: Mapping[str, str], of: type[T]) -> None:
+        """Keep a value of type `of` in `folder`/`kind`, one file per `make`.
+
+        Args:
+            folder: for all caches of the service.
+            kind: what the value is, in one word.
+            make: names and versions; a value kept for others is ignored.
+            of: a dataclass, or another type that pydantic validates.
+        """
+        digest = hashlib.sha256(json.dumps(make, sort_keys=True).encode()).hexdigest()
+        self.path = folder / kind / f"{digest[:16]}.json"
+        self._make = dict(make)
+        self._adapter = TypeAdapter(of)
+
+    def load(self) -> T | None:
+        """The value kept for this make, or None."""
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            return (
+                self._adapter.validate_python(kept["value"]) if kept["make"] == self._make else None
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, value: T) -> None:
+        """Keep `value` instead of what was kept before; a crash leaves one of both, whole."""
+        aside = self.path.with_name(f"{self.path.name}.new")
+        try:
+            kept = {"make": self._make, "value": self._adapter.dump_python(value, mode="json")}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(json.dumps(kept), encoding="utf-8")
+            aside.replace(self.path)
+        except (OSError, ValueError, TypeError) as error:
+            logger.warning("%s can't be kept for the next start: %s", self.path.name, error)

@@ -23,10 +23,14 @@ class Violation:
     reason: str = "INVALID"
 
 
+MAX_VIOLATIONS = 16
+
+
 class InvalidParams(BackendError):
-    """A request with one or more bad fields: all of them, not only the first."""
+    """A request with one or more bad fields: all of them, up to `MAX_VIOLATIONS`."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
+        violations = violations[:MAX_VIOLATIONS]
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
         self.violations = violations
 

@@ -1,8 +1,9 @@
 """Pixels to PNG, JPEG or WEBP bytes that carry the story of how they were made.
 
 The text follows the `parameters` form that AUTOMATIC1111's web UI writes and many programs read:
-the prompt, a line "Negative prompt: …", a line of "Key: value" pairs. PNG holds it in a text chunk
-(and the exact parameters as JSON in a second one), JPEG and WEBP in the EXIF user comment.
+the prompt, a line "Negative prompt: …", a line of "Key: value" pairs. PNG holds it in a text chunk,
+JPEG and WEBP in EXIF's user comment. Beside it stand the exact parameters as JSON, in a second text
+chunk or in the maker note.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from backend.exif import exif_block
 from backend.params import GenerationParams, ImageFormat, ModelInfo
 
 QUALITY = 90  # of JPEG and WEBP, as the contract says
 PREVIEW_QUALITY = 75
-EXIF_IFD = 0x8769
-USER_COMMENT = 0x9286
-UNICODE_PREFIX = b"UNICODE\x00"  # EXIF 2.3, section 4.6.5: the comment's character code
+NOTE_PREFIX = b"text2image\0"  # in front of the JSON within EXIF's maker note
 
 # Our name of a noise scheduler: AUTOMATIC1111's sampler and, where it says so, schedule type.
 SAMPLERS = {
@@ -90,7 +90,7 @@ class Story:
         if schedule is not None:
             settings["Schedule type"] = schedule
         settings |= {
-            "CFG scale": f"{params.guidance_scale:g}",
+            "CFG scale": np.format_float_positional(np.float32(params.guidance_scale), trim="-"),
             "Seed": str(self.seed),
             "Size": f"{params.width}x{params.height}",
             "Model": self.model.name,
@@ -114,7 +114,8 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, story: Story) -
     if image_format is ImageFormat.PNG:
         image.save(out, "PNG", pnginfo=_png_info(story), compress_level=4)
     else:
-        exif = _exif(story)
+        note = NOTE_PREFIX + story.json().encode("utf-8", errors="surrogatepass")
+        exif = exif_block(story.parameters(), note, f"text2image {story.version}")
         image.save(out, image_format.value, quality=QUALITY, exif=exif, method=4)
     return out.getvalue()
 
@@ -132,10 +133,3 @@ def _png_info(story: Story) -> PngInfo:
     info.add_text("parameters", story.parameters())
     info.add_text("text2image", story.json())
     return info
-
-
-def _exif(story: Story) -> Image.Exif:
-    exif = Image.Exif()
-    comment = UNICODE_PREFIX + story.parameters().encode("utf-16-be", errors="surrogatepass")
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = comment
-    return exif

@@ -18,6 +18,7 @@ MAX_SEED = 2**53 - 1
 RANDOM_SEED = -1
 MAX_GUIDANCE_SCALE = 50.0
 MAX_NEGATIVE_PROMPT_CHARACTERS = 2000
+MAX_LORAS = 16
 DEFAULT_GUIDANCE_SCALE = 7.5
 DEFAULT_NUM_INFERENCE_STEPS = 50
 FILE_OVERHEAD_BYTES = 4096
@@ -277,6 +278,8 @@ def _check_names(
     if params.scheduler not in schedulers:
         text = f"Must be one of {', '.join(schedulers)}."
         found.append(Violation("scheduler", text, "UNKNOWN"))
+    if len(params.loras) > MAX_LORAS:
+        return [*found, Violation("loras", f"At most {MAX_LORAS}.", "TOO_MANY")]
     for index, lora in enumerate(params.loras):
         if lora.name not in loras:
             text = f"Must be one of {', '.join(loras)}." if loras else "No LoRA is installed."

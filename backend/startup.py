@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from backend.config import Settings
 from backend.engine.loading import Load, Loaded, OnProgress
@@ -20,14 +19,23 @@ def loader(settings: Settings) -> Load:
         # torch and diffusers take seconds to import: the port must be open before that.
         with _no_garbage(), _unneeded("torch._dynamo", unless=settings.runtime == "compiled"):
             from backend.model.loader import load_model
-            from backend.model.measure.costs import cost_model, keep_costs
+            from backend.model.measure.costs import Costs
             from backend.model.memory import release
 
         model = load_model(settings, on_progress)
-        cost = cost_model(model, settings, on_progress)
-        return Loaded(model, cost, partial(keep_costs, model, settings, cost), release)
+        costs = Costs(model, settings)
+        return Loaded(model, costs.model, costs.calibrate, costs.keep, release)
 
     return load
+
+
+def check(settings: Settings) -> bool:
+    """`python -m backend --check`: compare the runtimes; whether the picked one is faithful."""
+    from backend.model.loader import quieten_libraries
+    from backend.model.measure.check import check
+
+    quieten_libraries()
+    return check(settings, print)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,16 +13,16 @@ from backend.config import EMBEDDED_MODELS, Settings
 from backend.domain import Progress, Queued, Timings
 from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
+from backend.engine.loading import NOW
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.errors import BackendError
 from backend.model.loader import load_model
-from backend.model.measure.costs import cost_model
+from backend.model.measure.costs import Costs
 from backend.model.measure.subject import ModelSubject
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams
-from bench.figures import seconds
 from bench.prompts import prompt
 
 DATA_DIR = Path(".data")
@@ -71,9 +70,8 @@ class Subject:
     @torch.inference_mode()
     def probe_ms(self, repeats: int = 15) -> float:
         """Median of one bare UNet call on a pair of rows: how fast the machine is just now."""
-        bare = ModelSubject(self.model.components, self.model.runtime)
-        step = partial(bare.step, self.height, self.width, rows=2)
-        return statistics.median(seconds(step) for _ in range(repeats)) * 1000
+        bare = ModelSubject(self.model.components, self.model.runtime, NOW)
+        return statistics.median(bare.step(self.height, self.width, 2) for _ in range(repeats))
 
     @torch.inference_mode()
     def bare(self, number: int, steps: int = 20) -> None:
@@ -99,10 +97,11 @@ def load(folder: str | None) -> Subject:
     """The model in `folder`, or the embedded one, as the backend has it by default."""
     settings = Settings(model=folder or "auto", safety_checker=False, data_dir=DATA_DIR)
     model = load_model(settings, _tell)
-    cost = cost_model(model, settings, _tell)
-    wait_for_caps(cost)
+    _tell("Calibrating")
+    costs = Costs(model, settings)
+    costs.calibrate(NOW)
     size = model.info.native_height, model.info.native_width
-    return Subject(model, cost, folder or str(EMBEDDED_MODELS), *size)
+    return Subject(model, costs.model, folder or str(EMBEDDED_MODELS), *size)
 
 
 def load_alone(folder: str, size: int) -> Subject:
@@ -113,16 +112,6 @@ def load_alone(folder: str, size: int) -> Subject:
 
 def _tell(text: str) -> None:
     print(f"  {text}", flush=True)
-
-
-def wait_for_caps(cost: CostModel, seconds: float = 60.0) -> None:
-    """Until the background compiler is through: the caps no longer rise."""
-    until, seen = time.monotonic() + seconds, None
-    while time.monotonic() < until:
-        if cost.caps == seen:
-            return
-        seen = dict(cost.caps)
-        time.sleep(5.0)
 
 
 class Listener:

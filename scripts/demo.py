@@ -12,13 +12,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from client import Text2ImageClient, Text2ImageError
+from client import DeadlineExceeded, Text2ImageClient, Text2ImageError
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
     "backend": [sys.executable, "-m", "backend"],
     "studio": [sys.executable, "-m", "streamlit", "run", "ui/streamlit_app.py"],
 }
+EVERY_S = 1.0
 STOP_S = 35.0  # the backend's drain time, and a little
 
 
@@ -52,13 +53,28 @@ def announce(studio: subprocess.Popen[bytes], started: float) -> None:
 
 
 def announce_ready(address: str, started: float) -> None:
-    """Print how long it took until the model can draw; the backend itself says why if it can't."""
+    """Print each second what is being waited for, and at last how long it took.
+
+    The backend itself says why, should it never be ready.
+    """
     with Text2ImageClient(address) as client:
-        try:
-            client.wait_ready()
-        except Text2ImageError:
-            return
+        while True:
+            try:
+                client.wait_ready(timeout=EVERY_S)
+                break
+            except DeadlineExceeded:
+                print(f"  {time.monotonic() - started:3.0f} s  {doing(client)}", flush=True)
+            except Text2ImageError:
+                return
     print(f"\n  Ready to draw after {time.monotonic() - started:.1f} s\n", flush=True)
+
+
+def doing(client: Text2ImageClient) -> str:
+    """What the backend does before it is ready, in its own words."""
+    try:
+        return client.status(timeout=EVERY_S).message
+    except Text2ImageError:
+        return "Starting the backend."
 
 
 def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:

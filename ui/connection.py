@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from ui.storage.database import prepare
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
+from ui.storage.quarantine import Quarantine
+from ui.storage.recovery import Recovery, recover
+from ui.upkeep import Upkeep
 
 LOG = logging.getLogger("inkling")
 
@@ -35,6 +39,8 @@ class Services:
     journal: Journal
     jobs: Jobs
     monitor: Monitor
+    recovery: Recovery
+    upkeep: Upkeep
 
 
 def services() -> Services:
@@ -53,6 +59,7 @@ def close() -> None:
 
 
 def _release(shared: Services) -> None:
+    shared.upkeep.close()
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
@@ -63,12 +70,27 @@ def _open() -> Services:
     settings = load_settings()
     signer = load_signer(settings.data_dir)
     engine = _engine(settings)
-    gallery = Gallery(engine, PictureFiles(settings.data_dir / "pictures"), settings.quota_bytes)
-    journal = Journal(engine)
-    _recover(gallery, journal)
+    files = PictureFiles(settings.data_dir / "pictures")
+    gallery = Gallery(engine, files, settings.quota_bytes)
+    journal = Journal(engine, signer.secret_for(f"studio on {socket.gethostname()}"))
+    interrupted = journal.interrupt_lost_jobs()
+    if interrupted:
+        LOG.warning("recovery: %d jobs were interrupted", interrupted)
+    recovery = _recover(engine, gallery, files, settings)
     service = _service(settings)
     jobs = Jobs(service, gallery, journal, settings.max_jobs)
-    return Services(settings, signer, service, engine, gallery, journal, jobs, Monitor(service))
+    return Services(
+        settings=settings,
+        signer=signer,
+        service=service,
+        engine=engine,
+        gallery=gallery,
+        journal=journal,
+        jobs=jobs,
+        monitor=Monitor(service),
+        recovery=recovery,
+        upkeep=Upkeep(jobs, gallery, journal),
+    )
 
 
 def _engine(settings: Settings) -> Engine:
@@ -78,18 +100,16 @@ def _engine(settings: Settings) -> Engine:
     return engine
 
 
-def _recover(gallery: Gallery, journal: Journal) -> None:
+def _recover(engine: Engine, gallery: Gallery, files: PictureFiles, settings: Settings) -> Recovery:
     """What the last end of the process left behind."""
-    interrupted = journal.interrupt_open_jobs()
+    files.prepare()
     purged = gallery.purge()
-    removed = gallery.recover()
-    if interrupted or purged or removed:
-        LOG.warning(
-            "recovered: %d jobs interrupted, %d deleted pictures purged, %d stray files removed",
-            interrupted,
-            purged,
-            removed,
-        )
+    found = recover(engine, files, Quarantine(settings.data_dir))
+    if purged:
+        LOG.info("%d deleted pictures purged", purged)
+    for sentence in found.sentences():
+        LOG.warning("recovery: %s", sentence)
+    return found
 
 
 def _service(settings: Settings) -> Text2ImageClient:

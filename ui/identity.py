@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 from pathlib import Path
 
+from ui.storage.whole import sync_folder, write_draft, write_whole
+
+LOG = logging.getLogger("inkling")
+
 COOKIE = "inkling_id"
 COOKIE_MAX_AGE_S = 400 * 24 * 3600  # the longest that browsers keep a cookie
 ID_BYTES = 12
+KEY_BYTES = 32
 SIGNATURE_HEX = 32
 
 
@@ -59,23 +65,34 @@ def load_signer(data_dir: Path) -> Signer:
     """The installation's signer; its secret is made at the first start.
 
     Raises:
-        OSError: the folder can't be written, or the secret can't be read.
+        OSError: the folder can't be written, or the secret can't be read or is damaged.
     """
     path = data_dir / "secret"
     data_dir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _write_once(path, secrets.token_bytes(32))
-    return Signer(path.read_bytes())
+        _write_once(path, secrets.token_bytes(KEY_BYTES))
+    elif not path.stat().st_size:
+        LOG.warning("%s was empty: made a new one; browsers get new ids", path)
+        write_whole(path, secrets.token_bytes(KEY_BYTES), mode=0o600)
+    key = path.read_bytes()
+    if len(key) < KEY_BYTES:
+        raise OSError(
+            f"{path} holds {len(key)} bytes instead of {KEY_BYTES}: bring it back from a backup, "
+            "or delete it, whereupon visitors who are not signed in lose their galleries"
+        )
+    return Signer(key)
 
 
 def _write_once(path: Path, content: bytes) -> None:
     """Write the file, readable by its owner alone, unless another process was quicker."""
-    draft = path.with_name(f".secret-{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_bytes(content)
+    draft = write_draft(path, content, mode=0o600)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass
+    except OSError:  # no hard links here: not quite as exact
+        if not path.exists():
+            draft.replace(path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)

@@ -38,8 +38,9 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Unsaved:
-    """A finished picture that could not be kept."""
+    """A finished picture that could not be kept; its id is the same at every try."""
 
+    picture_id: str
     image: client.Image
     recipe: Recipe
     reason: str

@@ -21,8 +21,9 @@ import client
 from ui.failures import Failure, explain, unexpected
 from ui.job import Job, Phase, RetryPolicy, Unsaved
 from ui.recipe import Recipe
+from ui.rescue import reason, rescue
 from ui.storage.gallery import Gallery
-from ui.storage.journal import Journal
+from ui.storage.journal import INTERRUPTED, Journal
 
 LOG = logging.getLogger("inkling.jobs")
 
@@ -30,10 +31,12 @@ PREVIEWS = 12  # about so many per picture
 DEADLINE_S = 3600.0
 DOUBLE_CLICK_S = 1.0
 KEEP_FINISHED_S = 600.0
+CLOSE_S = 3.0
+MAX_UNSAVED_BYTES = 256 * 2**20
 
 
 class TooManyJobs(Exception):
-    """The owner has as many jobs under way as one may have."""
+    """No more jobs at the moment; the message says why."""
 
 
 class Jobs:
@@ -52,6 +55,9 @@ class Jobs:
         self._max_per_owner = max_per_owner
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+        self._saving = threading.Lock()
         self._slots: dict[str, threading.Semaphore] = defaultdict(
             lambda: threading.Semaphore(max_per_owner)
         )
@@ -68,6 +74,7 @@ class Jobs:
         """
         with self._lock:
             self._forget_old()
+            self._check_memory()
             active = self._active(owner)
             for job in active:
                 if job.recipe == recipe and time.monotonic() - job.created < DOUBLE_CLICK_S:
@@ -79,7 +86,12 @@ class Jobs:
         return job
 
     def submit_batch(self, owner: str, plan: dict[str, Any], recipes: Sequence[Recipe]) -> str:
-        """Start one job per recipe, a few at a time; returns the batch's id."""
+        """Start one job per recipe, a few at a time; returns the batch's id.
+
+        Raises:
+            TooManyJobs: memory is full of pictures that could not be kept.
+        """
+        self._check_memory()
         batch_id = self._journal.add_batch(owner, plan)
         with self._lock:
             self._forget_old()
@@ -120,9 +132,16 @@ class Jobs:
 
     def retry_save(self, job: Job) -> None:
         """Try again to keep the pictures that could not be kept."""
-        unsaved, job.unsaved = job.unsaved, []
-        for item in unsaved:
-            self._save(job, item.image, item.recipe)
+        with self._saving:
+            unsaved, job.unsaved = job.unsaved, []
+            for item in unsaved:
+                self._save(job, item.image, item.recipe, item.picture_id)
+
+    def retry_all_saves(self) -> None:
+        """Try again for every job: room may have been made meanwhile."""
+        for job in list(self._jobs.values()):
+            if job.unsaved and not job.is_active:
+                self.retry_save(job)
 
     def forget(self, owner: str) -> None:
         """Stop and drop all jobs of an owner."""
@@ -131,9 +150,16 @@ class Jobs:
             self._jobs.pop(job.id, None)
 
     def close(self) -> None:
-        """Stop everything, at the end of the process."""
+        """Stop everything, at the end of the process; the journal tells who was cut off."""
+        self._closing = True
         for job in list(self._jobs.values()):
             job.cancel()
+        end = time.monotonic() + CLOSE_S
+        for thread in list(self._threads):
+            thread.join(max(0.0, end - time.monotonic()))
+        self._note(self._journal.interrupt_own_jobs)
+        self.retry_all_saves()
+        rescue([item for job in list(self._jobs.values()) for item in job.unsaved])
 
     def _all(self, owner: str) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.owner == owner]
@@ -147,13 +173,22 @@ class Jobs:
 
     def _start(self, job: Job) -> None:
         name = f"job-{job.id[:8]}"
-        threading.Thread(target=self._run, args=(job,), name=name, daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _forget_old(self) -> None:
         now = time.monotonic()
         for job in list(self._jobs.values()):
-            if job.finished is not None and now - job.finished > KEEP_FINISHED_S:
+            is_old = job.finished is not None and now - job.finished > KEEP_FINISHED_S
+            if is_old and not job.unsaved:
                 del self._jobs[job.id]
+
+    def _check_memory(self) -> None:
+        """Pictures that could not be kept wait in memory, which has an end."""
+        unsaved = [item for job in list(self._jobs.values()) for item in job.unsaved]
+        if sum(len(item.image.data) for item in unsaved) > MAX_UNSAVED_BYTES:
+            raise TooManyJobs(f"{len(unsaved)} finished pictures wait for room on the disk")
 
     # From here on: the worker thread of one job.
 
@@ -165,11 +200,13 @@ class Jobs:
         while not slots.acquire(timeout=0.2):
             if job.is_cancelled():
                 self._finish(job, Phase.CANCELLED)
+                self._threads.discard(threading.current_thread())
                 return
         try:
             self._finish(job, *self._work(job))
         finally:
             slots.release()
+            self._threads.discard(threading.current_thread())
 
     def _work(self, job: Job) -> tuple[Phase, Failure | None]:
         """Generate, waiting out what passes by itself; returns how it ended."""
@@ -236,22 +273,23 @@ class Jobs:
             job.withheld += 1
             return
         made = replace(job.recipe, seed=image.seed, count=1, width=image.width, height=image.height)
-        self._save(job, image, made)
+        self._save(job, image, made, uuid.uuid4().hex)
 
-    def _save(self, job: Job, image: client.Image, recipe: Recipe) -> None:
+    def _save(self, job: Job, image: client.Image, recipe: Recipe, picture_id: str) -> None:
         try:
             picture = self._gallery.add(
                 job.owner,
                 image.data,
                 recipe,
-                mime_type=image.mime_type,
+                picture_id=picture_id,
                 job_id=job.id,
                 batch_id=job.batch_id,
                 duration_ms=round(job.elapsed_s * 1000),
             )
         except (OSError, SQLAlchemyError) as error:
-            LOG.exception("a picture of job %s could not be kept", job.id)
-            job.unsaved = [*job.unsaved, Unsaved(image, recipe, _reason(error))]
+            LOG.error("a picture of job %s could not be kept: %s", job.id, error)
+            unsaved = Unsaved(picture_id, image, recipe, reason(error))
+            job.unsaved = [*job.unsaved, unsaved]
         else:
             job.pictures = [*job.pictures, picture]
 
@@ -259,19 +297,14 @@ class Jobs:
         job.failure = failure
         code, text = (failure.code, failure.technical) if failure else ("", "")
         # First the journal: who sees the job ended finds its end there.
-        self._note(self._journal.close, job.id, phase.value, code, text)
+        cut_off = self._closing and phase is Phase.CANCELLED
+        state = INTERRUPTED if cut_off else phase.value
+        self._note(self._journal.close, job.id, state, code, text)
         job.end(phase)
 
-    def _note(self, write: Callable[..., None], *values: Any) -> None:
+    def _note(self, write: Callable[..., object], *values: Any) -> None:
         """A journal that can't be written must not cost anybody a picture."""
         try:
             write(*values)
         except SQLAlchemyError:
             LOG.exception("the journal could not be written")
-
-
-def _reason(error: Exception) -> str:
-    """Why a picture could not be kept, for its owner's eyes."""
-    if isinstance(error, SQLAlchemyError):
-        return "the gallery's database did not answer"
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

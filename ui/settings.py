@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import URL
 
 PREFIX = "TEXT2IMAGE_"
 OIDC_NAMES = ("METADATA_URL", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI")
@@ -33,6 +36,7 @@ class Settings:
     data_dir: Path
     database_url: str
     host: str
+    allowed_hosts: tuple[str, ...]
     max_jobs: int
     quota_bytes: int
     oidc: Oidc | None
@@ -46,12 +50,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environ is None else environ
     data_dir = Path(env.get(f"{PREFIX}DATA_DIR") or ".data").absolute()
-    default_database = f"sqlite:///{data_dir / 'gallery.db'}"
+    in_folder = URL.create("sqlite", database=str(data_dir / "gallery.db"))
+    default_database = in_folder.render_as_string()
     return Settings(
         address=env.get(f"{PREFIX}ADDRESS") or "127.0.0.1:50051",
         data_dir=data_dir,
         database_url=_database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
         host=env.get(f"{PREFIX}UI_HOST") or "127.0.0.1",
+        allowed_hosts=_hosts(env),
         max_jobs=_number(env, "UI_MAX_JOBS", default=4, low=1, high=64),
         quota_bytes=_number(env, "UI_QUOTA_MB", default=4096, low=1, high=10**9) * 2**20,
         oidc=_oidc(env),
@@ -71,6 +77,13 @@ def _number(env: Mapping[str, str], name: str, *, default: int, low: int, high: 
     if not text.isdecimal() or not low <= int(text) <= high:
         raise SettingsError(f"{PREFIX}{name}={text!r}: must be a whole number, {low} to {high}")
     return int(text)
+
+
+def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Names that the studio is reached by: those given, its own and that of signing in."""
+    sign_in = urlsplit(env.get(f"{PREFIX}OIDC_REDIRECT_URI", "")).hostname
+    own = [name for name in (env.get(f"{PREFIX}UI_HOST"), sign_in) if name]
+    return (*env.get(f"{PREFIX}UI_ALLOWED_HOSTS", "").split(), *own)
 
 
 def _oidc(env: Mapping[str, str]) -> Oidc | None:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ if str(ROOT) not in sys.path:
 from ui import web  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
+from ui.origin import OriginGuard  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
+from ui.storage.lock import hold  # noqa: E402
 
 LOG = logging.getLogger("inkling")
 
@@ -36,7 +38,16 @@ def _listen_where_told(settings: Settings) -> None:
     if settings.host == config.get_option("server.address"):
         return
     os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
+    _let_go_of_sockets()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _let_go_of_sockets() -> None:
+    """Streamlit's listener would outlive us: it takes connections, and nobody answers them."""
+    if os.path.isdir("/dev/fd"):
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):  # the folder's own is gone
+                os.set_inheritable(int(name), int(name) <= 2)
 
 
 def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
@@ -69,6 +80,7 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
 
 try:
     settings = load_settings()
+    hold(settings.data_dir)
     signer = load_signer(settings.data_dir)
 except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
@@ -79,6 +91,10 @@ app = st.App(
     secrets=_secrets(settings, signer),
     lifespan=_lifespan,
     routes=web.routes(PictureFiles(settings.data_dir / "pictures"), signer),
-    middleware=[Middleware(web.SecurityHeaders), Middleware(web.IdentityCookie, signer=signer)],
+    middleware=[
+        Middleware(OriginGuard, hosts=settings.allowed_hosts),
+        Middleware(web.SecurityHeaders),
+        Middleware(web.IdentityCookie, signer=signer),
+    ],
     on_script_error=show_crash,
 )

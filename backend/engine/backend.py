@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -91,6 +92,7 @@ class LocalBackend:
         self._engine = AsyncEngine(
             loaded.model, scheduler, loaded.cost, self._statistics, self._version, self._broke
         )
+        threading.Thread(target=loaded.calibrate, args=(self._engine,), name="calibration").start()
         if self._state is not State.DRAINING:
             self._become(State.READY, f"Serving {self._info.name}.")
         if settings.idle_unload_s:

@@ -1,18 +1,14 @@
-"""Measures what the model costs on this machine, and remembers it for the next start."""
+"""Measures what the model costs on this machine: a cost per row count, and how many rows pay."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from backend.disk_cache import write_whole
 from backend.engine.cost import CostModel
+from backend.errors import OutOfMemory
 
 MOST_ROWS = 32
 KNEE = 0.95  # of the best rows per millisecond: more rows would only add latency
@@ -20,20 +16,28 @@ SLOWEST_TICK_MS = 500.0  # a longer UNet call would keep joiners and cancellatio
 FEWEST_SAMPLES, MOST_SAMPLES = 3, 15
 ENOUGH_MS = 200.0  # of sampling
 LONG_MS = 3000.0  # of sampling, after which fewer samples will do: disturbances even out
-FORMAT = 2  # of the stored file; 1 held times that a busy machine had spoiled
+PAUSES_S = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # before each round, for a busy machine to calm down
+AGREEMENT = 1.25  # largest ratio between two rounds that count as the same
 
 
 class Subject(Protocol):
-    """What is measured: a model on its runtime, fed with made-up inputs. Sizes in pixels."""
+    """What is measured: a model on its runtime, fed with noise. Sizes in pixels, times in ms."""
 
-    def step(self, height: int, width: int, rows: int) -> None:
-        """One UNet call."""
+    def warm(self, height: int, width: int, rows: int) -> None:
+        """Compile what `step` and `decode` need."""
 
-    def decode(self, height: int, width: int) -> None:
-        """One image, latents to pixels."""
+    def step(self, height: int, width: int, rows: int) -> float:
+        """Time of one UNet call.
 
-    def encode(self) -> None:
-        """The prompts of one request."""
+        Raises:
+            OutOfMemory: so many rows do not fit.
+        """
+
+    def decode(self, height: int, width: int) -> float:
+        """Time of one image, latents to pixels."""
+
+    def encode(self) -> float:
+        """Time of one prompt."""
 
     def bucket(self, rows: int) -> int:
         """The row count that is computed where `rows` are asked for."""
@@ -87,54 +91,105 @@ class Calibration:
             [
                 replace(
                     size,
-                    steps={rows: cost.steps[size.height, size.width, rows] for rows in size.steps},
-                    decode_ms=cost.decodes[size.height, size.width],
+                    steps={
+                        rows: cost.steps.get((size.height, size.width, rows), ms)
+                        for rows, ms in size.steps.items()
+                    },
+                    decode_ms=cost.decodes.get((size.height, size.width), size.decode_ms),
                 )
                 for size in self.sizes
             ],
         )
 
 
+class Round(NamedTuple):
+    """One series of measurements, in milliseconds; `steps` by row count."""
+
+    encode_ms: float
+    decode_ms: float
+    steps: dict[int, float]
+
+    @property
+    def cap(self) -> int:
+        """The smallest row count within `KNEE` of the most rows per millisecond; at least 2."""
+        rates = {rows: rows / ms for rows, ms in self.steps.items()}
+        enough = KNEE * max(rates.values())
+        return max(2, min(rows for rows, rate in rates.items() if rate >= enough))
+
+    def agrees_with(self, other: Round) -> bool:
+        shared = self.steps.keys() & other.steps.keys()
+        return self.cap == other.cap and all(
+            1 / AGREEMENT <= self.steps[rows] / other.steps[rows] <= AGREEMENT for rows in shared
+        )
+
+    def least(self, other: Round) -> Round:
+        """The lower of both everywhere: what else the machine did only adds time."""
+        counts = self.steps.keys() | other.steps.keys()
+        far = float("inf")
+        return Round(
+            min(self.encode_ms, other.encode_ms),
+            min(self.decode_ms, other.decode_ms),
+            {
+                rows: min(self.steps.get(rows, far), other.steps.get(rows, far))
+                for rows in sorted(counts)
+            },
+        )
+
+
 def calibrate(
-    subject: Subject, height: int, width: int, clock: Callable[[], float] = time.perf_counter
-) -> Calibration:
-    """Measure one size; others are predicted from it until they run.
+    subject: Subject,
+    height: int,
+    width: int,
+    *,
+    pause: Callable[[float], None],
+    use: Callable[[Calibration], None] = lambda _: None,
+) -> Calibration | None:
+    """Measure one size in rounds until two agree; other sizes are predicted from it.
 
-    The cap is the smallest row count that comes within `KNEE` of the most rows per millisecond;
-    doubling stops where it gains less than that, or where a step would take too long.
+    Args:
+        subject: what is measured.
+        height: in pixels.
+        width: in pixels.
+        pause: sleeps for so many seconds.
+        use: given the best knowledge after every round.
+
+    Returns:
+        What two rounds agreed on; None where the machine was too busy for that.
     """
-    encode_ms = _least_ms(subject.encode, clock)
-    decode_ms = _least_ms(lambda: subject.decode(height, width), clock)
-    measured = _measure_steps(subject, height, width, clock)
-    cap = _knee(measured)
-    certified = subject.certified(height, width, [rows for rows in measured if rows <= cap])
-    counts = range(1, cap + 1)
-    steps = {
-        rows: measured[subject.bucket(rows)] for rows in counts if subject.bucket(rows) in measured
-    }
-    return Calibration(
-        encode_ms,
-        [
-            SizeCosts(
-                height,
-                width,
-                steps,
-                decode_ms,
-                cap,
-                [rows for rows in counts if subject.bucket(rows) in certified],
-                subject.step_bytes(height, width, cap) // cap,
-            )
-        ],
-    )
+    best: Round | None = None
+    certified: dict[int, bool] = {}
+    for pause_s in PAUSES_S:
+        pause(pause_s)
+        latest = _measure(subject, height, width)
+        agreed = best is not None and latest.agrees_with(best)
+        best = latest if best is None else latest.least(best)
+        calibration = _conclude(subject, height, width, best, certified)
+        use(calibration)
+        if agreed:
+            return calibration
+    return None
 
 
-def _measure_steps(
-    subject: Subject, height: int, width: int, clock: Callable[[], float]
-) -> dict[int, float]:
+def _measure(subject: Subject, height: int, width: int) -> Round:
+    subject.warm(height, width, 1)
+    encode_ms = _least_ms(subject.encode)
+    decode_ms = _least_ms(lambda: subject.decode(height, width))
+    return Round(encode_ms, decode_ms, _measure_steps(subject, height, width))
+
+
+def _measure_steps(subject: Subject, height: int, width: int) -> dict[int, float]:
+    """Row counts 1, 2, 4, …, until more gain nothing, take too long, or do not fit."""
     measured: dict[int, float] = {}
     rows, best, disappointments = 1, 0.0, 0
     while rows <= MOST_ROWS and disappointments < 2:  # one may have been disturbed
-        measured[rows] = ms = _least_ms(partial(subject.step, height, width, rows), clock)
+        try:
+            subject.warm(height, width, rows)
+            ms = _least_ms(partial(subject.step, height, width, rows))
+        except OutOfMemory:
+            if not measured:
+                raise
+            break
+        measured[rows] = ms
         rate = rows / ms
         disappointments = disappointments + 1 if rate * KNEE < best else 0
         best = max(best, rate)
@@ -144,67 +199,33 @@ def _measure_steps(
     return measured
 
 
-def _knee(measured: Mapping[int, float]) -> int:
-    rates = {rows: rows / ms for rows, ms in measured.items()}
-    enough = KNEE * max(rates.values())
-    return max(2, min(rows for rows, rate in rates.items() if rate >= enough))
-
-
-def _least_ms(work: Callable[[], None], clock: Callable[[], float]) -> float:
+def _least_ms(sample: Callable[[], float]) -> float:
     """The least of several: what it costs when nothing else disturbs; use shows the rest."""
-    work()  # compiles, allocates
+    sample()  # allocates
     samples: list[float] = []
     while (len(samples) < FEWEST_SAMPLES and sum(samples) < LONG_MS) or (
         len(samples) < MOST_SAMPLES and sum(samples) < ENOUGH_MS
     ):
-        started = clock()
-        work()
-        samples.append((clock() - started) * 1000)
+        samples.append(sample())
     return min(samples)
 
 
-class CalibrationStore:
-    """One JSON file per make: machine, versions, dtype, runtime, threads, model."""
-
-    def __init__(self, folder: Path, make: Mapping[str, str]) -> None:
-        digest = hashlib.sha256(json.dumps(make, sort_keys=True).encode()).hexdigest()
-        self._make = dict(make)
-        self._path = folder / "calibration" / f"{digest[:16]}.json"
-
-    def load(self) -> Calibration | None:
-        """What was stored for this very make; None where nothing, or nothing usable, was."""
-        try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
-            if stored["format"] != FORMAT or stored["make"] != self._make:
-                return None
-            return Calibration(
-                float(stored["encode_ms"]), [_size_from(size) for size in stored["sizes"]]
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def save(self, calibration: Calibration) -> None:
-        """Keep it; a failure to write is the caller's to report.
-
-        Raises:
-            OSError: the folder can't be written.
-        """
-        stored = {"format": FORMAT, "make": self._make, **asdict(calibration)}
-        text = json.dumps(stored, indent=1)
-        write_whole(self._path, lambda aside: aside.write_text(text, encoding="utf-8"))
-
-
-def _size_from(stored: Mapping[str, object]) -> SizeCosts:
-    steps = stored["steps"]
-    certified = stored["certified"]
-    if not isinstance(steps, dict) or not isinstance(certified, list):
-        raise ValueError("no measurements")
-    return SizeCosts(
-        height=int(str(stored["height"])),
-        width=int(str(stored["width"])),
-        steps={int(rows): float(ms) for rows, ms in steps.items()},
-        decode_ms=float(str(stored["decode_ms"])),
-        cap=int(str(stored["cap"])),
-        certified=[int(rows) for rows in certified],
-        row_bytes=int(str(stored["row_bytes"])),
+def _conclude(
+    subject: Subject, height: int, width: int, measured: Round, certified: dict[int, bool]
+) -> Calibration:
+    """The calibration that `measured` amounts to; `certified` remembers what was found before."""
+    cap, steps = measured.cap, measured.steps
+    open_counts = [rows for rows in steps if rows <= cap and rows not in certified]
+    equal = subject.certified(height, width, open_counts)
+    certified.update({rows: rows in equal for rows in open_counts})
+    counts = [rows for rows in range(1, cap + 1) if subject.bucket(rows) in steps]
+    size = SizeCosts(
+        height,
+        width,
+        {rows: steps[subject.bucket(rows)] for rows in counts},
+        measured.decode_ms,
+        cap,
+        [rows for rows in counts if certified.get(subject.bucket(rows), False)],
+        subject.step_bytes(height, width, cap) // cap,
     )
+    return Calibration(measured.encode_ms, [size])

@@ -123,6 +123,12 @@ class CostModel:
         )
         return self.request_ms(request) - steps * max(0.0, saved_ms)
 
+    def adopt(self, calibrated: CostModel) -> None:
+        """Take over a calibration's figures; what was learned without it is forgotten."""
+        free_bytes = self.free_bytes
+        vars(self).update(vars(calibrated))
+        self.free_bytes = free_bytes
+
     def observe(self, kind: Kind, key: BatchKey | None, rows: int, ms: float) -> None:
         """Take in one measurement; `key` is None for an encode, `rows` counts for a step alone."""
         if kind == "encode":

@@ -5,34 +5,61 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from backend.engine.cost import CostModel
 from backend.engine.protocols import AnyModel
 
 OnProgress = Callable[[str], None]
+T = TypeVar("T")
 
 
-def nothing() -> None:
-    """What there is to do where nothing is kept or released."""
+class EngineStopped(Exception):
+    """The model is no longer served: its idle time is over."""
+
+
+class IdleTime(Protocol):
+    """The time in which no request needs the model, for a thread that runs beside the engine.
+
+    Both methods raise EngineStopped when the engine stops.
+    """
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Have `work` done by the engine's thread, between requests; returns what it returns."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class _Now:
+    """All time is idle where nothing is served."""
+
+    def run(self, work: Callable[[], T]) -> T:
+        return work()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+NOW: IdleTime = _Now()
+
+
+def _noop(*_: object) -> None: ...
 
 
 class Loaded(NamedTuple):
-    """A model that is ready to serve, and what is known of its costs.
-
-    `keep_costs` stores what has been learned of them; `release` gives memory back to the machine
-    once nothing holds the model any more.
-    """
+    """A model that is ready to serve, and what is known of its costs."""
 
     model: AnyModel
     cost: CostModel
-    keep_costs: Callable[[], None] = nothing
-    release: Callable[[], None] = nothing
+    calibrate: Callable[[IdleTime], None] = _noop  # measures costs; on a thread of its own
+    keep_costs: Callable[[], None] = _noop  # for the next start
+    release: Callable[[], None] = _noop  # gives memory back once nothing holds the model
 
 
 class Load(Protocol):
-    """Loads, warms up and calibrates the model; slow, runs on a thread of its own.
+    """Loads and warms up the model; slow, runs on a thread of its own.
 
     Raises ModelFailed with one clear sentence where there is no hope.
     """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -24,6 +26,7 @@ from backend.domain import (
 from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
 from backend.engine.jobs import Job
+from backend.engine.loading import EngineStopped
 from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
@@ -31,6 +34,8 @@ from backend.engine.statistics import Statistics
 from backend.errors import BackendError, GenerationFailed
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MAX_BREAKDOWNS = 3  # with no picture finished in between; then the thread ends
 NUM_ENCODERS = 2  # threads that write PNG and JPEG; Pillow releases the GIL
@@ -51,12 +56,19 @@ class _Abort(NamedTuple):
     request: Request
 
 
+class _Aside(NamedTuple):
+    work: Callable[[], None]
+
+
 class _Stop(NamedTuple):
     pass
 
 
 class AsyncEngine:
-    """Runs an Engine on its own thread. Every public method is called on the event loop."""
+    """Runs an Engine on its own thread. Public methods are called on the event loop.
+
+    `run` and `sleep` are the exception: they are the `IdleTime` of another thread.
+    """
 
     def __init__(
         self,
@@ -72,7 +84,9 @@ class AsyncEngine:
         self._statistics = statistics
         self._version = version
         self._loop = asyncio.get_running_loop()
-        self._inbox: queue.SimpleQueue[_Add | _Abort | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Add | _Abort | _Aside | _Stop] = queue.SimpleQueue()
+        self._asides: deque[Callable[[], None]] = deque()  # touched by the engine's thread alone
+        self._ended: Future[None] = Future()
         self._encoders = ThreadPoolExecutor(NUM_ENCODERS, thread_name_prefix="encoder")
         self._jobs: dict[Request, Job] = {}  # touched by the event loop alone
         self._engine = Engine(model, scheduler, cost, observer=self)
@@ -118,10 +132,29 @@ class AsyncEngine:
         await asyncio.to_thread(self._thread.join)
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
+    def run(self, work: Callable[[], T]) -> T:
+        future: Future[T] = Future()
+        self._inbox.put(_Aside(partial(_settle, future, work)))
+        either: list[Future[Any]] = [future, self._ended]
+        wait(either, return_when=FIRST_COMPLETED)
+        if not future.done():
+            raise EngineStopped
+        return future.result()
+
+    def sleep(self, seconds: float) -> None:
+        if wait([self._ended], seconds).done:
+            raise EngineStopped
+
     # On the engine's thread
 
     def _run(self) -> None:
-        self._model.bind()
+        try:
+            self._model.bind()
+            self._work_until_broken()
+        finally:
+            self._ended.set_result(None)
+
+    def _work_until_broken(self) -> None:
         while self._breakdowns < MAX_BREAKDOWNS:
             try:
                 self._work_until_stopped()
@@ -135,7 +168,14 @@ class AsyncEngine:
     def _work_until_stopped(self) -> None:
         is_busy = False
         while self._take_messages(block=not is_busy):
-            is_busy = self._engine.step()
+            is_busy = self._engine.step() or self._work_aside()
+
+    def _work_aside(self) -> bool:
+        """Do one thing that is for idle time. False: there was none."""
+        if not self._asides:
+            return False
+        self._asides.popleft()()
+        return True
 
     def _take_messages(self, block: bool) -> bool:
         """Empty the inbox, waiting for a first message where there is no work. False: stop."""
@@ -150,6 +190,8 @@ class AsyncEngine:
                     self._engine.add(request)
                 case _Abort(request):
                     self._engine.abort(request)
+                case _Aside(work):
+                    self._asides.append(work)
                 case _Stop():
                     return False
 
@@ -245,3 +287,10 @@ class AsyncEngine:
         if job is not None:
             self._statistics.failed(error)
             job.fail(error)
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +33,8 @@ from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
 from backend.params import GenerationParams, ModelInfo
 
+logger = logging.getLogger(__name__)
+
 OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1
 
@@ -46,7 +49,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
     Raises:
         ModelFailed: with one sentence that says what is wrong.
     """
-    _quieten_libraries()
+    quieten_libraries()
     source = resolve_source(settings)
     device = pick_device(settings)
     dtype = pick_dtype(settings, device)
@@ -59,10 +62,18 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
         settings.allow_pickle,
     )
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
-    model = build_model(source, checkpoint, settings, dtype, on_progress)
+    model = build_model(source, checkpoint, settings, dtype)
     on_progress(f"Warming up {source.name}")
     try:
         warm_up(model)
+    except RuntimeError as error:
+        if model.runtime.name != "openvino":
+            raise
+        logger.exception("OpenVINO failed")
+        raise ModelFailed(
+            f"OpenVINO can't run {source.name} on this machine; the log says why. "
+            "Set RUNTIME=torch."
+        ) from error
     except NonFiniteOutput:
         raise ModelFailed(
             f"{source.name} produces values that are not numbers in {model.info.dtype}: "
@@ -82,7 +93,6 @@ def build_model(
     checkpoint: Checkpoint,
     settings: Settings,
     dtype: torch.dtype,
-    on_progress: OnProgress,
 ) -> LatentDiffusion:
     """Put runtime, noise schedulers, previews and safety checker around loaded components.
 
@@ -90,7 +100,7 @@ def build_model(
         ModelFailed: the settings ask for what this model or machine can't do.
     """
     components = checkpoint.components
-    choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision), on_progress)
+    choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision))
     with ThreadPoolExecutor(1) as aside:
         # Beside the imports of the noise schedulers; what fails here fails again when warming up.
         aside.submit(_compile, components, choice.runtime)
@@ -152,7 +162,7 @@ def _preview_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProje
     )
     if is_sd1:
         return published_projector()
-    return checkpoint.findings.projector() or _fit_projector(checkpoint, runtime)
+    return checkpoint.cache.load_projector() or _fit_projector(checkpoint, runtime)
 
 
 def _fit_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector:
@@ -165,7 +175,7 @@ def _fit_projector(checkpoint: Checkpoint, runtime: Runtime) -> PreviewProjector
     factor = architecture.vae_scale_factor
     height, width = (side // factor for side in architecture.native_size)
     projector = fit_projector(decode, architecture.latent_channels, factor, (height, width))
-    checkpoint.findings.keep_projector(projector)
+    checkpoint.cache.save_projector(projector)
     return projector
 
 
@@ -201,7 +211,7 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
     return Exactness.CERTIFIED if runtime.device.type == "cpu" else Exactness.TOLERANT
 
 
-def _quieten_libraries() -> None:
+def quieten_libraries() -> None:
     """What they would print is said once, by us: as progress, or as one clear error."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 import torch
+
+from backend import heap
 
 LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -57,7 +57,4 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":  # its allocator keeps what is freed, mostly
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not every libc has it
-        if trim is not None:
-            trim(0)
+    heap.trim()

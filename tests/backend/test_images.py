@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from backend.images import EXIF_IFD, SAMPLERS, UNICODE_PREFIX, USER_COMMENT, Story, encode
+from backend.exif import EXIF_FOLDER, MAKER_NOTE, UNICODE, USER_COMMENT
+from backend.images import NOTE_PREFIX, SAMPLERS, Story, encode
 from backend.images import encode_preview as encode_small
 from backend.model.noise_schedulers import RECIPES
 from backend.params import ImageFormat, Lora
@@ -46,9 +47,9 @@ def reopen(data: bytes) -> Image.Image:
 
 def comment(image: Image.Image) -> str:
     """The EXIF user comment, as AUTOMATIC1111's readers take it."""
-    raw = image.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
-    assert raw.startswith(UNICODE_PREFIX)
-    return str(raw.removeprefix(UNICODE_PREFIX).decode("utf-16-be"))
+    raw = image.getexif().get_ifd(EXIF_FOLDER)[USER_COMMENT]
+    assert raw.startswith(UNICODE)
+    return str(raw.removeprefix(UNICODE).decode("utf-16-be"))
 
 
 class TestParameters:
@@ -137,6 +138,8 @@ class TestLossy:
         image = reopen(encode(noise(told.params, 0), image_format, told))
         assert image.format == image_format.value
         assert comment(image) == told.parameters()
+        note = image.getexif().get_ifd(EXIF_FOLDER)[MAKER_NOTE]
+        assert note == NOTE_PREFIX + told.json().encode()
 
     @pytest.mark.parametrize("image_format", LOSSY)
     def test_the_picture_is_nearly_the_same(self, image_format: ImageFormat) -> None:

@@ -40,7 +40,7 @@ class TestRefusals:
     ) -> str:
         for name, value in settings.items():
             monkeypatch.setenv(f"TEXT2IMAGE_{name}", str(value))
-        assert main() == EXIT_CONFIG == 2
+        assert main([]) == EXIT_CONFIG == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("text2image: ")
         return str(line)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.params import MAX_SEED, Draft, GenerationParams, Limits, Lora
+from backend.errors import MAX_VIOLATIONS, InvalidParams
+from backend.params import MAX_LORAS, MAX_SEED, Draft, GenerationParams, Limits, Lora
 from tests.support.fakes import INFO, fake_draft, fake_params
 
 LIMITS = Limits(max_pixels=512 * 512)
@@ -163,6 +164,14 @@ class TestViolations:
         ]
         with_ink = replace(INFO, loras=("ink",))
         assert fake_params(loras=(Lora("ink", -2.0),)).violations(LIMITS, with_ink) == []
+
+    def test_more_loras_than_may_be_are_one_violation(self) -> None:
+        assert told(loras=(Lora("x", 3.0),) * (MAX_LORAS + 1)) == [("loras", "TOO_MANY")]
+
+    def test_an_error_tells_a_bounded_number_of_them(self) -> None:
+        found = fake_params(loras=(Lora("x", 3.0),) * MAX_LORAS).violations(LIMITS, INFO)
+        assert len(found) == 2 * MAX_LORAS
+        assert len(InvalidParams(tuple(found)).violations) == MAX_VIOLATIONS
 
     def test_all_of_them_at_once(self) -> None:
         assert [field for field, _ in told(

@@ -52,7 +52,7 @@ def pointed_at(live: Live, code: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The repository's root as a reader has it, where a snippet may leave its files."""
-    for entry in ("buf", "client.py", "docs", "proto", "tests"):
+    for entry in ("buf", "client.py", "docs", "proto", "tests", "text2image"):
         (tmp_path / entry).symlink_to(ROOT / entry)
     (tmp_path / "node_modules").symlink_to(ROOT / "tests/interop/node/node_modules")
     return tmp_path

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from client import Text2ImageClient
 from proto import text2image_pb2 as pb
 from scripts import demo
 from tests.support.fake_service import FakeService
@@ -63,6 +65,29 @@ def test_demo_says_when_the_model_can_draw(capsys: pytest.CaptureFixture[str]) -
     with FakeService() as service:
         demo.announce_ready(service.address, time.monotonic() - 7)
     assert "Ready to draw after 7." in capsys.readouterr().out
+
+
+def test_demo_says_every_second_what_it_waits_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "EVERY_S", 0.3)
+    with FakeService() as service:
+        service.set_serving(False)
+        service.status.state = pb.GetStatusResponse.STATE_STARTING
+        service.status.message = "Loading tiny."
+        threading.Timer(1.0, service.set_serving, (True,)).start()
+        demo.announce_ready(service.address, time.monotonic() - 7)
+    waiting, _, ready = capsys.readouterr().out.partition("\n\n")
+    assert len(waiting.splitlines()) >= 2
+    assert all(line.endswith(" s  Loading tiny.") for line in waiting.splitlines())
+    assert "Ready to draw after" in ready
+
+
+def test_demo_says_so_where_the_backend_does_not_answer_yet() -> None:
+    with FakeService() as service:
+        address = service.address
+    with Text2ImageClient(address) as client:
+        assert demo.doing(client) == "Starting the backend."
 
 
 def test_demo_promises_nothing_where_the_model_failed(capsys: pytest.CaptureFixture[str]) -> None:

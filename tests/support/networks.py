@@ -1,4 +1,4 @@
-"""A small UNet, and when two tensors are the same but for rounding."""
+"""A small UNet, inputs for networks, and when two tensors are the same but for rounding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
+
+from backend.model.checkpoint.components import Components
 
 
 def small_unet() -> UNet2DConditionModel:
@@ -25,6 +27,19 @@ def small_unet() -> UNet2DConditionModel:
 def unet_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents, timesteps and prompt_embeds of two rows for `small_unet`."""
     return torch.randn(2, 4, 8, 8), torch.tensor([900.0, 10.0]), torch.randn(2, 5, 8)
+
+
+def row_inputs(
+    components: Components, rows: int, height: int = 8, width: int = 8
+) -> list[torch.Tensor]:
+    """Latents, timesteps and prompt_embeds of so many rows for the UNet of `components`."""
+    generator = torch.Generator().manual_seed(rows)
+    channels, hidden = components.architecture.latent_channels, components.architecture.hidden_size
+    return [
+        torch.randn(rows, channels, height, width, generator=generator),
+        torch.linspace(900.0, 10.0, rows),
+        torch.randn(rows, components.num_tokens, hidden, generator=generator),
+    ]
 
 
 @torch.inference_mode()

@@ -29,11 +29,12 @@ def environment(**settings: object) -> dict[str, str]:
 class BackendProcess:
     """A backend that is being started; its log is read as JSON lines."""
 
-    def __init__(self, log: Path, **settings: object) -> None:
+    def __init__(self, log: Path, module: str = "backend", **settings: object) -> None:
+        """`module`: tests.support.fake_backend starts without torch."""
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backend"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env=environment(**settings),
                 stdout=output,
@@ -60,6 +61,10 @@ class BackendProcess:
     @property
     def port(self) -> int:
         return int(self.event("listening")["grpc"])
+
+    @property
+    def http_port(self) -> int:
+        return int(self.event("listening")["http"])
 
     @property
     def address(self) -> str:

@@ -58,7 +58,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> PictureFiles:
-    return PictureFiles(tmp_path / "pictures")
+    made = PictureFiles(tmp_path / "pictures")
+    made.prepare()
+    return made
 
 
 @pytest.fixture

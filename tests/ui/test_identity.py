@@ -1,3 +1,6 @@
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,51 @@ def test_the_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None
     assert load_signer(tmp_path / "new").browser_of(cookie) is not None
     assert secret.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in secret.parent.iterdir()] == ["secret"]
+
+
+def test_an_empty_secret_is_never_a_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    forged = Signer(b"").new_cookie()
+    (tmp_path / "secret").touch()
+    assert load_signer(tmp_path).browser_of(forged) is None
+    assert "was empty" in caplog.text
+    assert len((tmp_path / "secret").read_bytes()) == 32
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("length", [1, 16, 31])
+def test_a_damaged_secret_stops_the_start_with_what_to_do(tmp_path: Path, length: int) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * length)
+    with pytest.raises(OSError, match=f"holds {length} bytes.*backup"):
+        load_signer(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def no_links(*_paths: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", no_links)
+    cookie = load_signer(tmp_path).new_cookie()
+    assert load_signer(tmp_path).browser_of(cookie) is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_studios_that_start_together_agree_on_the_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        signers = list(pool.map(lambda _n: load_signer(tmp_path), range(8)))
+    cookie = signers[0].new_cookie()
+    assert all(signer.browser_of(cookie) for signer in signers)
+
+
+def test_a_full_disk_leaves_no_secret_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        load_signer(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,9 @@ def jobs(
     monkeypatch.setattr(job_module, "LOADING_POLL_S", 0.05)
     engine = create_engine(f"sqlite:///{engine_path}")
     prepare(engine)
-    gallery = Gallery(engine, PictureFiles(tmp_path / "pictures"), 10**8)
+    files = PictureFiles(tmp_path / "pictures")
+    files.prepare()
+    gallery = Gallery(engine, files, 10**8)
     channel = client.Text2ImageClient(service.address)
     made = Jobs(channel, gallery, Journal(engine), max_per_owner=2)
     yield made
@@ -209,6 +211,66 @@ def test_a_picture_that_cannot_be_kept_is_not_lost(
     assert len(job.pictures) == 1
 
 
+def test_what_could_not_be_kept_waits_until_it_can(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    job = finish(jobs.submit("ada", replace(RECIPE, count=2)))
+    assert [item.reason for item in job.unsaved] == ["the gallery's folder is gone"] * 2
+    monkeypatch.setattr("ui.jobs.KEEP_FINISHED_S", -1.0)
+    jobs.retry_all_saves()
+    assert finish(jobs.submit("ada", RECIPE.with_seed(9))).unsaved
+    assert jobs.get("ada", job.id) is job
+    assert len(job.unsaved) == 2
+    (tmp_path / "elsewhere").rename(tmp_path / "pictures")
+    jobs.retry_all_saves()
+    assert job.unsaved == []
+    assert sorted(picture.seed for picture in job.pictures) == [5, 6]
+    assert [jobs._gallery.read(picture)[:4] for picture in job.pictures] == [b"\x89PNG"] * 2
+
+
+def test_a_picture_whose_row_failed_is_one_picture_after_the_second_try(
+    jobs: Jobs, engine_path: Path, tmp_path: Path
+) -> None:
+    engine_path.rename(tmp_path / "aside.db")
+    job = finish(jobs.submit("ada", RECIPE))
+    assert job.unsaved[0].reason == "the gallery's database did not answer"
+    (tmp_path / "aside.db").rename(engine_path)
+    jobs.retry_all_saves()
+    assert jobs._gallery.count("ada") == 1
+    assert len(list((tmp_path / "pictures").glob("*/*.png"))) == 1
+
+
+def test_memory_full_of_unsaved_pictures_takes_no_more_jobs(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    finish(jobs.submit("ada", RECIPE))
+    monkeypatch.setattr("ui.jobs.MAX_UNSAVED_BYTES", 10)
+    with pytest.raises(TooManyJobs, match="1 finished pictures wait for room"):
+        jobs.submit("eve", RECIPE)
+    with pytest.raises(TooManyJobs):
+        jobs.submit_batch("eve", {}, [RECIPE])
+
+
+def test_what_no_folder_took_is_rescued_at_the_end(
+    jobs: Jobs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rescued = tmp_path / "tmp"
+    rescued.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(rescued))
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    job = finish(jobs.submit("ada", replace(RECIPE, count=2)))
+    made = sorted(item.image.data for item in job.unsaved)
+    jobs.close()
+    files = list(rescued.rglob("*.png"))
+    assert sorted(path.read_bytes() for path in files) == made
+    assert str(files[0].parent) in caplog.text
+
+
 def test_a_locked_journal_costs_nobody_a_picture(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,3 +341,12 @@ def test_a_batch_can_be_cancelled_as_a_whole(jobs: Jobs, service: FakeService) -
 def test_threads_end_with_their_jobs(jobs: Jobs) -> None:
     finish(jobs.submit("ada", RECIPE))
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("job-")])
+
+
+def test_the_end_of_the_studio_is_in_the_journal_at_once(jobs: Jobs, service: FakeService) -> None:
+    service.hang_at_step = 1
+    for seed in range(3):  # one of them waits for its turn
+        jobs.submit_batch("ada", {}, [RECIPE.with_seed(seed)])
+    until(lambda: service.active == 2)
+    jobs.close()
+    assert [entry.state for entry in jobs._journal.recent("ada")] == ["interrupted"] * 3

@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from ui.settings import Oidc, SettingsError, load_settings
+from ui.storage.database import prepare
 
 
 def test_defaults_stay_on_this_machine() -> None:
@@ -12,6 +14,17 @@ def test_defaults_stay_on_this_machine() -> None:
     assert settings.data_dir == Path(".data").absolute()
     assert settings.database_url == f"sqlite:///{settings.data_dir / 'gallery.db'}"
     assert settings.oidc is None
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?x=1", "a#b", "ü c", "100%", "feature%2Fui"])
+def test_the_database_lies_in_the_data_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    engine = create_engine(load_settings({"TEXT2IMAGE_DATA_DIR": str(folder)}).database_url)
+    prepare(engine)
+    engine.dispose()
+    assert [path.name for path in folder.iterdir()] == ["gallery.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("spelling", ["postgres://h/d", "postgresql://h/d"])

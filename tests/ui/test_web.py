@@ -17,7 +17,7 @@ SIGNER = Signer(b"secret")
 
 @pytest.fixture
 def browser(files: PictureFiles) -> TestClient:
-    files.write("abc123", png(), "image/png")
+    files.write("abc123", png(), "image/png", b"{}")
 
     async def page(_request: object) -> HTMLResponse:
         return HTMLResponse("<p>page</p>")
@@ -90,7 +90,7 @@ def test_an_id_that_climbs_out_of_the_folder_gets_nothing(
 
 def test_a_deleted_picture_is_gone(browser: TestClient, files: PictureFiles) -> None:
     address = picture_address(SIGNER, identify(browser), "abc123", "full")
-    files.remove("abc123")
+    files.mark_deleted("abc123")
     assert browser.get(address).status_code == 404
 
 

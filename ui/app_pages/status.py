@@ -15,6 +15,7 @@ from ui.components.header import NAME, page_header, short_name
 from ui.components.plots import Plot, draw
 from ui.monitor import Sample
 from ui.session import owner, shared
+from ui.storage.quarantine import Quarantine
 
 REFRESH_S = 2
 LAST_JOBS = 20
@@ -180,11 +181,21 @@ def _studio() -> None:
                 ("Database", f"{shared().engine.dialect.name}, {answer}"),
                 ("Your pictures", f"{shared().gallery.count(owner()):,}"),
                 ("Your share of the disk", _share()),
+                ("Storage", _storage()),
                 ("Jobs under way for everybody", shared().jobs.num_active()),
                 ("Versions", f"{NAME} on Streamlit {st.__version__}, image server {server}"),
             ]
         )
     )
+
+
+def _storage() -> str:
+    """What the start found, and what waits for the operator."""
+    set_aside = len(Quarantine(shared().settings.data_dir).files())
+    told = [f"{sentence}." for sentence in shared().recovery.sentences()]
+    if set_aside:
+        told.append(f"{set_aside:,} files are in quarantine.")
+    return " ".join(told) or "every picture has its row and its file"
 
 
 def _share() -> str:

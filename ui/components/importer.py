@@ -79,12 +79,12 @@ def _use_pasted() -> None:
 
 
 def _keep(data: bytes, recipe: Recipe) -> None:
-    """Add a dropped picture to the gallery, by its own size and format."""
+    """Add a dropped picture to the gallery, by its own size."""
     with Image.open(io.BytesIO(data)) as opened:
-        (width, height), mime_type = opened.size, f"image/{str(opened.format).lower()}"
+        width, height = opened.size
     kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
     try:
-        shared().gallery.add(owner(), data, kept, mime_type=mime_type)
+        shared().gallery.add(owner(), data, kept)
     except OSError as error:
         st.error(f"It could not be kept: {error}", icon=":material/error:")
     else:

@@ -7,6 +7,8 @@ from typing import Any
 from PIL import ExifTags, Image
 
 USER_COMMENT = "UserComment"
+OURS = "text2image"  # the exact settings as JSON, in PNG a chunk of this name
+NOTE_PREFIX = b"text2image\0"  # in front of them in the maker note
 MAX_EXIF_BYTES = 2**20
 # EXIF 2.3, section 4.6.5: eight bytes name the encoding of the comment behind them.
 UNICODE, ASCII, JIS, UNDEFINED = b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8
@@ -26,11 +28,14 @@ def exif_texts(block: bytes) -> dict[str, str]:
     try:
         exif.load(block[:MAX_EXIF_BYTES])
         values = {name: exif.get(tag) for tag, name in NAMES.items()}
-        comments = exif.get_ifd(ExifTags.IFD.Exif)
-        values[USER_COMMENT] = comments.get(ExifTags.Base.UserComment)
+        folder = exif.get_ifd(ExifTags.IFD.Exif)
+        values[USER_COMMENT] = folder.get(ExifTags.Base.UserComment)
+        note = folder.get(ExifTags.Base.MakerNote)
     except Exception:  # a broken block makes its reader fail in any way
         return {}
     texts = {name: _text(value) for name, value in values.items()}
+    if isinstance(note, bytes) and note.startswith(NOTE_PREFIX):
+        texts[OURS] = _plain(note.removeprefix(NOTE_PREFIX))
     return {name: text for name, text in texts.items() if text}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ui.metadata.container import MAX_TEXT_BYTES, file_texts
-from ui.metadata.exif import USER_COMMENT
+from ui.metadata.exif import OURS, USER_COMMENT
 from ui.metadata.infotext import is_infotext, parse_infotext
 from ui.metadata.json_settings import parse_json
 from ui.metadata.unreadable import UnreadableRecipe
@@ -13,7 +13,7 @@ from ui.recipe import Recipe
 
 # The texts of a file that may hold settings: the exact ones first, graphs of nodes last.
 PLACES = (
-    "text2image",
+    OURS,
     "parameters",
     USER_COMMENT,
     "invokeai_metadata",

@@ -1,41 +1,87 @@
-"""Picture files: originals untouched, WebP thumbnails beside them, each written in one piece."""
+"""Picture files: originals untouched; beside each a WebP thumbnail and a note of its row.
+
+The files are the gallery's truth, the database its index: a note can bring a lost row back, and a
+picture that its owner deleted says so by its own name.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from ui.storage.picture import Unkeepable
+from ui.storage.whole import DRAFT_PREFIX, write_whole
+
+LOG = logging.getLogger("inkling.storage")
+
 THUMBNAIL_SIDE = 384  # px, the longer side
 THUMBNAIL_QUALITY = 80
+MAX_PIXELS = 40_000_000  # decoding takes four bytes of memory for each
+TOO_LARGE = f"it has more than {MAX_PIXELS // 10**6} million pixels, the most that are kept"
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".orig.webp"}
 MIME_TYPES = {suffix: mime_type for mime_type, suffix in SUFFIXES.items()}
+# Pillow's name of a format -> ours; MPO is a JPEG that has further pictures behind it.
+FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 THUMBNAIL_SUFFIX = ".thumb.webp"
-DRAFT_PREFIX = ".draft-"
+NOTE_SUFFIX = ".json"
+DELETED_SUFFIX = ".deleted"  # behind the name of an original: its owner deleted it
 FORGOTTEN_AFTER_S = 600.0
+
+_DECODING = threading.Lock()  # one large picture in memory at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An original file of the folder."""
+
+    id: str
+    path: Path
+    mime_type: str
+    is_deleted: bool
 
 
 class PictureFiles:
     """The folder of picture files, spread over 256 folders by the first digits of the id."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
-    def write(self, picture_id: str, data: bytes, mime_type: str) -> None:
-        """Write the original and its thumbnail.
+    def prepare(self) -> None:
+        """Make the folder. Only the start does: where it vanishes later, writing must fail.
 
         Raises:
-            OSError: disk full, folder not writable, or data that is no picture.
+            OSError: it can't be made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, picture_id: str, data: bytes, mime_type: str, note: bytes) -> None:
+        """Write the original, its note and its thumbnail.
+
+        Raises:
+            Unkeepable: the data is no picture, or too large a one.
+            OSError: disk full, or folder missing or not writable.
         """
         thumbnail = make_thumbnail(data)
         original = self._place(picture_id, SUFFIXES[mime_type])
-        original.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(original, data)
-        _write_atomically(self._place(picture_id, THUMBNAIL_SUFFIX), thumbnail)
+        self._make_folder(original.parent)
+        # The original last: where it is, the rest is.
+        try:
+            write_whole(self._place(picture_id, NOTE_SUFFIX), note)
+            write_whole(self._place(picture_id, THUMBNAIL_SUFFIX), thumbnail)
+            write_whole(original, data)
+        except OSError:
+            if self.original(picture_id) is None:
+                self._remove_companions(picture_id)
+            raise
 
     def original(self, picture_id: str) -> Path | None:
         """The original file, or None where there is none."""
@@ -47,28 +93,116 @@ class PictureFiles:
         path = self._place(picture_id, THUMBNAIL_SUFFIX)
         return path if path.is_file() else None
 
-    def remove(self, picture_id: str) -> None:
-        """Remove whatever there is of this picture."""
-        for suffix in (*MIME_TYPES, THUMBNAIL_SUFFIX):
+    def note(self, picture_id: str) -> bytes | None:
+        """What `write` noted of the picture, or None."""
+        try:
+            return self._place(picture_id, NOTE_SUFFIX).read_bytes()
+        except OSError:
+            return None
+
+    def write_note(self, picture_id: str, note: bytes, *, durable: bool = True) -> None:
+        """Replace the note beside an original; where that fails, the older one stays."""
+        try:
+            write_whole(self._place(picture_id, NOTE_SUFFIX), note, durable=durable)
+        except OSError as error:
+            LOG.error("the note of picture %s could not be written: %s", picture_id, error)
+
+    def mark_deleted(self, picture_id: str) -> None:
+        """Note in the file's name that its owner deleted it; a rename needs no space."""
+        path = self.original(picture_id)
+        if path is None:
+            return
+        try:
+            marked = path.rename(path.with_name(path.name + DELETED_SUFFIX))
+            os.utime(marked)
+        except OSError as error:
+            LOG.error("%s could not be marked as deleted: %s", path, error)
+
+    def unmark_deleted(self, picture_id: str) -> None:
+        """Give a deleted original its name back."""
+        for suffix in MIME_TYPES:
+            path = self._place(picture_id, suffix)
+            try:
+                path.with_name(path.name + DELETED_SUFFIX).rename(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                LOG.error("%s could not be brought back: %s", path, error)
+
+    def remove_deleted(self, picture_id: str) -> bool:
+        """Remove a picture that is marked as deleted; returns whether it is gone.
+
+        An original without the mark stays, and so does all that belongs to it.
+        """
+        if self.original(picture_id) is not None:
+            return False
+        try:
+            for suffix in MIME_TYPES:
+                path = self._place(picture_id, suffix)
+                path.with_name(path.name + DELETED_SUFFIX).unlink(missing_ok=True)
+            self._remove_companions(picture_id)
+        except OSError as error:
+            LOG.error("the files of picture %s could not be removed: %s", picture_id, error)
+            return False
+        return True
+
+    def all_of(self, picture_id: str) -> list[Path]:
+        """Every file of this picture."""
+        suffixes = (*MIME_TYPES, *(s + DELETED_SUFFIX for s in MIME_TYPES))
+        suffixes = (*suffixes, THUMBNAIL_SUFFIX, NOTE_SUFFIX)
+        paths = (self._place(picture_id, suffix) for suffix in suffixes)
+        return [path for path in paths if path.is_file()]
+
+    def originals(self) -> Iterator[Original]:
+        """All originals of the folder; files of other names are none of ours."""
+        for path in self.folder.glob("??/*"):
+            found = _as_original(path)
+            if found is not None:
+                yield found
+
+    def noted(self) -> set[str]:
+        """The ids of all pictures that have a note."""
+        notes = self.folder.glob(f"??/*{NOTE_SUFFIX}")
+        return {path.stem for path in notes if path.stat().st_size}
+
+    def remove_leftovers(self) -> int:
+        """Remove what a crash in mid-write left: drafts, and thumbnails and notes of no picture.
+
+        Returns:
+            How many files.
+        """
+        drafts = [p for p in self.folder.glob(f"*/{DRAFT_PREFIX}*") if is_forgotten(p)]
+        companions = [p for p in self.folder.glob("??/*") if self._belongs_to_nothing(p)]
+        for path in (*drafts, *companions):
+            path.unlink(missing_ok=True)
+        return len(drafts) + len(companions)
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            told = "the gallery's folder is gone"
+            raise FileNotFoundError(errno.ENOENT, told, str(self.folder)) from None
+
+    def _belongs_to_nothing(self, path: Path) -> bool:
+        picture_id, _, suffix = path.name.partition(".")
+        return (
+            f".{suffix}" in (THUMBNAIL_SUFFIX, NOTE_SUFFIX)
+            and is_picture_id(picture_id)
+            and is_forgotten(path)
+            and all(
+                p.name.endswith((THUMBNAIL_SUFFIX, NOTE_SUFFIX)) for p in self.all_of(picture_id)
+            )
+        )
+
+    def _remove_companions(self, picture_id: str) -> None:
+        for suffix in (THUMBNAIL_SUFFIX, NOTE_SUFFIX):
             self._place(picture_id, suffix).unlink(missing_ok=True)
-
-    def remove_drafts(self) -> int:
-        """Remove what a crash in mid-write left behind; returns how many files."""
-        drafts = [p for p in self._folder.glob(f"*/{DRAFT_PREFIX}*") if _is_forgotten(p)]
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-        return len(drafts)
-
-    def ids(self) -> Iterator[str]:
-        """The ids of all originals that are older than some minutes."""
-        for path in self._folder.glob("??/*"):
-            if not path.name.endswith(THUMBNAIL_SUFFIX) and _is_forgotten(path):
-                yield path.name.partition(".")[0]
 
     def _place(self, picture_id: str, suffix: str) -> Path:
         if not is_picture_id(picture_id):
             raise ValueError("not a picture's id")
-        return self._folder / picture_id[:2] / f"{picture_id}{suffix}"
+        return self.folder / picture_id[:2] / f"{picture_id}{suffix}"
 
 
 def is_picture_id(text: str) -> bool:
@@ -76,38 +210,68 @@ def is_picture_id(text: str) -> bool:
     return text.isascii() and text.isalnum()
 
 
+def is_forgotten(path: Path, after_s: float | None = None) -> bool:
+    """Old enough that no living process can still be busy with it."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        return age_s > (FORGOTTEN_AFTER_S if after_s is None else after_s)
+    except FileNotFoundError:
+        return False
+
+
+def mime_type_of(data: bytes) -> str:
+    """What the data is, whatever its name says.
+
+    Raises:
+        Unkeepable: it is not a picture of a format that the gallery keeps, or too large a one.
+    """
+    with _opened(data) as picture:
+        return FORMATS[str(picture.format)]
+
+
 def make_thumbnail(data: bytes) -> bytes:
     """A WebP of at most 384 pixels, smoothly enlarged where the original is smaller.
 
     Raises:
-        OSError: the data is no picture.
+        Unkeepable: the data is no picture, or too large a one.
     """
-    with Image.open(io.BytesIO(data)) as picture:
+    with _DECODING, _opened(data) as picture:
         scale = THUMBNAIL_SIDE / max(picture.size)
         width, height = (max(1, round(side * scale)) for side in picture.size)
-        small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        picture.draft("RGB", (width * 2, height * 2))  # a JPEG is decoded at a fraction of its size
+        try:
+            small = _resized(picture, (width, height))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise Unkeepable("the picture is damaged") from error
     file = io.BytesIO()
     small.save(file, "WEBP", quality=THUMBNAIL_QUALITY)
     return file.getvalue()
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    """All of the file or nothing: written aside, flushed to the disk, then renamed."""
-    draft = path.with_name(f"{DRAFT_PREFIX}{path.name}")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Shrunk before it is converted: a second copy in full size would double the memory."""
+    if picture.mode not in ("RGB", "RGBA", "L", "LA"):
+        return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    small = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return small.convert("RGB")
 
 
-def _is_forgotten(path: Path) -> bool:
-    """Old enough that no living process can still be busy with it."""
+def _opened(data: bytes) -> Image.Image:
     try:
-        return time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S
-    except FileNotFoundError:
-        return False
+        picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+    except Image.DecompressionBombError as error:
+        raise Unkeepable(TOO_LARGE) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Unkeepable("it is no PNG, JPEG or WebP picture") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Unkeepable(TOO_LARGE)
+    return picture
+
+
+def _as_original(path: Path) -> Original | None:
+    name = path.name.removesuffix(DELETED_SUFFIX)
+    picture_id, _, suffix = name.partition(".")
+    mime_type = MIME_TYPES.get(f".{suffix}")
+    if mime_type is None or not is_picture_id(picture_id) or not path.is_file():
+        return None
+    return Original(picture_id, path, mime_type, name != path.name)

@@ -3,63 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from ui.recipe import Recipe
-from ui.storage.files import PictureFiles
+from ui.storage.files import PictureFiles, mime_type_of
+from ui.storage.picture import Picture as Picture
+from ui.storage.picture import check, fold
 from ui.storage.schema import JOBS, PICTURES
 
 PAGE_SIZE = 24
 UNDO_MS = 3_600_000  # deleted pictures can be brought back for an hour
+IDS_PER_STATEMENT = 500
 GONE = PICTURES.c.deleted_at.is_not(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of the gallery. Sizes in pixels, times in milliseconds since 1970."""
-
-    id: str
-    owner: str
-    created_at: int
-    job_id: str | None
-    batch_id: str | None
-    prompt: str
-    negative_prompt: str
-    width: int
-    height: int
-    steps: int
-    guidance: float
-    seed: int
-    scheduler: str
-    model: str
-    duration_ms: int
-    mime_type: str
-    num_bytes: int
-    sha256: str
-    favourite: bool
-    deleted_at: int | None
-
-    @property
-    def recipe(self) -> Recipe:
-        """What makes this very picture again."""
-        return Recipe(
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
-            width=self.width,
-            height=self.height,
-            steps=self.steps,
-            guidance=self.guidance,
-            seed=self.seed,
-            scheduler=self.scheduler,
-            model=self.model,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +48,8 @@ class Gallery:
         self._engine = engine
         self._files = files
         self._quota_bytes = quota_bytes
+        self._reserved: defaultdict[str, int] = defaultdict(int)  # bytes, by owner
+        self._lock = threading.Lock()
 
     def add(
         self,
@@ -89,40 +57,41 @@ class Gallery:
         data: bytes,
         recipe: Recipe,
         *,
-        mime_type: str = "image/png",
+        picture_id: str | None = None,
         job_id: str | None = None,
         batch_id: str | None = None,
         duration_ms: int = 0,
     ) -> Picture:
         """Keep one picture: its files first, then its row.
 
+        Where the row fails the files stay: the next start, or another call with the same
+        `picture_id`, writes the row.
+
         Raises:
+            Unkeepable: the gallery does not hold such pictures.
             QuotaFull: the owner's share of the disk is used up.
             OSError: the files could not be written.
             sqlalchemy.exc.SQLAlchemyError: the row could not be written.
         """
-        self._check_quota(owner, len(data))
-        picture_id = uuid.uuid4().hex
-        row = _row(recipe) | {
-            "id": picture_id,
-            "owner": owner,
-            "created_at": _now_ms(),
-            "job_id": job_id,
-            "batch_id": batch_id,
-            "duration_ms": duration_ms,
-            "mime_type": mime_type,
-            "num_bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "favourite": False,
-            "deleted_at": None,
-        }
-        self._files.write(picture_id, data, mime_type)
-        try:
-            self._run(PICTURES.insert().values(**row))
-        except sa.exc.SQLAlchemyError:
-            self._files.remove(picture_id)
-            raise
-        return Picture(**row)
+        check(recipe)
+        picture = Picture(
+            **_columns(recipe),
+            id=picture_id or uuid.uuid4().hex,
+            owner=owner,
+            created_at=now_ms(),
+            job_id=job_id,
+            batch_id=batch_id,
+            duration_ms=duration_ms,
+            mime_type=mime_type_of(data),
+            num_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            favourite=False,
+            deleted_at=None,
+        )
+        with self._reservation(owner, len(data)):
+            self._files.write(picture.id, data, picture.mime_type, picture.note())
+            self._insert(picture)
+        return picture
 
     def page(self, owner: str, search: Search, number: int, size: int = PAGE_SIZE) -> list[Picture]:
         """One page of pictures, the first being number 1."""
@@ -160,7 +129,7 @@ class Gallery:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return {row["cell"]: _picture(row) for row in rows}
+        return {row["cell"]: Picture.from_row(row) for row in rows}
 
     def neighbours(
         self, owner: str, picture: Picture, search: Search
@@ -183,22 +152,34 @@ class Gallery:
             .where(PICTURES.c.owner == owner, PICTURES.c.id == picture_id)
             .values(favourite=favourite)
         )
+        picture = self.get(owner, picture_id)
+        if picture is not None:
+            self._files.write_note(picture_id, picture.note())
 
     def delete(self, owner: str, picture_ids: Iterable[str]) -> int:
         """Take pictures away; `restore` brings them back within the hour. Returns how many."""
-        return self._mark(owner, picture_ids, deleted_at=_now_ms())
+        found = self._own(owner, picture_ids)
+        count = self._mark(found, deleted_at=now_ms())
+        for picture_id in found:
+            self._files.mark_deleted(picture_id)
+        return count
 
     def restore(self, owner: str, picture_ids: Iterable[str]) -> int:
         """Bring deleted pictures back; returns how many."""
-        return self._mark(owner, picture_ids, deleted_at=None)
+        found = self._own(owner, picture_ids)
+        for picture_id in found:
+            self._files.unmark_deleted(picture_id)
+        return self._mark(found, deleted_at=None)
 
     def purge(self, *, older_than_ms: int = UNDO_MS) -> int:
-        """Remove for good what was deleted that long ago; returns how many pictures."""
-        return self._remove(PICTURES.c.deleted_at <= _now_ms() - older_than_ms)
+        """Remove for good what owners deleted that long ago; returns how many pictures."""
+        return self._remove(self._ids(PICTURES.c.deleted_at <= now_ms() - older_than_ms))
 
     def delete_everything(self, owner: str) -> int:
         """Remove all that is kept of an owner, for good; returns how many pictures."""
-        removed = self._remove(PICTURES.c.owner == owner)
+        ids = self._ids(PICTURES.c.owner == owner)
+        self.delete(owner, ids)
+        removed = self._remove(ids)
         self._run(JOBS.delete().where(JOBS.c.owner == owner))
         return removed
 
@@ -218,18 +199,42 @@ class Gallery:
             raise FileNotFoundError(f"the file of picture {picture.id} is gone")
         return path.read_bytes()
 
-    def recover(self) -> int:
-        """After a crash: remove half-written files, and files without a row. Returns how many."""
-        with self._engine.connect() as connection:
-            known = set(connection.execute(sa.select(PICTURES.c.id)).scalars())
-        orphans = [i for i in self._files.ids() if i not in known]
-        for picture_id in orphans:
-            self._files.remove(picture_id)
-        return len(orphans) + self._files.remove_drafts()
+    @contextmanager
+    def _reservation(self, owner: str, num_bytes: int) -> Iterator[None]:
+        """Room in the owner's share, held while the picture is written.
 
-    def _check_quota(self, owner: str, num_bytes: int) -> None:
-        if self.bytes_used(owner) + num_bytes > self._quota_bytes:
-            raise QuotaFull(f"your share of {self._quota_bytes / 2**20:,.0f} MB is used up")
+        Raises:
+            QuotaFull: there is none, even without the pictures that the owner has deleted.
+        """
+        with self._lock:
+            wanted = self._reserved[owner] + num_bytes
+            if not self._has_room(owner, wanted):
+                raise QuotaFull(f"your share of {self._quota_bytes / 2**20:,.0f} MB is used up")
+            self._reserved[owner] = wanted
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved[owner] -= num_bytes
+                if not self._reserved[owner]:
+                    del self._reserved[owner]
+
+    def _has_room(self, owner: str, num_bytes: int) -> bool:
+        """Where the database can't tell, there is: the file can be saved at least."""
+        try:
+            if self.bytes_used(owner) + num_bytes > self._quota_bytes:
+                self._remove(self._ids((PICTURES.c.owner == owner) & GONE))
+            return self.bytes_used(owner) + num_bytes <= self._quota_bytes
+        except sa.exc.SQLAlchemyError:
+            return True
+
+    def _insert(self, picture: Picture) -> None:
+        """Write the row, unless an earlier try did and only its answer was lost."""
+        try:
+            self._run(PICTURES.insert().values(**picture.row()))
+        except sa.exc.IntegrityError:
+            if not self._ids(PICTURES.c.id == picture.id):
+                raise
 
     def _ordered(self, owner: str, search: Search) -> sa.Select[Any]:
         columns = (PICTURES.c.created_at, PICTURES.c.id)
@@ -242,23 +247,34 @@ class Gallery:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 
-    def _mark(self, owner: str, picture_ids: Iterable[str], *, deleted_at: int | None) -> int:
-        where = (PICTURES.c.owner == owner, PICTURES.c.id.in_(list(picture_ids)))
-        return self._run(PICTURES.update().where(*where).values(deleted_at=deleted_at))
+    def _own(self, owner: str, picture_ids: Iterable[str]) -> list[str]:
+        mine = PICTURES.c.owner == owner
+        return [
+            i for part in _parts(picture_ids) for i in self._ids(mine & PICTURES.c.id.in_(part))
+        ]
 
-    def _remove(self, condition: sa.ColumnElement[bool]) -> int:
-        """Rows first: a picture without a row is invisible, a row without a file is a hole."""
-        with self._engine.begin() as connection:
-            query = sa.select(PICTURES.c.id).where(condition)
-            picture_ids = list(connection.execute(query).scalars())
-            connection.execute(PICTURES.delete().where(condition))
-        for picture_id in picture_ids:
-            self._files.remove(picture_id)
-        return len(picture_ids)
+    def _ids(self, condition: sa.ColumnElement[bool]) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(connection.execute(sa.select(PICTURES.c.id).where(condition)).scalars())
+
+    def _mark(self, picture_ids: list[str], *, deleted_at: int | None) -> int:
+        marked = PICTURES.update().values(deleted_at=deleted_at)
+        return sum(self._run(marked.where(PICTURES.c.id.in_(p))) for p in _parts(picture_ids))
+
+    def _remove(self, picture_ids: list[str]) -> int:
+        """Remove the files that are marked as deleted, then their rows; returns how many.
+
+        Where the original bears no mark both stay, for recovery to look at: a row alone proves
+        nothing.
+        """
+        gone = [i for i in picture_ids if self._files.remove_deleted(i)]
+        for part in _parts(gone):
+            self._run(PICTURES.delete().where(PICTURES.c.id.in_(part)))
+        return len(gone)
 
     def _pictures(self, query: sa.Select[Any]) -> list[Picture]:
         with self._engine.connect() as connection:
-            return [_picture(row) for row in connection.execute(query).mappings()]
+            return [Picture.from_row(row) for row in connection.execute(query).mappings()]
 
     def _scalar(self, query: sa.Select[Any]) -> Any:
         with self._engine.connect() as connection:
@@ -276,23 +292,28 @@ def _all() -> sa.Select[Any]:
 def _where(owner: str, search: Search) -> list[Any]:
     conditions: list[Any] = [PICTURES.c.owner == owner, ~GONE]
     if search.text.strip():
-        conditions.append(PICTURES.c.prompt.icontains(search.text.strip(), autoescape=True))
+        wanted = fold(search.text.strip())
+        conditions.append(PICTURES.c.prompt_folded.contains(wanted, autoescape=True))
     if search.favourites:
         conditions.append(PICTURES.c.favourite.is_(True))
     return conditions
 
 
-def _picture(row: Any) -> Picture:
-    return Picture(**{column.name: row[column.name] for column in PICTURES.columns})
-
-
-def _row(recipe: Recipe) -> dict[str, Any]:
-    row = recipe.to_dict()
-    del row["count"]
+def _columns(recipe: Recipe) -> dict[str, Any]:
     if recipe.seed is None:
         raise ValueError("a finished picture has a seed")
-    return row
+    columns = recipe.to_dict()
+    del columns["count"]
+    return columns
 
 
-def _now_ms() -> int:
+def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
+    """No more at once than a statement takes."""
+    rest = iter(ids)
+    while part := list(islice(rest, IDS_PER_STATEMENT)):
+        yield part
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from ui.storage.schema import BATCHES, JOBS
 
 OPEN = "open"
 INTERRUPTED = "interrupted"
+LEASE_MS = 30_000
 KEEP_MS = 30 * 24 * 3_600_000
 
 
@@ -46,8 +47,11 @@ class Batch:
 class Journal:
     """Jobs and batches by owner. Safe to use from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, studio: str = "") -> None:
+        """`studio` names the one data folder that one process at a time may use."""
         self._engine = engine
+        self._studio = studio
+        self._runner = f"{studio}/{uuid.uuid4().hex}"
 
     def open(
         self,
@@ -66,6 +70,8 @@ class Journal:
                 batch_id=batch_id,
                 cell=cell,
                 state=OPEN,
+                runner=self._runner,
+                lease_until=_now_ms() + LEASE_MS,
                 error_code="",
                 error_text="",
                 created_at=_now_ms(),
@@ -87,7 +93,7 @@ class Journal:
 
     def recent(self, owner: str, limit: int = 20) -> list[Entry]:
         """The owner's latest jobs, newest first."""
-        query = sa.select(JOBS).where(JOBS.c.owner == owner)
+        query = _entries().where(JOBS.c.owner == owner)
         return self._entries(query.order_by(JOBS.c.created_at.desc()).limit(limit))
 
     def interrupted(self, owner: str) -> Entry | None:
@@ -95,12 +101,34 @@ class Journal:
         latest = next(iter(self.recent(owner, limit=1)), None)
         return latest if latest is not None and latest.state == INTERRUPTED else None
 
-    def interrupt_open_jobs(self) -> int:
-        """At the start: whatever is still open was cut off by the last end. Returns how many."""
+    def extend_leases(self) -> None:
+        """Say that this process still works on its jobs; do so well within every `LEASE_MS`."""
+        mine = (JOBS.c.state == OPEN) & (JOBS.c.runner == self._runner)
+        self._run(JOBS.update().where(mine).values(lease_until=_now_ms() + LEASE_MS))
+
+    def interrupt_lost_jobs(self) -> int:
+        """Close what processes left open that are no more; returns how many jobs.
+
+        Those are the earlier ones of this studio, and others whose lease has run out.
+        """
+        lost = JOBS.c.lease_until.is_(None) | (JOBS.c.lease_until < _now_ms())
+        if self._studio:
+            of_this_studio = JOBS.c.runner.startswith(f"{self._studio}/", autoescape=True)
+            lost = lost | (of_this_studio & (JOBS.c.runner != self._runner))
+        return self._interrupt(lost)
+
+    def interrupt_own_jobs(self) -> int:
+        """At the end of the process: close what it leaves open; returns how many jobs."""
+        return self._interrupt(JOBS.c.runner == self._runner)
+
+    def discard_old(self) -> None:
+        """Remove the notes about jobs of more than a month ago."""
         self._run(JOBS.delete().where(JOBS.c.created_at < _now_ms() - KEEP_MS))
+
+    def _interrupt(self, condition: sa.ColumnElement[bool]) -> int:
         return self._run(
             JOBS.update()
-            .where(JOBS.c.state == OPEN)
+            .where(JOBS.c.state == OPEN, condition)
             .values(state=INTERRUPTED, finished_at=_now_ms())
         )
 
@@ -124,7 +152,7 @@ class Journal:
     def jobs_of_batch(self, owner: str, batch_id: str) -> list[Entry]:
         """The jobs of a batch, by cell."""
         where = (JOBS.c.owner == owner, JOBS.c.batch_id == batch_id)
-        return self._entries(sa.select(JOBS).where(*where).order_by(JOBS.c.cell))
+        return self._entries(_entries().where(*where).order_by(JOBS.c.cell))
 
     def forget(self, owner: str) -> None:
         """Remove all that is noted about an owner."""
@@ -142,6 +170,10 @@ class Journal:
     def _run(self, statement: Any) -> int:
         with self._engine.begin() as connection:
             return int(connection.execute(statement).rowcount)
+
+
+def _entries() -> sa.Select[Any]:
+    return sa.select(*(JOBS.c[field.name] for field in fields(Entry)))
 
 
 def _now_ms() -> int:

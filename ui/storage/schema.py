@@ -43,6 +43,8 @@ PICTURES = Table(
     Column("sha256", String(64), nullable=False),
     Column("favourite", Boolean, nullable=False),
     Column("deleted_at", BigInteger),
+    # As `picture.fold` makes it: the databases themselves fold letters by their own ideas.
+    Column("prompt_folded", Text, nullable=False, server_default=""),
 )
 Index("pictures_by_owner", PICTURES.c.owner, PICTURES.c.created_at, PICTURES.c.id)
 Index(
@@ -65,6 +67,8 @@ JOBS = Table(
     Column("error_text", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+    Column("runner", String(80)),  # the process that works on it
+    Column("lease_until", BigInteger),  # the runner is gone where it has not been extended
 )
 Index("jobs_by_owner", JOBS.c.owner, JOBS.c.created_at)
 Index("jobs_by_state", JOBS.c.state)

@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import Architecture
-from backend.model.checkpoint.cache import Findings
+from backend.model.checkpoint.cache import CheckpointCache
 from backend.model.checkpoint.components import Components, Networks, Reading
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.hub import fetch
@@ -30,7 +30,7 @@ class Checkpoint(NamedTuple):
 
     components: Components
     revision: str
-    findings: Findings
+    cache: CheckpointCache
 
 
 def open_checkpoint(source: Source, reading: Reading, data_dir: Path) -> Checkpoint:
@@ -42,17 +42,17 @@ def open_checkpoint(source: Source, reading: Reading, data_dir: Path) -> Checkpo
     with _clearly(source):
         path = _on_disk(source, reading)
         revision = _revision(source, path)
-        findings = Findings(data_dir, revision)
+        cache = CheckpointCache(data_dir, revision)
         read_again = partial(_read_again, source, path, reading, revision)
-        architecture = findings.architecture()
+        architecture = cache.architecture.load()
         if architecture is not None:
             return Checkpoint(
-                _recall(source, path, reading, architecture, read_again), revision, findings
+                _recall(source, path, reading, architecture, read_again), revision, cache
             )
         components = _read(source, path, reading)
         components.read = read_again
-        findings.keep_architecture(components.architecture)
-        return Checkpoint(components, revision, findings)
+        cache.architecture.save(components.architecture)
+        return Checkpoint(components, revision, cache)
 
 
 def _read_again(source: Source, path: Path, reading: Reading, revision: str) -> Networks:

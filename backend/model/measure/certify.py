@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
+from backend.engine.loading import NOW, IdleTime
 from backend.model.memory import is_out_of_memory
 from backend.model.runtime.protocol import Runtime
 
@@ -23,7 +25,7 @@ class RowShape(NamedTuple):
 
 
 def certified_row_counts(
-    runtime: Runtime, shape: RowShape, candidates: Iterable[int]
+    runtime: Runtime, shape: RowShape, candidates: Iterable[int], idle: IdleTime = NOW
 ) -> frozenset[int]:
     """The row counts of `candidates` at which images may share a UNet call and none changes.
 
@@ -37,8 +39,9 @@ def certified_row_counts(
         runtime: what is probed, at one size of latents: another size needs its own probe.
         shape: of one row.
         candidates: row counts, 1 and up.
+        idle: when the runtime may be used.
     """
-    batches = [_RandomRows(runtime, shape, seed) for seed in SEEDS]
+    batches = [_RandomRows(runtime, shape, seed, idle) for seed in SEEDS]
     return frozenset(
         count for count in candidates if all(_is_certified(batch, count) for batch in batches)
     )
@@ -47,8 +50,9 @@ def certified_row_counts(
 class _RandomRows:
     """A pair of rows, what it gives alone, and mates to put around it."""
 
-    def __init__(self, runtime: Runtime, shape: RowShape, seed: int) -> None:
+    def __init__(self, runtime: Runtime, shape: RowShape, seed: int, idle: IdleTime) -> None:
         self._runtime = runtime
+        self._idle = idle
         self._shape = shape
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._pair = self._draw(PAIR)
@@ -76,8 +80,7 @@ class _RandomRows:
         return [latents, timesteps, normal(rows, *self._shape.prompt_embeds)]
 
     def _denoise(self, rows: list[torch.Tensor]) -> torch.Tensor:
-        latents, timesteps, prompt_embeds = rows
-        return self._runtime.denoise(latents, timesteps, prompt_embeds)
+        return self._idle.run(partial(self._runtime.denoise, *rows))
 
     @staticmethod
     def _slice(rows: list[torch.Tensor], row: int) -> list[torch.Tensor]:

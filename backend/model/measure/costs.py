@@ -1,19 +1,18 @@
-"""Measures a loaded model, or recalls what an earlier start measured."""
+"""What a loaded model costs on this machine: recalled at the start, measured in idle time."""
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from backend.config import Settings
+from backend.disk_cache import DiskCache
 from backend.domain import Exactness
-from backend.engine.calibration import Calibration, CalibrationStore, calibrate
+from backend.engine.calibration import Calibration, calibrate
 from backend.engine.cost import CostModel
+from backend.engine.loading import EngineStopped, IdleTime
 from backend.model.devices import machine
 from backend.model.measure.subject import ModelSubject
 from backend.model.memory import free_bytes
@@ -21,87 +20,88 @@ from backend.model.pipeline import LatentDiffusion
 
 logger = logging.getLogger(__name__)
 
-GRACE_S = 2.0  # for the picture that somebody waited for: compiling beside it would double its time
-UNDISTURBED = 0.8  # of a core's time at least; a busy machine leaves us less
+FORMAT = "3"  # raised when costs are measured in another way
+GRACE_S = 2.0  # for the first picture, which somebody may be waiting for
 
 
-def cost_model(
-    model: LatentDiffusion, settings: Settings, on_progress: Callable[[str], None]
-) -> CostModel:
-    """What `model` costs at its native size: stored, or measured now and then stored.
+class Costs:
+    """The `CostModel` of one model, its calibration, and what is kept of it on disk.
 
-    Batches of more than one image wait until their networks are compiled, in the background.
+    Until the networks of larger batches are compiled, and until a first calibration, images are
+    drawn one at a time.
     """
-    store = CalibrationStore(settings.data_dir, _make(model))
-    calibration = store.load()
-    if calibration is None:
-        on_progress("Measuring this machine; this is done once")
-        calibration, is_trusted = _measure(model)
-        if is_trusted:
-            _keep(calibration, store)
-        else:
-            logger.warning("the machine was busy while it was measured: it is done anew next time")
-    cost = calibration.cost_model(
-        certified=model.exactness is Exactness.CERTIFIED, most_rows=settings.max_batch_rows
-    )
-    cost.free_bytes = free_bytes(model.runtime.device, settings.gpu_memory_fraction)
-    _raise_caps_when_warm(model, cost)
-    return cost
 
+    def __init__(self, model: LatentDiffusion, settings: Settings) -> None:
+        self._model = model
+        self._most_rows = settings.max_batch_rows
+        self._cache = DiskCache(settings.data_dir, "calibration", _make(model), Calibration)
+        self._calibration = self._cache.load()
+        self.model = CostModel(certified={} if self._is_certified else None)
+        if self._calibration is not None:
+            self.model = self._cost_model(self._calibration)
+            self._batch_up_to(2)
+        self.model.free_bytes = free_bytes(model.runtime.device, settings.gpu_memory_fraction)
 
-def keep_costs(model: LatentDiffusion, settings: Settings, cost: CostModel) -> None:
-    """Start the next time from what steps have really taken, unless that start measures anew."""
-    store = CalibrationStore(settings.data_dir, _make(model))
-    calibration = store.load()
-    if calibration is not None:
-        _keep(calibration.refreshed(cost), store)
+    @property
+    def _is_certified(self) -> bool:
+        return self._model.exactness is Exactness.CERTIFIED
 
+    def calibrate(self, idle: IdleTime) -> None:
+        """Measure in `idle` time, or compile what an earlier start found worth batching."""
+        try:
+            idle.sleep(GRACE_S)
+            subject = ModelSubject(self._model.components, self._model.runtime, idle)
+            if self._calibration is None:
+                self._measure(subject, idle)
+            else:
+                self._compile(subject, self._calibration)
+        except EngineStopped:
+            return
+        except Exception:
+            logger.warning("the calibration failed: images are drawn one at a time", exc_info=True)
 
-def _measure(model: LatentDiffusion) -> tuple[Calibration, bool]:
-    """The calibration, and whether this process had the machine to itself meanwhile."""
-    info = model.info
-    subject = ModelSubject(model.components, model.runtime)
-    started_s, computed_s = time.perf_counter(), cpu_s()
-    calibration = calibrate(subject, info.native_height, info.native_width)
-    wall_s, busy_s = time.perf_counter() - started_s, cpu_s() - computed_s
-    return calibration, model.runtime.device.type != "cpu" or busy_s > UNDISTURBED * wall_s
+    def keep(self) -> None:
+        """Let the next start begin with what steps have really taken."""
+        if self._calibration is not None:
+            self._cache.save(self._calibration.refreshed(self.model))
 
+    def _measure(self, subject: ModelSubject, idle: IdleTime) -> None:
+        info = self._model.info
+        agreed = calibrate(
+            subject,
+            info.native_height,
+            info.native_width,
+            pause=idle.sleep,
+            use=lambda found: idle.run(partial(self.model.adopt, self._cost_model(found))),
+        )
+        if agreed is None:
+            logger.warning("the machine was too busy to be measured: it is done again next time")
+            return
+        self._calibration = agreed
+        self._cache.save(agreed)
 
-def cpu_s() -> float:
-    """CPU time of this process, and of its ended children: they try networks out first."""
-    return sum(os.times()[:4])
+    def _compile(self, subject: ModelSubject, calibration: Calibration) -> None:
+        """Compile larger batches step by step, and allow each when it is ready."""
+        for size in calibration.sizes:
+            rows = 2
+            while rows < size.cap:
+                rows = min(2 * rows, size.cap)
+                subject.warm(size.height, size.width, rows)
+                self._batch_up_to(rows)
 
+    def _batch_up_to(self, rows: int) -> None:
+        assert self._calibration is not None
+        for size, cap in self._cost_model(self._calibration).caps.items():
+            self.model.caps[size] = min(cap, rows)
 
-def _keep(calibration: Calibration, store: CalibrationStore) -> None:
-    try:
-        store.save(calibration)
-    except OSError as error:
-        logger.warning("the calibration can't be kept: %s", error)
-
-
-def _raise_caps_when_warm(model: LatentDiffusion, cost: CostModel) -> None:
-    """Start with one image at a time, and batch once nobody has to wait for a compiler."""
-    wanted = {size: cap for size, cap in cost.caps.items() if cap > 2}
-    cost.caps.update(dict.fromkeys(wanted, 2))
-    subject = ModelSubject(model.components, model.runtime)
-
-    def warm() -> None:
-        time.sleep(GRACE_S)
-        for (height, width), cap in wanted.items():
-            rows = 1
-            while rows < 2 * cap and threading.main_thread().is_alive():
-                subject.warm(height, width, min(rows, cap))
-                cost.caps[height, width] = max(2, min(rows, cap))
-                rows *= 2
-
-    if wanted:
-        # No daemon: OpenVINO aborts the process that ends while it compiles.
-        threading.Thread(target=warm, name="warmer").start()
+    def _cost_model(self, calibration: Calibration) -> CostModel:
+        return calibration.cost_model(certified=self._is_certified, most_rows=self._most_rows)
 
 
 def _make(model: LatentDiffusion) -> dict[str, str]:
     info = model.info
     return {
+        "format": FORMAT,
         "machine": machine(model.runtime.device),
         "model": info.name,
         "revision": info.revision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +21,6 @@ from backend.model.trajectory import LatentTrajectory
 PROMPTS = ("a red apple", "a green house under a blue sky", "a small dog")
 GUIDANCE_SCALE = 5.0
 STEPS = 8
-ROUNDS = 2
-FAR_BEHIND = 3.0
-LONG_S = 5.0  # in a longer drawing most disturbances even out
 FAST_STEP_S = 1.0  # a slower reference is asked for less
 LOWEST_DB = 35.0  # median; below that, pictures would visibly differ
 EQUAL_DB = 99.0  # what bitwise equal pictures count as
@@ -92,22 +89,6 @@ def psnr(picture: Pixels, reference: Pixels) -> float:
     """Peak signal to noise ratio of 8-bit pixels, in dB; `EQUAL_DB` for equal ones."""
     error = np.mean((picture.astype(np.float64) - reference.astype(np.float64)) ** 2)
     return EQUAL_DB if error == 0 else min(EQUAL_DB, float(10 * np.log10(255**2 / error)))
-
-
-def race(contestants: Mapping[str, Callable[[], object]], least: dict[str, float]) -> None:
-    """Lower `least`, seconds by name, over a few rounds in turns: others use the machine too.
-
-    Who is far behind is not asked again, and who takes long only once.
-    """
-    for number in range(ROUNDS):
-        for name, run in contestants.items():
-            if least[name] > FAR_BEHIND * min(least.values()):
-                continue
-            if number and least[name] > LONG_S:
-                continue
-            started = time.perf_counter()
-            run()
-            least[name] = min(least[name], time.perf_counter() - started)
 
 
 def _step(runtime: Runtime, trajectory: LatentTrajectory) -> None:

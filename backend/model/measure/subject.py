@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 
+from backend.engine.loading import IdleTime
+from backend.errors import OutOfMemory
 from backend.model.checkpoint.components import Components
 from backend.model.measure.certify import RowShape, certified_row_counts
+from backend.model.memory import is_out_of_memory
 from backend.model.runtime.protocol import Runtime
 
 
 class ModelSubject:
-    """A `backend.engine.calibration.Subject`: a runtime fed with noise."""
+    """A `backend.engine.calibration.Subject`: a runtime fed with noise, in `idle` time."""
 
-    def __init__(self, components: Components, runtime: Runtime) -> None:
+    def __init__(self, components: Components, runtime: Runtime, idle: IdleTime) -> None:
         self._components = components
         self._runtime = runtime
+        self._idle = idle
 
-    @torch.inference_mode()
-    def step(self, height: int, width: int, rows: int) -> None:
+    def step(self, height: int, width: int, rows: int) -> float:
         shape = row_shape(self._components, height, width)
-        prediction = self._runtime.denoise(
-            self._noise(rows, *shape.latents),
-            torch.linspace(999.0, 1.0, rows),
-            self._noise(rows, *shape.prompt_embeds),
-        )
-        _finish(prediction)
-
-    @torch.inference_mode()
-    def decode(self, height: int, width: int) -> None:
-        _finish(
-            self._runtime.decode(
-                self._noise(1, *row_shape(self._components, height, width).latents)
+        return self._idle.run(
+            partial(
+                _timed,
+                self._runtime.denoise,
+                self._noise(rows, *shape.latents),
+                torch.linspace(999.0, 1.0, rows),
+                self._noise(rows, *shape.prompt_embeds),
             )
         )
 
-    @torch.inference_mode()
-    def encode(self) -> None:
+    def decode(self, height: int, width: int) -> float:
+        latents = self._noise(1, *row_shape(self._components, height, width).latents)
+        return self._idle.run(partial(_timed, self._runtime.decode, latents))
+
+    def encode(self) -> float:
         tokens = torch.zeros(1, self._components.num_tokens, dtype=torch.int64)
-        _finish(self._runtime.encode(tokens))
+        return self._idle.run(partial(_timed, self._runtime.encode, tokens))
 
     def warm(self, height: int, width: int, rows: int) -> None:
-        """Compile what `step` would need, without running it."""
+        self._idle.run(lambda: None)  # compiling beside a request would double its time
         shape = row_shape(self._components, height, width)
         self._runtime.warm(rows, shape.latents, shape.prompt_embeds)
 
@@ -50,19 +53,26 @@ class ModelSubject:
         return self._runtime.bucket(rows)
 
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
-        return certified_row_counts(
-            self._runtime, row_shape(self._components, height, width), counts
-        )
+        shape = row_shape(self._components, height, width)
+        return certified_row_counts(self._runtime, shape, counts, self._idle)
 
     def step_bytes(self, height: int, width: int, rows: int) -> int:
         device = self._runtime.device
         if device.type != "cuda":
             return 0
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        resting = torch.cuda.memory_allocated(device)
-        self.step(height, width, rows)
-        return torch.cuda.max_memory_allocated(device) - resting
+        shape = row_shape(self._components, height, width)
+        latents, embeds = (
+            self._noise(rows, *part) for part in (shape.latents, shape.prompt_embeds)
+        )
+
+        def count() -> int:
+            torch.cuda.synchronize(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            resting = torch.cuda.memory_allocated(device)
+            _timed(self._runtime.denoise, latents, torch.linspace(999.0, 1.0, rows), embeds)
+            return torch.cuda.max_memory_allocated(device) - resting
+
+        return self._idle.run(count)
 
     def _noise(self, *shape: int) -> torch.Tensor:
         generator = torch.Generator("cpu").manual_seed(0)
@@ -80,7 +90,20 @@ def row_shape(components: Components, height: int, width: int) -> RowShape:
     )
 
 
-def _finish(tensor: torch.Tensor) -> None:
-    """Wait for a device that computes in the background."""
-    if tensor.device.type == "cuda":
-        torch.cuda.synchronize(tensor.device)
+def _timed(network: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> float:
+    """Milliseconds of one call.
+
+    Raises:
+        OutOfMemory: instead of what torch raises.
+    """
+    started = time.perf_counter()
+    try:
+        result = network(*inputs)
+        if result.device.type == "cuda":  # computes in the background
+            torch.cuda.synchronize(result.device)
+        return (time.perf_counter() - started) * 1000
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside of the except clause: no traceback keeps the call's tensors alive.
+    raise OutOfMemory("no memory for a batch of this size")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from backend.model.checkpoint.components import Components
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
 from backend.model.openvino.network_cache import CompiledNetworks, budget
-from backend.model.openvino.trial import Trials, compile_network
 
 
 def bucket(rows: int) -> int:
@@ -52,7 +51,6 @@ class OpenVinoRuntime:
         """
         self._core = import_openvino().Core()
         self._converter = Converter(components, cache)
-        self._trials = Trials(cache)
         self._precision = precision
         self._num_threads = num_threads
         self._networks = CompiledNetworks(
@@ -124,12 +122,11 @@ class OpenVinoRuntime:
 
         def compile(path: Path) -> _Network:
             part = [[shape[0] // parts, *shape[1:]] for shape in shapes]
-            wanted = {
+            settings = {
                 "INFERENCE_PRECISION_HINT": precision,
                 "INFERENCE_NUM_THREADS": self._num_threads,
                 "NUM_STREAMS": parts,
             }
-            settings = self._trials.settings(path, part, wanted)
             return _Network(compile_network(self._core, path, part, settings))
 
         network: _Network = self._networks.get(key, find, compile)
@@ -155,6 +152,16 @@ class _Network:
                 request.start_async()
                 running.callback(request.wait)
         return np.concatenate(self._outputs, dtype=np.float32)
+
+
+def compile_network(
+    core: Any, path: Path, shapes: Sequence[Sequence[int]], settings: Mapping[str, object]
+) -> list[Any]:
+    """As many infer requests for static input `shapes` as `settings` have streams."""
+    model = core.read_model(path)
+    model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
+    compiled = core.compile_model(model, "CPU", dict(settings))
+    return [compiled.create_infer_request() for _ in range(int(str(settings["NUM_STREAMS"])))]
 
 
 def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:

@@ -34,11 +34,13 @@ def create_app(
     target: str,
     *,
     cors_origins: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
 ) -> Starlette:
     """The HTTP front of the gRPC server at `target`, for example 127.0.0.1:50051.
 
     Args:
         cors_origins: web pages that may call us, for example https://example.org; "*" lets all.
+        allowed_hosts: names of this server; see OriginGuard.
     """
 
     @contextlib.asynccontextmanager
@@ -51,7 +53,7 @@ def create_app(
 
     return Starlette(
         routes=_routes(),
-        middleware=_middleware(cors_origins),
+        middleware=_middleware(cors_origins, allowed_hosts),
         exception_handlers={
             Problem: _answer_problem,
             HTTPException: _answer_http_exception,
@@ -81,8 +83,8 @@ def _rpc_route(name: str) -> Route:
     return Route(path_of(method), connect.endpoint(method), methods=methods)
 
 
-def _middleware(cors_origins: Sequence[str]) -> list[Middleware]:
-    guard = Middleware(OriginGuard, allowed=tuple(cors_origins))
+def _middleware(cors_origins: Sequence[str], allowed_hosts: Sequence[str]) -> list[Middleware]:
+    guard = Middleware(OriginGuard, origins=tuple(cors_origins), hosts=tuple(allowed_hosts))
     if not cors_origins:
         return [guard]
     cors = Middleware(

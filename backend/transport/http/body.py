@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import grpc
 from starlette.requests import ClientDisconnect, Request
 
-from backend.transport.http.problem import Problem
+from backend.transport.http.problem import Problem, malformed
 
 T = TypeVar("T")
 
 # Far above any honest request: two texts of 2,000 characters are 48 KB when every one is escaped.
 MAX_BODY_BYTES = 256 * 1024
+# Of JSON's commas, colons, brackets and braces, those within texts included: two texts of 2,000
+# characters, and what an honest request adds. What the parser makes of each costs more than it.
+MAX_STRUCTURE = 5000
+STRUCTURE = (b",", b":", b"[", b"{")
+LARGE_BYTES = 16 * 1024
+
+# A single thread: however many large bodies come, the event loop waits for one at most.
+_PARSER = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
 
 class HungUp(Exception):
@@ -50,7 +59,8 @@ async def read_body(request: Request) -> bytes:
     """The whole body, at most `MAX_BODY_BYTES`.
 
     Raises:
-        Problem: 413 where it is larger, 415 where it is compressed.
+        Problem: 400 where it holds too many values, 413 where it is larger, 415 where it is
+            compressed.
         HungUp: the client left while sending.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
@@ -70,7 +80,27 @@ async def read_body(request: Request) -> bytes:
                 raise _too_large()
     except ClientDisconnect:
         raise HungUp from None
+    if "json" in request.headers.get("content-type", "").lower():
+        check_structure(bytes(body))
     return bytes(body)
+
+
+def check_structure(text: str | bytes) -> None:
+    """Refuse JSON of more values than a request has.
+
+    Raises:
+        Problem: 400.
+    """
+    encoded = text.encode(errors="replace") if isinstance(text, str) else text
+    if sum(encoded.count(mark) for mark in STRUCTURE) > MAX_STRUCTURE:
+        raise malformed("The message holds more values than any request has.")
+
+
+async def parse_aside(body: bytes, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of `body`; a large one does not hold up the event loop."""
+    if len(body) <= LARGE_BYTES:
+        return parse(body)
+    return await asyncio.get_running_loop().run_in_executor(_PARSER, parse, body)
 
 
 def _declared_length(request: Request) -> int:

@@ -24,12 +24,14 @@ from starlette.responses import Response, StreamingResponse
 from backend.transport.http import picture, sse, strict_json
 from backend.transport.http.body import (
     media_type,
+    parse_aside,
     read_body,
     unless_hung_up,
     unsupported_media_type,
 )
 from backend.transport.http.problem import Problem, connect_error, malformed
 from backend.transport.http.upstream import Upstream, caller_of
+from backend.transport.wire import is_bounded
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -64,7 +66,8 @@ def _check_version(request: Request) -> None:
 
 async def _unary(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
     codec = media_type(request)
-    message = _decode(codec, await read_body(request), method)
+    body = await read_body(request)
+    message = await parse_aside(body, lambda body: _decode(codec, body, method))
     wanted = picture.negotiate(method, message, request)
     answer = await unless_hung_up(request, upstream.call(method, message, caller_of(request)))
     if wanted:
@@ -93,7 +96,8 @@ async def _enveloped(
 ) -> AsyncGenerator[bytes]:
     end: dict[str, Any] = {}
     try:
-        message = _decode(codec, _single_envelope(body), method)
+        content = _single_envelope(body)
+        message = await parse_aside(content, lambda content: _decode(codec, content, method))
         async with aclosing(upstream.stream(method, message, caller_of(request))) as events:
             async for event in events:
                 yield _envelope(0, await asyncio.to_thread(_encode, codec, event))
@@ -124,6 +128,8 @@ def _decode(codec: str, body: bytes, method: MethodDescriptor) -> Message:
     if codec == JSON:
         return strict_json.parse(body, message_class)
     if codec == PROTO:
+        if not is_bounded(body, method.input_type):
+            raise malformed("The message has more fields than any request has.")
         try:
             return message_class.FromString(body)
         except DecodeError:

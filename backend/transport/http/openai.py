@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from backend.transport.http import sse, strict_json
 from backend.transport.http.body import (
     media_type,
+    parse_aside,
     read_body,
     unless_hung_up,
     unsupported_media_type,
@@ -42,8 +43,9 @@ async def generate(request: Request) -> Response:
     """POST /v1/images/generations."""
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
-    body = strict_json.load(await read_body(request))
-    asked = translate(body, request.headers.get("idempotency-key", ""))
+    request_id = request.headers.get("idempotency-key", "")
+    body = await read_body(request)
+    asked = await parse_aside(body, lambda body: translate(strict_json.load(body), request_id))
     upstream: Upstream = request.app.state.upstream
     events = upstream.stream(GENERATE, asked.message, caller_of(request))
     if asked.stream:

@@ -1,7 +1,14 @@
-"""Keeps other people's web pages from using a visitor's browser against this server."""
+"""Keeps other people's web pages from using a visitor's browser against this server.
+
+A page elsewhere can send requests here without reading the answers: an `<img>`, a form, a
+`no-cors` fetch; and one whose name is rebound to our address (DNS rebinding) reads them, too.
+Programs that are no browsers are none of this module's business.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 import grpc
@@ -10,28 +17,88 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.transport.http.problem import Problem, connect_error
+from backend.transport.http.upstream import SERVICE
+
+ORIGIN_TEXT = "Pages of this origin may not call; see TEXT2IMAGE_HTTP_CORS_ORIGINS."
+HOST_TEXT = "This server is not known by that name; see TEXT2IMAGE_HTTP_ALLOWED_HOSTS."
+OTHER_SITES = ("cross-site", "same-site")
+RPCS = f"/{SERVICE.full_name}/"
 
 
 class OriginGuard:
-    """Refuses with 403 what a page of another origin sends, unless that origin is allowed.
+    """Answers 403 to unknown Host names, and to what a page of another origin sends.
 
     CORS alone stops the page from reading the answer, not us from making the picture.
+
+    Args:
+        origins: of pages that may call; "*" lets all.
+        hosts: names beside the loopback ones, this machine's and addresses; "*.example.org" stands
+            for all below, "*" for any.
     """
 
-    def __init__(self, app: ASGIApp, allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self, app: ASGIApp, origins: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+    ) -> None:
         self.app = app
-        self.allowed = allowed
+        self._origins = origins
+        self._hosts = (*(host.lower() for host in hosts), *machine_names())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._allows(Headers(scope=scope)):
-            text = "Pages of this origin may not call; see TEXT2IMAGE_HTTP_CORS_ORIGINS."
-            problem = Problem(grpc.StatusCode.PERMISSION_DENIED, text)
-            await JSONResponse(connect_error(problem), problem.http_status)(scope, receive, send)
-        else:
+        text = self._refusal(scope) if scope["type"] == "http" else None
+        if text is None:
             await self.app(scope, receive, send)
+            return
+        problem = Problem(grpc.StatusCode.PERMISSION_DENIED, text)
+        await JSONResponse(connect_error(problem), problem.http_status)(scope, receive, send)
 
-    def _allows(self, headers: Headers) -> bool:
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "localhost")  # every browser sends one
+        if not is_known(host, self._hosts):
+            return HOST_TEXT
+        if "*" in self._origins:
+            return None
         origin = headers.get("origin")
-        if origin is None or "*" in self.allowed or origin in self.allowed:
-            return True
-        return urlsplit(origin).netloc == headers.get("host")
+        if origin is not None:
+            is_allowed = origin in self._origins or urlsplit(origin).netloc == host
+            return None if is_allowed else ORIGIN_TEXT
+        if headers.get("sec-fetch-site") in OTHER_SITES or _is_blind_browser(scope, headers):
+            return ORIGIN_TEXT
+        return None
+
+
+def _is_blind_browser(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser draws by GET without saying for which page.
+
+    Browsers tell their page only to servers on loopback or with TLS. No honest page needs this: an
+    EventSource of another origin names it, and this server has no pages.
+    """
+    is_browser = headers.get("user-agent", "").startswith("Mozilla/")
+    draws = scope["method"] == "GET" and scope["path"].startswith(RPCS)
+    return is_browser and draws and "sec-fetch-site" not in headers
+
+
+def machine_names() -> tuple[str, ...]:
+    """What this machine is called on its own network."""
+    name = socket.gethostname().lower()
+    return name, f"{name}.local"
+
+
+def is_known(host: str, names: tuple[str, ...]) -> bool:
+    """Whether a Host header names us: DNS rebinding needs a name that is not ours.
+
+    `host` may have a port. Addresses can't be rebound.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost") or "*" in names or name in names:
+        return True
+    if any(known.startswith("*.") and name.endswith(known[1:]) for known in names):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -13,6 +14,8 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
+from backend.errors import MAX_VIOLATIONS
 
 Json = dict[str, Any]
 
@@ -89,9 +92,9 @@ class Problem(Exception):
 
 
 def bad_fields(violations: Iterable[tuple[str, str, str]]) -> Problem:
-    """INVALID_ARGUMENT with every (field, description, reason)."""
+    """INVALID_ARGUMENT with every (field, description, reason), up to `MAX_VIOLATIONS`."""
     detail = error_details_pb2.BadRequest()
-    for field, description, reason in violations:
+    for field, description, reason in islice(violations, MAX_VIOLATIONS):
         detail.field_violations.add(field=field, description=description, reason=reason)
     message = "; ".join(f"{v.field}: {v.description}" for v in detail.field_violations)
     return Problem(grpc.StatusCode.INVALID_ARGUMENT, message, [detail])

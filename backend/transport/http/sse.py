@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.transport.http import strict_json
-from backend.transport.http.body import read_body, unless_hung_up
+from backend.transport.http.body import check_structure, parse_aside, read_body, unless_hung_up
 from backend.transport.http.problem import Problem, bad_fields, connect_error
 from backend.transport.http.upstream import Upstream, caller_of
 
@@ -38,7 +38,9 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
         Problem: whatever fails before the first event.
     """
     _check_accept(request)
-    message = strict_json.parse(await read_body(request), GetMessageClass(method.input_type))
+    kind = GetMessageClass(method.input_type)
+    body = await read_body(request)
+    message = await parse_aside(body, lambda body: strict_json.parse(body, kind))
     return await _respond(upstream, method, request, message)
 
 
@@ -55,6 +57,7 @@ async def from_query(upstream: Upstream, method: MethodDescriptor, request: Requ
     last_id = request.headers.get("last-event-id")
     if last_id == FINISHED:
         return Response(status_code=204)
+    check_structure(text)
     fields = strict_json.load(text)
     if last_id and not fields.get("request_id", fields.get("requestId")):
         fields["request_id"] = last_id

@@ -13,7 +13,14 @@ from backend.domain import (
     ServiceStatus,
 )
 from backend.errors import Violation
-from backend.params import Draft, GenerationParams, ImageFormat, Lora, ModelInfo
+from backend.params import (
+    MAX_LORAS,
+    Draft,
+    GenerationParams,
+    ImageFormat,
+    Lora,
+    ModelInfo,
+)
 from proto import text2image_pb2 as pb
 
 FORMAT_FROM_PB = {
@@ -60,7 +67,8 @@ def draft_from_pb(
         preview_interval=(
             request.preview_interval if request.HasField("preview_interval") else None
         ),
-        loras=tuple(_lora_from_pb(lora) for lora in request.loras),
+        # one more than may be, so that too many are seen to be
+        loras=tuple(_lora_from_pb(lora) for lora in request.loras[: MAX_LORAS + 1]),
         max_answer_bytes=max_answer_bytes,
         misfits=() if known_format else (UNKNOWN_FORMAT,),
     )

@@ -72,6 +72,12 @@ def malformed() -> Refusal:
     return _refuse(grpc.StatusCode.INVALID_ARGUMENT, "malformed request message")
 
 
+def too_many_fields() -> Refusal:
+    """A message that would cost more to parse than any request; it was not parsed."""
+    text = "The message has more fields than any request has."
+    return _refuse(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
 def _retryable(
     code: grpc.StatusCode, error: Exception, reason: str, retry_after_s: float | None
 ) -> Refusal:

@@ -73,10 +73,10 @@ class Server:
         keys = load_api_keys(settings.api_keys_file) if settings.api_keys_file else ()
         self._settings = settings
         self._backend = backend
-        self._guard = Guard()
+        self._guard = Guard(Identifier(keys))
         self._health = _Health(backend)
         self._server = grpc.aio.server(interceptors=(self._guard,), options=OPTIONS)
-        servicer = Text2ImageServicer(backend, Identifier(keys))
+        servicer = Text2ImageServicer(backend)
         pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

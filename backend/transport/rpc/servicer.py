@@ -11,6 +11,7 @@ import grpc
 
 from backend.domain import Done, FinishedImage
 from backend.engine.protocols import Backend
+from backend.transport.rpc.call import CURRENT
 from backend.transport.rpc.convert import (
     draft_from_pb,
     event_to_pb,
@@ -18,7 +19,6 @@ from backend.transport.rpc.convert import (
     info_to_pb,
     status_to_pb,
 )
-from backend.transport.rpc.identity import Identifier
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 
@@ -29,11 +29,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
-    """The contract's service over a Backend. Errors leave as exceptions: Guard translates them."""
+    """The contract's service over a Backend. Guard identifies callers and translates errors."""
 
-    def __init__(self, backend: Backend, identifier: Identifier) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._identifier = identifier
 
     async def GenerateImage(
         self, request: pb.GenerateImageRequest, context: Context
@@ -42,7 +41,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
         images: dict[int, pb.Image] = {}
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id, max_answer_bytes=MAX_ANSWER_BYTES)
-        client = self._identifier.identify(context)
+        client = CURRENT.get().client
         events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
         async with aclosing(events):
             async for event in events:
@@ -58,7 +57,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     ) -> AsyncIterator[pb.GenerateImageEvent]:
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id)
-        client = self._identifier.identify(context)
+        client = CURRENT.get().client
         events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
         async with aclosing(events):
             async for event in events:
@@ -67,7 +66,6 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        self._identifier.identify(context)
         return status_to_pb(self._backend.status())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from backend.domain import Done, State
 from backend.engine.backend import LocalBackend
-from backend.engine.loading import Loaded, OnProgress
+from backend.engine.loading import EngineStopped, IdleTime, Loaded, OnProgress
 from backend.errors import (
     Draining,
     ModelFailed,
@@ -134,9 +134,33 @@ async def test_the_end_keeps_what_steps_have_come_to_cost() -> None:
     kept: list[float | None] = []
 
     def load(on_progress: OnProgress) -> Loaded:
-        return Loaded(model, cost, lambda: kept.append(cost.encode))
+        return Loaded(model, cost, keep_costs=lambda: kept.append(cost.encode))
 
     async with serving(model, load=load) as backend:
         await answer(backend)
         assert kept == []
     assert kept == [cost.encode]
+
+
+async def test_costs_are_measured_after_ready_on_the_engines_thread() -> None:
+    ready, ended = threading.Event(), threading.Event()
+    measured: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def calibrate(idle: IdleTime) -> None:
+        ready.wait(20)
+        name = idle.run(lambda: threading.current_thread().name)
+        measured.get_loop().call_soon_threadsafe(measured.set_result, name)
+        try:
+            idle.sleep(3600)
+        except EngineStopped:
+            ended.set()
+
+    def load(on_progress: OnProgress) -> Loaded:
+        return Loaded(FakeModel(), wide_costs(), calibrate)
+
+    async with serving(load=load) as backend:
+        assert backend.status().state is State.READY
+        await answer(backend)
+        ready.set()
+        assert await asyncio.wait_for(measured, 20) == "engine"
+    assert await asyncio.to_thread(ended.wait, 20)

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from backend import images
 from backend.domain import Done, Event, FinishedImage, Progress, Queued
 from backend.engine.jobs import Job
+from backend.engine.loading import EngineStopped
 from backend.engine.protocols import Pixels
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
@@ -268,3 +270,53 @@ async def test_finished_images_are_events_of_their_own() -> None:
     async with bench() as running:
         events = await story(running.submit(num_images=2))
         assert sum(isinstance(event, FinishedImage) for event in events) == 2
+
+
+class TestIdleTime:
+    async def test_what_is_done_in_it_returns_and_raises_where_it_was_asked_for(self) -> None:
+        async with bench() as running:
+            name = await asyncio.to_thread(
+                running.engine.run, lambda: threading.current_thread().name
+            )
+            assert name == "engine"
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.to_thread(running.engine.run, lambda: 1 / 0)
+            await story(running.submit())  # the engine is none the worse for it
+            assert running.broken == 0
+
+    async def test_requests_go_first(self) -> None:
+        gate, order = Gate(), list[str]()
+        model = FakeModel(gate=gate)
+        async with bench(model) as running:
+            first = running.submit()
+            await asyncio.to_thread(gate.wait_arrived, 1)
+            aside = asyncio.create_task(
+                asyncio.to_thread(running.engine.run, lambda: order.append("aside"))
+            )
+            await asyncio.sleep(0.05)
+            second = running.submit("a blue apple")
+            model.on_step = lambda: order.append("step")
+            gate.open()
+            await asyncio.gather(story(first), story(second), aside)
+        assert order[-1] == "aside"
+        assert set(order[:-1]) == {"step"}
+
+    async def test_it_ends_with_the_engine(self) -> None:
+        gate = Gate()
+        running = Bench(FakeModel(gate=gate))
+        running.submit()
+        await asyncio.to_thread(gate.wait_arrived, 1)
+        waiting = [
+            asyncio.create_task(asyncio.to_thread(call))
+            for call in (partial(running.engine.run, lambda: 1), partial(running.engine.sleep, 60))
+        ]
+        await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(running.engine.stop())
+        await asyncio.sleep(0.05)
+        gate.open()
+        await stopping
+        for task in waiting:
+            with pytest.raises(EngineStopped):
+                await task
+        with pytest.raises(EngineStopped):
+            running.engine.run(lambda: 1)

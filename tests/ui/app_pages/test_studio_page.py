@@ -158,7 +158,7 @@ def test_an_interrupted_job_can_be_run_again(visit: Visit) -> None:
     app = visit().run()
     journal = services().journal
     journal.open("j1", "s-ada", Recipe("a lost cat", width=64, height=64).to_dict())
-    journal.interrupt_open_jobs()
+    journal.interrupt_own_jobs()
     app = visit().run()
     assert "Interrupted by a restart" in html_of(app)
     app.button(key="run-again").click().run()

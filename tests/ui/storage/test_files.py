@@ -1,6 +1,9 @@
 import errno
+import io
 import os
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ from PIL import Image
 from tests.ui.conftest import png
 from ui.storage import files as module
 from ui.storage.files import PictureFiles, make_thumbnail
+from ui.storage.picture import Unkeepable
 
 
 def test_the_original_is_kept_byte_for_byte(files: PictureFiles) -> None:
-    files.write("abc", png(), "image/png")
+    files.write("abc", png(), "image/png", b"{}")
     path = files.original("abc")
     assert path is not None
     assert path.read_bytes() == png()
@@ -25,7 +29,7 @@ def test_the_original_is_kept_byte_for_byte(files: PictureFiles) -> None:
 def test_thumbnails_fit_a_square(
     files: PictureFiles, size: tuple[int, int], thumbnail: tuple[int, int]
 ) -> None:
-    files.write("abc", png(size=size), "image/png")
+    files.write("abc", png(size=size), "image/png", b"{}")
     path = files.thumbnail("abc")
     assert path is not None
     with Image.open(path) as opened:
@@ -33,8 +37,8 @@ def test_thumbnails_fit_a_square(
 
 
 def test_what_is_no_picture_leaves_nothing_behind(files: PictureFiles, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="cannot identify"):
-        files.write("abc", b"no picture", "image/png")
+    with pytest.raises(OSError, match="no PNG, JPEG or WebP"):
+        files.write("abc", b"no picture", "image/png", b"{}")
     assert not list(tmp_path.rglob("abc*"))
 
 
@@ -46,7 +50,7 @@ def test_a_full_disk_leaves_no_half_file(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        files.write("abc", png(), "image/png")
+        files.write("abc", png(), "image/png", b"{}")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -57,14 +61,14 @@ def test_an_id_is_letters_and_digits(files: PictureFiles, name: str) -> None:
 
 
 def test_old_drafts_are_removed_and_young_ones_left(files: PictureFiles, tmp_path: Path) -> None:
-    files.write("abc", png(), "image/png")
+    files.write("abc", png(), "image/png", b"{}")
     folder = tmp_path / "pictures" / "ab"
     old, young = folder / ".draft-old.png", folder / ".draft-young.png"
     for draft in (old, young):
         draft.write_bytes(b"half")
     past = time.time() - module.FORGOTTEN_AFTER_S - 1
     os.utime(old, (past, past))
-    assert files.remove_drafts() == 1
+    assert files.remove_leftovers() == 1
     assert young.exists()
     assert not old.exists()
 
@@ -74,15 +78,108 @@ def test_every_format_keeps_its_name(files: PictureFiles, tmp_path: Path) -> Non
     for number, (mime_type, name) in enumerate(formats.items()):
         source = tmp_path / "source"
         Image.new("RGB", (8, 8)).save(source, name)
-        files.write(f"p{number}", source.read_bytes(), mime_type)
+        files.write(f"p{number}", source.read_bytes(), mime_type, b"{}")
         path = files.original(f"p{number}")
         assert path is not None
         assert module.MIME_TYPES["".join(path.suffixes)] == mime_type
-        files.remove(f"p{number}")
-        assert files.original(f"p{number}") is None
+        assert module.mime_type_of(source.read_bytes()) == mime_type
 
 
 def test_a_thumbnail_of_transparency_is_made(tmp_path: Path) -> None:
     source = tmp_path / "clear.png"
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(source)
     assert make_thumbnail(source.read_bytes())
+
+
+def test_deleting_is_a_mark_that_can_be_taken_back(files: PictureFiles) -> None:
+    files.write("abc", png(), "image/png", b"{}")
+    files.mark_deleted("abc")
+    assert files.original("abc") is None
+    files.unmark_deleted("abc")
+    path = files.original("abc")
+    assert path is not None
+    assert path.read_bytes() == png()
+
+
+def test_without_the_mark_nothing_is_removed(files: PictureFiles) -> None:
+    files.write("abc", png(), "image/png", b"{}")
+    assert not files.remove_deleted("abc")
+    assert len(files.all_of("abc")) == 3
+    files.mark_deleted("abc")
+    assert files.remove_deleted("abc")
+    assert files.all_of("abc") == []
+
+
+def test_thumbnails_and_notes_of_no_picture_are_leftovers(
+    files: PictureFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FORGOTTEN_AFTER_S", -1.0)
+    files.write("abc", png(), "image/png", b"{}")
+    files.write("abd", png(), "image/png", b"{}")
+    files.mark_deleted("abd")
+    assert files.remove_leftovers() == 0
+    path = files.original("abc")
+    assert path is not None
+    path.unlink()
+    stranger = path.with_name("notes.txt")
+    stranger.write_text("somebody's own file")
+    assert files.remove_leftovers() == 2
+    assert files.all_of("abc") == []
+    assert stranger.exists()
+
+
+def test_a_folder_that_vanished_is_not_made_again(files: PictureFiles) -> None:
+    files.folder.rmdir()
+    with pytest.raises(FileNotFoundError, match="folder is gone"):
+        files.write("abc", png(), "image/png", b"{}")
+    assert not files.folder.exists()
+
+
+def test_too_large_a_picture_is_refused_before_it_is_decoded(files: PictureFiles) -> None:
+    with pytest.raises(Unkeepable, match="40 million"):
+        files.write("abc", large_png(13_000), "image/png", b"{}")
+    with pytest.raises(Unkeepable, match="40 million"):
+        files.write("abc", large_png(9000), "image/png", b"{}")
+    assert files.all_of("abc") == []
+
+
+def large_png(side: int) -> bytes:
+    """A square of this many pixels, black, by rows of zeros."""
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + -(-side // 8)) * side)
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])
+def test_a_thumbnail_shows_the_picture_in_every_mode(mode: str, tmp_path: Path) -> None:
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    source = tmp_path / "source"
+    Image.new("RGB", (600, 300), "white").convert("L" if mode == "I;16" else mode).convert(
+        mode
+    ).save(source, kind)
+    with Image.open(io.BytesIO(make_thumbnail(source.read_bytes()))) as small:
+        assert small.size == (384, 192)
+        pixel = small.convert("RGB").getpixel((100, 100))
+    assert isinstance(pixel, tuple)
+    assert min(pixel) > 240 or mode == "I;16"
+
+
+def test_the_second_picture_of_a_phone_s_file_does_not_matter(tmp_path: Path) -> None:
+    source = tmp_path / "phone.jpg"
+    first, second = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+    first.save(source, "MPO", save_all=True, append_images=[second])
+    assert module.mime_type_of(source.read_bytes()) == "image/jpeg"
+    assert make_thumbnail(source.read_bytes())
+
+
+def test_damaged_and_foreign_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    whole = png(size=(300, 300))
+    source = tmp_path / "source"
+    Image.new("RGB", (8, 8)).save(source, "GIF")
+    for data in (whole[:60], whole[: len(whole) // 2], source.read_bytes(), b"", b"\0" * 99):
+        with pytest.raises(Unkeepable):
+            make_thumbnail(data)

@@ -1,4 +1,6 @@
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tests.ui.conftest import png
 from ui.recipe import Recipe
-from ui.storage import files as files_module
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery, Picture, QuotaFull, Search
 from ui.storage.journal import Journal
+from ui.storage.picture import Unkeepable
 from ui.storage.schema import PICTURES
 
 
@@ -105,25 +107,143 @@ def test_a_full_share_is_refused_before_anything_is_written(
     assert len(list((tmp_path / "pictures").glob("*/*.png"))) == 2
 
 
-def test_a_row_that_fails_takes_its_files_with_it(
-    gallery: Gallery, engine: Engine, tmp_path: Path
+def test_a_row_that_fails_leaves_the_picture_for_another_try(
+    gallery: Gallery, engine: Engine, files: PictureFiles
 ) -> None:
     PICTURES.drop(engine)
+    recipe = Recipe("late", seed=1)
     with pytest.raises(SQLAlchemyError):
-        add(gallery, "lost")
-    assert not [path for path in tmp_path.rglob("*.png") if path.is_file()]
+        gallery.add("ada", png(), recipe, picture_id="late")
+    assert files.original("late") is not None
+    PICTURES.create(engine)
+    kept = gallery.add("ada", png(), recipe, picture_id="late")
+    assert gallery.page("ada", Search(), 1) == [kept]
 
 
-def test_recovery_removes_files_without_a_row_and_keeps_the_rest(
+def test_an_answer_that_was_lost_is_no_failure(gallery: Gallery) -> None:
+    recipe = Recipe("twice", seed=1)
+    for _try in range(2):
+        gallery.add("ada", png(), recipe, picture_id="same")
+    assert gallery.count("ada") == 1
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("x", seed=10**30),
+        Recipe("x", seed=-1),
+        Recipe("x", seed=1, steps=10**30),
+        Recipe("x", seed=1, width=2**31),
+        Recipe("x", seed=1, guidance=float("nan")),
+        Recipe("x" * 900_000, seed=1),
+        Recipe("x", "y" * 900_000, seed=1),
+        Recipe("nul \0 byte", seed=1),
+        Recipe("half a \ud83d character", seed=1),
+        Recipe("x", seed=1, model="m" * 201),
+        Recipe("x", seed=1, scheduler="s" * 41),
+    ],
+)
+def test_what_a_database_cannot_hold_is_refused_before_anything_is_written(
+    gallery: Gallery, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(Unkeepable):
+        gallery.add("ada", png(), recipe)
+    assert gallery.count("ada") == 0
+    assert not [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
+
+
+def test_the_largest_values_are_kept(gallery: Gallery) -> None:
+    recipe = Recipe(
+        "x" * 20_000, "", 2**31 - 1, 8, 2**31 - 1, 1e300, 2**63 - 1, "s" * 40, "m" * 200
+    )
+    kept = gallery.add("ada", png(), recipe)
+    found = gallery.get("ada", kept.id)
+    assert found is not None
+    assert found.recipe == recipe
+
+
+def test_twelve_at_once_share_one_quota(engine: Engine, files: PictureFiles) -> None:
+    small = Gallery(engine, files, quota_bytes=len(png()) * 3 // 2)
+    outcomes: list[str] = []
+
+    def keep() -> None:
+        try:
+            add(small, "one of many")
+            outcomes.append("kept")
+        except QuotaFull:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=keep) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["kept"] + ["refused"] * 11
+    assert small.count("ada") == len(list(files.originals())) == 1
+
+
+def test_deleted_pictures_make_room_when_room_is_needed(
+    engine: Engine, files: PictureFiles
+) -> None:
+    small = Gallery(engine, files, quota_bytes=len(png()))
+    first = add(small, "first")
+    small.delete("ada", [first.id])
+    assert small.restore("ada", [first.id]) == 1
+    small.delete("ada", [first.id])
+    second = add(small, "second")
+    assert [picture.id for picture in small.page("ada", Search(), 1)] == [second.id]
+    assert small.restore("ada", [first.id]) == 0
+    assert [original.id for original in files.originals()] == [second.id]
+
+
+def test_a_deleted_picture_s_file_is_no_longer_served(
+    gallery: Gallery, files: PictureFiles
+) -> None:
+    kept = add(gallery, "oops")
+    gallery.delete("ada", [kept.id])
+    assert files.original(kept.id) is None
+    gallery.restore("ada", [kept.id])
+    assert files.original(kept.id) is not None
+
+
+def test_a_file_that_cannot_be_marked_outlives_the_purge(
     gallery: Gallery, files: PictureFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = add(gallery, "kept")
-    files.write("orphan", png(), "image/png")
-    assert gallery.recover() == 0  # young: somebody may be about to write its row
-    monkeypatch.setattr(files_module, "FORGOTTEN_AFTER_S", -1.0)
-    assert gallery.recover() == 1
-    assert files.original("orphan") is None
+    kept = add(gallery, "read-only disk")
+    monkeypatch.setattr(files, "mark_deleted", lambda _id: None)
+    gallery.delete("ada", [kept.id])
+    assert gallery.purge(older_than_ms=0) == 0
+    assert gallery.restore("ada", [kept.id]) == 1
     assert gallery.read(kept) == png()
+
+
+def test_a_favourite_is_noted_beside_its_file(gallery: Gallery, files: PictureFiles) -> None:
+    kept = add(gallery, "dear")
+    gallery.set_favourite("ada", kept.id, True)
+    note = files.note(kept.id)
+    assert note is not None
+    assert Picture.from_note(note) == replace(kept, favourite=True)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Красное яблоко", "красное"),
+        ("красное яблоко", "ЯБЛОКО"),
+        ("Äpfel", "äpfel"),
+        ("A\u0308pfel", "äpfel"),
+        ("Straße", "STRASSE"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+        ("ｃａｔ", "cat"),
+    ],
+)
+def test_search_knows_the_letters_of_other_languages(
+    gallery: Gallery, prompt: str, text: str
+) -> None:
+    add(gallery, prompt)
+    add(gallery, "something else")
+    found = gallery.page("ada", Search(text), 1)
+    assert [picture.prompt for picture in found] == [prompt]
 
 
 def test_a_batch_s_pictures_are_found_by_their_cells(gallery: Gallery, journal: Journal) -> None:
@@ -143,9 +263,11 @@ def test_ten_thousand_pictures_are_paged_as_quickly_as_few(tmp_path: Path) -> No
 
     engine = create_engine(f"sqlite:///{tmp_path / 'large.db'}")
     prepare(engine)
-    gallery = Gallery(engine, PictureFiles(tmp_path), 10**9)
+    files = PictureFiles(tmp_path / "pictures")
+    files.prepare()
+    gallery = Gallery(engine, files, 10**9)
     sample = add(gallery, "a cat")
-    row = {c.name: getattr(sample, c.name) for c in PICTURES.columns}
+    row = sample.row()
     rows = [row | {"id": f"{n:032}", "created_at": n, "prompt": f"p{n}"} for n in range(10_000)]
     with engine.begin() as connection:
         connection.execute(PICTURES.insert(), rows)

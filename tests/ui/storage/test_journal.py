@@ -1,4 +1,10 @@
-from ui.storage.journal import Journal
+import time
+
+import pytest
+from sqlalchemy import Engine
+
+from ui.storage.journal import LEASE_MS, Journal
+from ui.storage.schema import JOBS
 
 
 def test_a_job_is_noted_from_its_start_to_its_end(journal: Journal) -> None:
@@ -11,22 +17,57 @@ def test_a_job_is_noted_from_its_start_to_its_end(journal: Journal) -> None:
     assert journal.recent("eve") == []
 
 
-def test_a_restart_interrupts_what_was_open(journal: Journal) -> None:
-    journal.open("j1", "ada", {"prompt": "a cat"})
-    journal.open("j2", "eve", {})
-    journal.close("j2", "done")
-    assert journal.interrupt_open_jobs() == 1
-    entry = journal.interrupted("ada")
+def test_a_restart_interrupts_what_was_open(engine: Engine) -> None:
+    before = Journal(engine, "here")
+    before.open("j1", "ada", {"prompt": "a cat"})
+    before.open("j2", "eve", {})
+    before.close("j2", "done")
+    after = Journal(engine, "here")
+    assert after.interrupt_lost_jobs() == 1
+    entry = after.interrupted("ada")
     assert entry is not None
     assert entry.recipe == {"prompt": "a cat"}
-    assert journal.interrupted("eve") is None
+    assert after.interrupted("eve") is None
 
 
-def test_a_newer_job_hides_the_interrupted_one(journal: Journal) -> None:
-    journal.open("j1", "ada", {})
-    journal.interrupt_open_jobs()
+def test_a_newer_job_hides_the_interrupted_one(engine: Engine) -> None:
+    Journal(engine, "here").open("j1", "ada", {})
+    journal = Journal(engine, "here")
+    journal.interrupt_lost_jobs()
     journal.open("j2", "ada", {})
     assert journal.interrupted("ada") is None
+
+
+def test_another_studio_s_jobs_are_left_alone_while_it_lives(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, journal = Journal(engine, "there"), Journal(engine, "here")
+    other.open("j1", "ada", {})
+    assert journal.interrupt_lost_jobs() == 0
+    later = time.time_ns() + 10**6 * (LEASE_MS - 1)
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    other.extend_leases()
+    later += 10**6 * (LEASE_MS - 1)
+    assert journal.interrupt_lost_jobs() == 0
+    later += 10**6 * 2
+    assert journal.interrupt_lost_jobs() == 1
+    assert journal.recent("ada")[0].state == "interrupted"
+
+
+def test_an_end_that_comes_late_is_noted_all_the_same(engine: Engine) -> None:
+    journal = Journal(engine, "here")
+    journal.open("j1", "ada", {})
+    Journal(engine, "here").interrupt_lost_jobs()
+    journal.close("j1", "done")
+    assert journal.recent("ada")[0].state == "done"
+
+
+def test_jobs_from_before_there_were_leases_are_interrupted(engine: Engine) -> None:
+    journal = Journal(engine, "here")
+    journal.open("j1", "ada", {})
+    with engine.begin() as connection:
+        connection.execute(JOBS.update().values(runner=None, lease_until=None))
+    assert journal.interrupt_lost_jobs() == 1
 
 
 def test_batches_are_their_owner_s(journal: Journal) -> None:

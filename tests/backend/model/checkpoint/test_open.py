@@ -18,7 +18,7 @@ from backend.engine.protocols import Pixels
 from backend.errors import ModelFailed
 from backend.model import loader
 from backend.model.checkpoint import folder as checkpoint
-from backend.model.checkpoint.cache import Findings
+from backend.model.checkpoint.cache import CheckpointCache
 from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
@@ -131,11 +131,11 @@ def test_weights_that_vanish_are_told_in_one_line(folder: Path, data_dir: Path) 
         opened(folder, data_dir)
 
 
-@pytest.mark.parametrize("name", ["architecture.json", "preview.safetensors"])
+@pytest.mark.parametrize("kind", ["architecture", "preview"])
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_is_found_out_anew(folder: Path, data_dir: Path, name: str, content: bytes) -> None:
+def test_garbage_is_found_out_anew(folder: Path, data_dir: Path, kind: str, content: bytes) -> None:
     first = load_tiny(folder, data_dir=data_dir)
-    (kept,) = data_dir.glob(f"models/*/{name}")
+    (kept,) = data_dir.glob(f"{kind}/*.json")
     good = kept.read_bytes()
     kept.write_bytes(content)
     second = load_tiny(folder, data_dir=data_dir)
@@ -148,13 +148,13 @@ def test_what_another_diffusers_found_is_not_taken(
 ) -> None:
     opened(folder, data_dir)
     monkeypatch.setattr(diffusers, "__version__", "0.1")
-    assert Findings(data_dir, fingerprint(folder)).architecture() is None
+    assert CheckpointCache(data_dir, fingerprint(folder)).architecture.load() is None
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "models").touch()
+    (tmp_path / "architecture").touch()
     model = load_tiny(folder, data_dir=tmp_path)
     assert "can't be kept" in caplog.text
     assert drawn(model)[1].shape == (64, 64, 3)
@@ -162,8 +162,8 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
 
 def test_a_projector_comes_back_as_it_was(tmp_path: Path) -> None:
     projector = PreviewProjector(torch.randn(12, 4, 3, 3), torch.randn(12))
-    Findings(tmp_path, "r1").keep_projector(projector)
-    back = Findings(tmp_path, "r1").projector()
+    CheckpointCache(tmp_path, "r1").save_projector(projector)
+    back = CheckpointCache(tmp_path, "r1").load_projector()
     assert back is not None
     latents = torch.randn(1, 4, 5, 6)
     assert np.array_equal(back.project(latents), projector.project(latents))

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -14,7 +15,7 @@ from google.rpc import error_details_pb2
 from backend.transport.http.problem import HTTP_STATUS
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
-from tests.support.http_front import GENERATE, STATUS, STREAM, front
+from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM, front
 
 CONNECT_JSON = {"content-type": "application/connect+json"}
 CONNECT_PROTO = {"content-type": "application/connect+proto"}
@@ -133,6 +134,42 @@ async def test_bad_fields_never_reach_the_service(
 
 
 # What the service refuses.
+
+
+@pytest.mark.parametrize("path", [GENERATE, STREAM, IMAGES])
+@pytest.mark.parametrize("item", ["1", "{}", "[]", '{"a":1}'])
+async def test_more_values_than_any_request_has_are_never_looked_at(
+    http: httpx.AsyncClient, path: str, item: str
+) -> None:
+    body = f'{{"prompt":"a","loras":[{",".join([item] * (240_000 // (len(item) + 1)))}]}}'
+    started = time.perf_counter()
+    answer = await http.post(path, content=body, headers={"content-type": "application/json"})
+    assert time.perf_counter() - started < 1
+    assert answer.status_code == 400
+    assert "more values than any request has" in answer.text
+    assert len(answer.content) < 1000
+
+
+@pytest.mark.parametrize("path", [GENERATE, IMAGES])
+async def test_a_refusal_is_short_however_many_faults_there_are(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    answer = await http.post(path, json={f"name-{n}": n for n in range(2000)})
+    assert answer.status_code == 400
+    assert len(answer.content) < 16 * 1024
+
+
+async def test_a_text_of_nothing_but_punctuation_is_a_text(http: httpx.AsyncClient) -> None:
+    texts = {"prompt": ",:[{" * 500, "negativePrompt": "[,{:" * 500}
+    assert (await http.post(GENERATE, json=texts)).status_code == 200
+
+
+async def test_protobuf_of_too_many_fields_is_400(http: httpx.AsyncClient) -> None:
+    body = pb.GenerateImageRequest(loras=[pb.Lora()]).SerializeToString() * 2000
+    headers = {"content-type": "application/proto"}
+    answer = await http.post(GENERATE, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "more fields than any request has" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])

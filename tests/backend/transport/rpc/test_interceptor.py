@@ -12,7 +12,9 @@ import pytest
 from google.rpc import error_details_pb2
 
 from backend import errors
+from backend.transport.rpc import interceptor
 from backend.transport.rpc.errors import PUSHBACK
+from backend.transport.rpc.identity import ApiKey, Identifier
 from backend.transport.rpc.interceptor import Guard
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
@@ -74,8 +76,10 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded(behaviour: Behaviour) -> AsyncIterator[Guarded]:
-    guard = Guard()
+async def guarded(
+    behaviour: Behaviour, identifier: Identifier | None = None
+) -> AsyncIterator[Guarded]:
+    guard = Guard(identifier or Identifier())
     server = grpc.aio.server(interceptors=(guard,))
     pb_grpc.add_Text2ImageServiceServicer_to_server(Scripted(behaviour), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -283,3 +287,31 @@ class TestOurErrors:
         found = await refused(raising(error("🦊" * 100_000)))
         assert found.code() is not grpc.StatusCode.INTERNAL
         assert (found.details() or "").startswith("🦊")
+
+
+class TestBeforeParsing:
+    """Two million empty LoRAs are 4 MB: seconds of work and a gigabyte, were they parsed."""
+
+    DATA = pb.GenerateImageRequest(loras=[pb.Lora()]).SerializeToString() * 2_000_000
+
+    @pytest.mark.parametrize("path", [GENERATE, STREAM])
+    async def test_too_many_fields_are_refused(self, path: str) -> None:
+        async with guarded(lambda context: asyncio.sleep(0)) as running:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await send_raw(running.channel, path, self.DATA)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == "The message has more fields than any request has."
+
+    @pytest.mark.parametrize("path", [GENERATE, STREAM])
+    async def test_strangers_are_refused_first(
+        self, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: Any) -> bool:
+            raise AssertionError("a stranger's message was looked at")
+
+        monkeypatch.setattr(interceptor, "is_bounded", fail)
+        keys = (ApiKey("alice", "0123456789abcdef"),)
+        async with guarded(lambda context: asyncio.sleep(0), Identifier(keys)) as running:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await send_raw(running.channel, path, b"\xff")
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -1,0 +1,124 @@
+"""`python -m backend --check`: every runtime on this machine, its speed and its fidelity."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from backend.config import Settings
+from backend.errors import ModelFailed
+from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.open import open_checkpoint
+from backend.model.checkpoint.source import resolve_source
+from backend.model.choose_runtime import (
+    Wanted,
+    choose_runtime,
+    has_openvino,
+    openvino_runtime,
+    torch_runtime,
+)
+from backend.model.devices import machine, pick_device, pick_dtype, set_up
+from backend.model.measure.fidelity import LOWEST_DB, draw, median_psnr, set_exam
+from backend.model.runtime.compiled import CompiledRuntime
+from backend.model.runtime.eager import TorchRuntime
+from backend.model.runtime.protocol import Runtime
+
+ROUNDS = 2
+COMPILING_S = 900.0
+
+
+class Result(NamedTuple):
+    """Of one runtime: the least seconds per picture, and dB against torch in float32."""
+
+    description: str
+    seconds: float
+    decibels: float
+
+
+def check(settings: Settings, tell: Callable[[str], None]) -> bool:
+    """Draw the same pictures with every runtime, and tell of each how fast and how faithful it is.
+
+    Returns:
+        Whether the runtime that RUNTIME picks draws what the reference draws.
+
+    Raises:
+        ModelFailed: the model can't be loaded.
+    """
+    source, device = resolve_source(settings), pick_device(settings)
+    set_up(settings, device)
+    tell(f"{source.name} on {machine(device)}, {torch.get_num_threads()} threads")
+    reading = Reading(device, torch.float32, False, settings.allow_pickle)
+    checkpoint = open_checkpoint(source, reading, settings.data_dir)
+    dtype = pick_dtype(settings, device)
+    wanted = Wanted(checkpoint.components, settings, dtype, checkpoint.revision)
+    picked = choose_runtime(_apart(wanted)).runtime.description
+    is_faithful = False
+    for result in compare(wanted, tell):
+        faithful = result.decibels >= LOWEST_DB
+        is_picked = result.description == picked
+        is_faithful |= is_picked and faithful
+        tell(
+            f"{result.description:44} {result.seconds:8.3f} s per picture {result.decibels:5.0f} dB"
+            + ("" if faithful else f"  below {LOWEST_DB:.0f} dB")
+            + (f"  <- RUNTIME={settings.runtime}" if is_picked else "")
+        )
+    return is_faithful
+
+
+def compare(wanted: Wanted, tell: Callable[[str], None]) -> Iterator[Result]:
+    """Every runtime that works here, the reference first; `tell` is told of those that do not."""
+    components = wanted.components
+    reference = TorchRuntime(components)
+    exam = set_exam(components, reference)
+    expected = draw(components, reference, exam)
+    for name, build in _candidates(wanted, reference):
+        try:
+            runtime = build()
+            draw(components, runtime, exam)  # compiles
+            _wait_for_compiler(runtime)
+            seconds = []
+            for _ in range(ROUNDS):
+                started = time.perf_counter()
+                pictures = draw(components, runtime, exam)
+                seconds.append((time.perf_counter() - started) / len(pictures))
+        except Exception as error:
+            tell(f"{name} does not run here: {error}")
+        else:
+            yield Result(runtime.description, min(seconds), median_psnr(pictures, expected))
+
+
+def _candidates(
+    wanted: Wanted, reference: TorchRuntime
+) -> Iterator[tuple[str, Callable[[], Runtime]]]:
+    yield "torch in float32", lambda: reference
+    if wanted.dtype != torch.float32:
+        yield f"torch in {wanted.dtype}", lambda: torch_runtime(_apart(wanted))
+    if wanted.components.device.type == "cpu" and has_openvino():
+        from backend.model.openvino.convert import precisions
+
+        for precision in reversed(precisions()):
+            yield f"openvino in {precision}", partial(openvino_runtime, wanted, precision)
+    yield "torch.compile", lambda: CompiledRuntime(torch_runtime(_apart(wanted)))
+
+
+def _apart(wanted: Wanted) -> Wanted:
+    """The same with networks of its own, which may take another dtype than the reference's."""
+    networks = copy.deepcopy(wanted.components.networks)
+    return wanted._replace(components=replace(wanted.components, read=lambda: networks))
+
+
+def _wait_for_compiler(runtime: Runtime) -> None:
+    """Until a runtime that compiles in the background has compiled what was drawn."""
+    if not isinstance(runtime, CompiledRuntime):
+        return
+    until = time.monotonic() + COMPILING_S
+    while not all(network.ready for network in (runtime.encode, runtime.denoise, runtime.decode)):
+        if time.monotonic() > until:
+            raise ModelFailed(f"not compiled in {COMPILING_S:.0f} s; the log may say why.")
+        time.sleep(0.2)

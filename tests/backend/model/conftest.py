@@ -1,0 +1,17 @@
+"""What the tests of several folders of the model need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.model.checkpoint.components import Components, Reading
+from backend.model.checkpoint.folder import read_folder
+
+
+@pytest.fixture
+def components(tiny_model: Path) -> Components:
+    """The tiny model's, in float32."""
+    return read_folder(tiny_model, Reading(torch.device("cpu"), torch.float32, False))

@@ -1,0 +1,79 @@
+"""What is kept between starts: whole, for its make alone, and never in the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backend.disk_cache import DiskCache
+
+
+@dataclass(frozen=True)
+class Kept:
+    name: str
+    numbers: dict[int, float]
+
+
+KEPT = Kept("a", {1: 0.1, 20: 2.5})
+
+
+def cache(folder: Path, **make: str) -> DiskCache[Kept]:
+    return DiskCache(folder, "things", {"version": "1"} | make, Kept)
+
+
+def test_a_value_comes_back_as_it_was(tmp_path: Path) -> None:
+    cache(tmp_path).save(KEPT)
+    assert cache(tmp_path).load() == KEPT
+
+
+def test_nothing_was_kept_for_another_make(tmp_path: Path) -> None:
+    cache(tmp_path).save(KEPT)
+    assert cache(tmp_path, version="2").load() is None
+
+
+def test_a_file_of_another_make_under_the_same_name_is_not_taken(tmp_path: Path) -> None:
+    cache(tmp_path).save(KEPT)
+    path = cache(tmp_path).path
+    path.write_text(path.read_text().replace('"version": "1"', '"version": "2"'))
+    assert cache(tmp_path).load() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b"\xff",
+        b'{"make": {"version": "1"}, "value": 3}',
+        b'{"make": {"version": "1"}, "value": {"name": "a", "numbers": {"x": 1}}}',
+    ],
+)
+def test_garbage_counts_as_nothing_and_is_replaced(tmp_path: Path, content: bytes) -> None:
+    ours = cache(tmp_path)
+    ours.save(KEPT)
+    ours.path.write_bytes(content)
+    assert ours.load() is None
+    ours.save(KEPT)
+    assert ours.load() == KEPT
+
+
+def test_a_folder_that_can_not_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "things").touch()
+    cache(tmp_path).save(KEPT)
+    assert "can't be kept" in caplog.text
+    assert cache(tmp_path).load() is None
+
+
+def test_a_value_that_json_can_not_hold_leaves_the_last_one(tmp_path: Path) -> None:
+    ours = cache(tmp_path)
+    ours.save(KEPT)
+    ours.save(Kept("b", {1: object()}))  # type: ignore[dict-item]
+    assert ours.load() == KEPT
+    assert [path.name for path in ours.path.parent.iterdir()] == [ours.path.name]
+    assert json.loads(ours.path.read_text())["make"] == {"version": "1"}

@@ -1,0 +1,90 @@
+"""Keeps other people's web pages out of the studio: its pages, its websocket, its routes.
+
+A page elsewhere can make a visitor's browser send requests here, and one whose name is rebound to
+our address (DNS rebinding) reads the answers, too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+HOST_TEXT = "The studio is not known by that name; see TEXT2IMAGE_UI_ALLOWED_HOSTS."
+ORIGIN_TEXT = "Pages of another site may not use the studio."
+OTHER_SITES = ("cross-site", "same-site")
+
+
+class OriginGuard:
+    """Refuses unknown Host names, and what a page of another origin sends, links apart.
+
+    Args:
+        hosts: names beside the loopback ones, this machine's and addresses; "*.example.org" stands
+            for all below, "*" for any.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
+        name = socket.gethostname().lower()
+        self._app = app
+        self._hosts = (*(host.lower() for host in hosts), name, f"{name}.local")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_checked = scope["type"] in ("http", "websocket")
+        text = self._refusal(scope) if is_checked else None
+        if text is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": text})
+        else:
+            await PlainTextResponse(text, 403)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "localhost")  # every browser sends one
+        if not self._is_ours(host):
+            return HOST_TEXT
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own_page(origin, host):
+            return ORIGIN_TEXT
+        if headers.get("sec-fetch-site") in OTHER_SITES and not _is_link(scope, headers):
+            return ORIGIN_TEXT
+        return None
+
+    def _is_own_page(self, origin: str, host: str) -> bool:
+        """Behind a proxy that hides the name it is called by, the page's is among `hosts`."""
+        return urlsplit(origin).netloc == host or self._is_listed(_name(origin))
+
+    def _is_ours(self, host: str) -> bool:
+        name = _name(f"//{host}")
+        if name == "localhost" or name.endswith(".localhost") or self._is_listed(name):
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True  # rebinding needs a name
+
+    def _is_listed(self, name: str) -> bool:
+        if not name:
+            return False
+        return any(
+            known in ("*", name) or (known.startswith("*.") and name.endswith(known[1:]))
+            for known in self._hosts
+        )
+
+
+def _is_link(scope: Scope, headers: Headers) -> bool:
+    """Whether the visitor follows a link here, or comes back from signing in."""
+    is_page = headers.get("sec-fetch-mode") == "navigate"
+    return is_page and headers.get("sec-fetch-dest") == "document" and scope["method"] == "GET"
+
+
+def _name(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return ""

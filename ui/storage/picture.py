@@ -1,0 +1,141 @@
+"""A picture of the gallery, as its row and the note beside its file hold it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sqlalchemy import String, Text
+
+from ui.recipe import Recipe
+from ui.storage.schema import PICTURES
+
+MAX_PROMPT_CHARACTERS = 20_000
+TEXTS = {c.name: c.type.length for c in PICTURES.columns if isinstance(c.type, String | Text)}
+OPTIONAL = {column.name for column in PICTURES.columns if column.nullable}
+NUMBERS: dict[str, Any] = {"favourite": bool, "guidance": (int, float)}
+MAX_INTEGER = 2**31 - 1
+MAX_BIG_INTEGER = 2**63 - 1
+
+
+class Unkeepable(OSError):
+    """The gallery has no room for such a picture; the message is a sentence for its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the gallery. Sizes in pixels, times in milliseconds since 1970."""
+
+    id: str
+    owner: str
+    created_at: int
+    job_id: str | None
+    batch_id: str | None
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    scheduler: str
+    model: str
+    duration_ms: int
+    mime_type: str
+    num_bytes: int
+    sha256: str
+    favourite: bool
+    deleted_at: int | None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What makes this very picture again."""
+        return Recipe(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            width=self.width,
+            height=self.height,
+            steps=self.steps,
+            guidance=self.guidance,
+            seed=self.seed,
+            scheduler=self.scheduler,
+            model=self.model,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its columns, the searchable text included."""
+        return asdict(self) | {"prompt_folded": fold(self.prompt)}
+
+    def note(self) -> bytes:
+        """What lies beside its file, so that a lost database can be made again."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode()
+
+    @classmethod
+    def from_row(cls, row: Mapping[Any, Any]) -> Picture:
+        """Of what a query answers."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+    @classmethod
+    def from_note(cls, note: bytes) -> Picture:
+        """Read what `note` wrote.
+
+        Raises:
+            ValueError: it is not a whole note of this form.
+        """
+        try:
+            picture = cls(**json.loads(note))
+            for field in fields(cls):
+                _check_field(field.name, getattr(picture, field.name))
+            check(picture.recipe)
+        except (TypeError, Unkeepable) as error:
+            raise ValueError(f"not a picture's note: {error}") from error
+        return picture
+
+
+def _check_field(name: str, value: Any) -> None:
+    if value is None and name in OPTIONAL:
+        return
+    wanted = NUMBERS.get(name, str if name in TEXTS else int)
+    if not isinstance(value, wanted):
+        raise ValueError(f"not a picture's note: {name} is {type(value).__name__}")
+    if isinstance(value, str):
+        _check_text(name, value, TEXTS[name] or MAX_PROMPT_CHARACTERS)
+    elif wanted is int:
+        _check_number(name, value, MAX_INTEGER if name == "duration_ms" else MAX_BIG_INTEGER)
+
+
+def check(recipe: Recipe) -> None:
+    """What both databases can hold.
+
+    Raises:
+        Unkeepable: with a sentence that names the first value beyond it.
+    """
+    for name in ("prompt", "negative_prompt"):
+        _check_text(name.replace("_", " "), getattr(recipe, name), MAX_PROMPT_CHARACTERS)
+    for name in ("scheduler", "model"):
+        _check_text(name, getattr(recipe, name), TEXTS[name] or 0)
+    for name in ("width", "height", "steps"):
+        _check_number(name, getattr(recipe, name), MAX_INTEGER)
+    _check_number("seed", recipe.seed or 0, MAX_BIG_INTEGER)
+    if not abs(recipe.guidance) < float("inf"):
+        raise Unkeepable("its guidance is no number")
+
+
+def _check_text(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise Unkeepable(f"its {name} has {len(text):,} characters; the gallery keeps {most:,}")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unkeepable(f"its {name} holds characters that are no text")
+
+
+def _check_number(name: str, number: int, most: int) -> None:
+    if not 0 <= number <= most:
+        raise Unkeepable(f"its {name} is not within 0 to {most:,}")
+
+
+def fold(text: str) -> str:
+    """The form in which texts are searched: no case, no compatibility variants."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

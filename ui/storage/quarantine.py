@@ -1,0 +1,68 @@
+"""Where files go that the studio can't place: set aside with the reason, never deleted."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ui.storage.whole import write_whole
+
+LOG = logging.getLogger("inkling.storage")
+REASON_FILE = "why.json"
+
+
+class Quarantine:
+    """`DATA_DIR/quarantine`: one dated folder for each time that something was set aside."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self.folder = data_dir / "quarantine"
+
+    def take(self, paths: Iterable[Path], reason: str) -> int:
+        """Move files of the data folder here, under the names they had; returns how many.
+
+        What can't be moved stays where it is, and the log says so.
+        """
+        paths = sorted(paths)
+        if not paths:
+            return 0
+        try:
+            folder = self._new_folder()
+            self._write_reason(folder, paths, reason)
+        except OSError as error:
+            LOG.error("%d files stay where they are, quarantine fails: %s", len(paths), error)
+            return 0
+        moved = sum(self._move(path, folder) for path in paths)
+        LOG.warning("%d files moved to %s: %s", moved, folder, reason)
+        return moved
+
+    def files(self) -> list[Path]:
+        """All files that are set aside, reasons not included."""
+        found = self.folder.rglob("*") if self.folder.is_dir() else ()
+        return sorted(path for path in found if path.is_file() and path.name != REASON_FILE)
+
+    def _new_folder(self) -> Path:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+        folder = self.folder / stamp
+        folder.mkdir(parents=True)
+        return folder
+
+    def _write_reason(self, folder: Path, paths: list[Path], reason: str) -> None:
+        """First the reason, then the files: a crash in between leaves nothing unexplained."""
+        names = [path.relative_to(self._data_dir).as_posix() for path in paths]
+        why = {"reason": reason, "moved_at": datetime.now(UTC).isoformat(), "files": names}
+        text = json.dumps(why, indent=1, ensure_ascii=False)
+        write_whole(folder / REASON_FILE, text.encode())
+
+    def _move(self, path: Path, folder: Path) -> bool:
+        target = folder / path.relative_to(self._data_dir)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            LOG.error("%s stays where it is, quarantine fails: %s", path, error)
+            return False
+        return True

@@ -1,0 +1,53 @@
+"""What the studio does by itself, every few seconds, for as long as it runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ui.jobs import Jobs
+from ui.storage.gallery import Gallery
+from ui.storage.journal import Journal
+
+LOG = logging.getLogger("inkling")
+BEAT_S = 10.0  # well within a lease
+PURGE_S = 600.0
+
+
+class Upkeep:
+    """Extends leases, keeps what could not be kept before, and purges what was deleted."""
+
+    def __init__(self, jobs: Jobs, gallery: Gallery, journal: Journal) -> None:
+        self._beat: tuple[Callable[[], object], ...] = (
+            journal.extend_leases,
+            journal.interrupt_lost_jobs,
+            jobs.retry_all_saves,
+        )
+        self._seldom: tuple[Callable[[], object], ...] = (gallery.purge, journal.discard_old)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; returns when the last round is over."""
+        self._ended.set()
+        self._thread.join(BEAT_S)
+
+    def _run(self) -> None:
+        last_purge = time.monotonic()
+        while not self._ended.wait(BEAT_S):
+            self._do(self._beat)
+            if time.monotonic() - last_purge > PURGE_S:
+                self._do(self._seldom)
+                last_purge = time.monotonic()
+
+    def _do(self, works: tuple[Callable[[], object], ...]) -> None:
+        for work in works:
+            try:
+                work()
+            except (SQLAlchemyError, OSError):
+                LOG.exception("upkeep: %s failed", work.__name__)

@@ -18,8 +18,10 @@ from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError, ModelFailed
 from backend.startup import check, loader
+from backend.transport.descriptors import connections_per_server, raise_limit
 from backend.transport.http.app import create_app
-from backend.transport.http.serve import HttpServer, Tls, serve_http
+from backend.transport.http.certificates import Tls
+from backend.transport.http.serve import Bounds, HttpServer, serve_http
 from backend.transport.rpc.server import Server
 from backend.version import VERSION
 
@@ -27,7 +29,9 @@ log = structlog.get_logger(__name__)
 
 DESCRIPTION = "The backend of Text2Image. Its settings come from the environment: TEXT2IMAGE_…"
 EXIT_CONFIG = 2
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal is gone. Windows has none.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 async def serve(settings: Settings) -> None:
@@ -36,6 +40,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         ConfigError: the servers can't start with these settings.
     """
+    raise_limit()
     stop = _stop_on_signals()
     backend = LocalBackend(settings, loader(settings), VERSION)
     server = Server(settings, backend)
@@ -68,11 +73,12 @@ async def start_http(settings: Settings, target: str) -> HttpServer | None:
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    return await serve_http(app, settings.host, settings.http_port, tls)
+    bounds = Bounds(connections_per_server(settings.max_connections))
+    return await serve_http(app, settings.host, settings.http_port, tls, bounds)
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
+    """An event that Ctrl-C, SIGTERM and SIGHUP set; a second one ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     num_threads: Annotated[int, Field(ge=0)] = 0
 
+    max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
     max_queue_per_client: Annotated[int, Field(ge=0, le=100_000)] = 0
     max_batch_rows: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -29,12 +29,19 @@ def environment(**settings: object) -> dict[str, str]:
 class BackendProcess:
     """A backend that is being started; its log is read as JSON lines."""
 
-    def __init__(self, log: Path, module: str = "backend", **settings: object) -> None:
+    def __init__(
+        self,
+        log: Path,
+        module: str = "backend",
+        max_descriptors: int | None = None,
+        **settings: object,
+    ) -> None:
         """`module`: tests.support.fake_backend starts without torch."""
+        limit = [] if max_descriptors is None else ["prlimit", f"--nofile={max_descriptors}"]
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [*limit, sys.executable, "-m", module],
                 cwd=ROOT,
                 env=environment(**settings),
                 stdout=output,

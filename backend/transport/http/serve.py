@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from backend.errors import ConfigError
 from backend.transport.address import explain
+from backend.transport.http.certificates import Certificates, Tls
+from backend.transport.http.listener import Listener
+from backend.transport.http.protocol import BoundedProtocol, Deadlines
 
 # A peer whose network is gone says nothing: half a minute of silence ends its connection, and
 # so its generation. Seconds, a count and milliseconds.
@@ -27,18 +29,46 @@ DEAD_PEERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
-    """Files for HTTPS; with a client CA, clients must show a certificate."""
+class Bounds:
+    """What clients may take of the server."""
 
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
+    max_connections: int = 1000
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 class _QuietServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, tls: Certificates | None) -> None:
         super().__init__(config)
         self.exit = asyncio.Event()
+        self._bounds = bounds
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, with our listener instead of asyncio's, which takes all that come."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise ConfigError("HTTP could not start; the log says why.")
+        [sock] = sockets or []
+        deadlines = self._bounds.deadlines
+
+        def make_protocol(on_lost: Callable[[], None]) -> BoundedProtocol:
+            return BoundedProtocol(
+                deadlines,
+                on_lost,
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+
+        listener = Listener(
+            sock,
+            make_protocol,
+            self._bounds.max_connections,
+            deadlines.handshake_s,
+            self._tls.context if self._tls is not None else None,
+        )
+        self.servers = [listener]  # type: ignore[list-item]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,7 +104,9 @@ class HttpServer:
         await self._task
 
 
-async def serve_http(app: ASGIApp, host: str, port: int, tls: Tls | None = None) -> HttpServer:
+async def serve_http(
+    app: ASGIApp, host: str, port: int, tls: Tls | None = None, bounds: Bounds | None = None
+) -> HttpServer:
     """Serve `app` until `stop()`; port 0 picks a free one.
 
     Raises:
@@ -89,15 +121,16 @@ async def serve_http(app: ASGIApp, host: str, port: int, tls: Tls | None = None)
         log_config=None,
         access_log=False,
         server_header=False,
+        # any local program could choose its address with a header
+        proxy_headers=False,
     )
-    if tls is not None:
-        _secure(config, tls)
     try:
-        config.load()
+        certificates = Certificates(tls) if tls is not None else None
     except (OSError, ssl.SSLError) as error:
         sock.close()
         raise ConfigError(f"The TLS files can't be used for HTTP: {error}") from None
-    server = HttpServer(_QuietServer(config), sock)
+    config.load()
+    server = HttpServer(_QuietServer(config, bounds or Bounds(), certificates), sock)
     await server.started()
     return server
 
@@ -115,11 +148,3 @@ def _listen(host: str, port: int) -> socket.socket:
         if hasattr(socket, name):  # Linux; connections inherit it from the listener
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return sock
-
-
-def _secure(config: uvicorn.Config, tls: Tls) -> None:
-    config.ssl_certfile = tls.cert
-    config.ssl_keyfile = tls.key
-    if tls.client_ca is not None:
-        config.ssl_ca_certs = str(tls.client_ca)
-        config.ssl_cert_reqs = ssl.CERT_REQUIRED

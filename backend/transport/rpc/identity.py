@@ -119,6 +119,12 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]")
 
 
+def peer_end(peer: str) -> tuple[str, int]:
+    """Address and port of the caller's end of its connection; port 0 where it has none."""
+    port = unquote(peer).rpartition(":")[2]
+    return peer_address(peer), int(port) if port.isdecimal() else 0
+
+
 def is_local(address: str) -> bool:
     """Whether an address from `peer_address` is on this machine."""
     if address == "unix":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ from backend import heap
 from backend.errors import BackendError
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.errors import Refusal, internal, malformed, refusal, too_many_fields
-from backend.transport.rpc.identity import Identifier
+from backend.transport.rpc.identity import Identifier, peer_end
 from backend.transport.wire import is_bounded
 from proto import text2image_pb2 as pb
 
@@ -51,6 +52,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, identifier: Identifier) -> None:
         self._identifier = identifier
         self._in_flight = 0
+        self._peers: Counter[tuple[str, int]] = Counter()
         self._trimming: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,6 +60,10 @@ class Guard(grpc.aio.ServerInterceptor):
     async def wait_idle(self) -> None:
         """Return once no call of our service is in flight."""
         await self._idle.wait()
+
+    def has_call_from(self, address: tuple[str, int]) -> bool:
+        """Whether a call of this client's end of a connection is in flight."""
+        return self._peers[address] > 0
 
     async def intercept_service(
         self,
@@ -85,7 +91,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> Any:
             answering = self._answer(handler, method, data, context)
             del data
-            with self._count():
+            with self._count(context):
                 answer = await answering
                 if isinstance(answer, Refusal):
                     await abort(context, answer)
@@ -97,7 +103,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> AsyncIterator[Any]:
             events = self._events(handler, method, data, context)
             del data
-            with self._count():
+            with self._count(context):
                 # Closed at once when the caller is gone, not when it is collected.
                 async with aclosing(events):
                     async for event in events:
@@ -147,13 +153,18 @@ class Guard(grpc.aio.ServerInterceptor):
             self._trimming = asyncio.create_task(_trim_after(TRIM_AFTER_S))
 
     @contextmanager
-    def _count(self) -> Iterator[None]:
+    def _count(self, context: Context) -> Iterator[None]:
+        peer = peer_end(context.peer())
         self._in_flight += 1
+        self._peers[peer] += 1
         self._idle.clear()
         try:
             yield
         finally:
             self._in_flight -= 1
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
             if self._in_flight == 0:
                 self._idle.set()
 

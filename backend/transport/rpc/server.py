@@ -16,6 +16,8 @@ from backend.config import Settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError
 from backend.transport.address import why_not
+from backend.transport.descriptors import connections_per_server
+from backend.transport.rpc.connections import Caretaker
 from backend.transport.rpc.identity import Identifier, load_api_keys
 from backend.transport.rpc.interceptor import Guard
 from backend.transport.rpc.servicer import Text2ImageServicer
@@ -41,6 +43,9 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.max_concurrent_streams", 1000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 30 * 60_000),
 )
 
 
@@ -75,13 +80,15 @@ class Server:
         self._backend = backend
         self._guard = Guard(Identifier(keys))
         self._health = _Health(backend)
-        self._server = grpc.aio.server(interceptors=(self._guard,), options=OPTIONS)
+        self._max_connections = connections_per_server(settings.max_connections)
+        connections = ("grpc.max_allowed_incoming_connections", self._max_connections)
+        self._server = grpc.aio.server(interceptors=(self._guard,), options=(*OPTIONS, connections))
         servicer = Text2ImageServicer(backend)
         pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self._health_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._socket_folder = tempfile.TemporaryDirectory(prefix="text2image-")
         self.local_target = ""
 
@@ -100,7 +107,11 @@ class Server:
             await self._server.stop(None)
             raise
         await self._server.start()
-        self._health_task = asyncio.create_task(self._follow_backend())
+        caretaker = Caretaker(port, self._max_connections, self._guard.has_call_from)
+        self._tasks = [
+            asyncio.create_task(self._follow_backend()),
+            asyncio.create_task(caretaker.run()),
+        ]
         return port
 
     def _bind(self) -> int:
@@ -139,8 +150,8 @@ class Server:
     async def drain(self) -> None:
         """Take nothing new, answer what runs (for at most `drain_s`), then close."""
         self._backend.drain()
-        if self._health_task is not None:
-            self._health_task.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._health.enter_graceful_shutdown()
         try:
             async with asyncio.timeout(self._settings.drain_s):

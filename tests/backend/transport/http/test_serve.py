@@ -11,7 +11,8 @@ import pytest
 
 from backend.errors import ConfigError
 from backend.transport.http import create_app, serve_http
-from backend.transport.http.serve import DEAD_PEERS, Tls
+from backend.transport.http.certificates import Tls
+from backend.transport.http.serve import DEAD_PEERS
 from tests.support.certificates import Authority
 from tests.support.fake_service import FakeService
 from tests.support.http_front import STATUS, STREAM

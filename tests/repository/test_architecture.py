@@ -35,7 +35,7 @@ HOMES = {
     "ray": ("backend/cluster/",),
     "streamlit": ("ui/",),
     "sqlalchemy": ("ui/",),
-    "pydantic": ("backend/config.py",),
+    "pydantic": ("backend/config.py", "backend/disk_cache.py", "backend/transport/http/"),
     "pydantic_settings": ("backend/config.py",),
     "prometheus_client": ("backend/transport/",),
 }

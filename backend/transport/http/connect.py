@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backend.transport.http import picture, sse, strict_json
+from backend.transport.http import picture, protojson, sse
 from backend.transport.http.body import (
     media_type,
     parse_aside,
@@ -126,7 +126,7 @@ def _single_envelope(body: bytes) -> bytes:
 def _decode(codec: str, body: bytes, method: MethodDescriptor) -> Message:
     message_class = GetMessageClass(method.input_type)
     if codec == JSON:
-        return strict_json.parse(body, message_class)
+        return protojson.parse(body, message_class)
     if codec == PROTO:
         if not is_bounded(body, method.input_type):
             raise malformed("The message has more fields than any request has.")

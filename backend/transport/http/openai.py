@@ -17,7 +17,7 @@ import grpc
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from backend.transport.http import sse, strict_json
+from backend.transport.http import protojson, sse
 from backend.transport.http.body import (
     media_type,
     parse_aside,
@@ -25,7 +25,7 @@ from backend.transport.http.body import (
     unless_hung_up,
     unsupported_media_type,
 )
-from backend.transport.http.openai_request import OpenAIRequest, param_of, translate
+from backend.transport.http.openai_request import ImagesRequest, param_of, read_request
 from backend.transport.http.picture import withheld
 from backend.transport.http.problem import Json, Problem, connect_code
 from backend.transport.http.upstream import SERVICE, Upstream, caller_of
@@ -43,11 +43,11 @@ async def generate(request: Request) -> Response:
     """POST /v1/images/generations."""
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
-    request_id = request.headers.get("idempotency-key", "")
     body = await read_body(request)
-    asked = await parse_aside(body, lambda body: translate(strict_json.load(body), request_id))
+    asked = await parse_aside(body, lambda body: read_request(protojson.load(body)))
+    message = asked.message(request.headers.get("idempotency-key", ""))
     upstream: Upstream = request.app.state.upstream
-    events = upstream.stream(GENERATE, asked.message, caller_of(request))
+    events = upstream.stream(GENERATE, message, caller_of(request))
     if asked.stream:
         return await sse.respond(request, _streamed(events, asked))
     images = await unless_hung_up(request, _collect(events))
@@ -69,12 +69,14 @@ async def get_model(request: Request) -> Response:
 
 def error(problem: Problem) -> Json:
     """OpenAI's error object; `param` and `code` tell what a program needs."""
-    violation = next(iter(problem.violations), None)
+    violations = problem.violations
+    violation = violations[0] if violations else None
+    named = "; ".join(f"{param_of(v.field)}: {v.description}" for v in violations)
     code = violation.reason if violation else problem.reason or connect_code(problem.code)
     blocked = problem.reason == "NSFW_DETECTED"
     return {
         "error": {
-            "message": problem.message,
+            "message": named or problem.message,
             "type": _error_type(problem.http_status),
             "param": param_of(violation.field) if violation else None,
             "code": "moderation_blocked" if blocked else code.lower(),
@@ -135,7 +137,7 @@ def _b64(image: pb.Image) -> str:
     return base64.b64encode(image.data).decode()
 
 
-async def _streamed(events: AsyncGenerator[Any], asked: OpenAIRequest) -> AsyncGenerator[bytes]:
+async def _streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGenerator[bytes]:
     begun = False
     previews = 0
     try:
@@ -144,7 +146,7 @@ async def _streamed(events: AsyncGenerator[Any], asked: OpenAIRequest) -> AsyncG
                 if not begun:
                     begun = True
                     yield ACCEPTED
-                if event.progress.HasField("preview") and previews < asked.partial_images:
+                if event.progress.HasField("preview") and previews < (asked.partial_images or 0):
                     yield await asyncio.to_thread(_partial, event.progress.preview, previews)
                     previews += 1
                 elif event.HasField("image"):

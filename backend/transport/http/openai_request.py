@@ -2,131 +2,144 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from backend.transport.http import strict_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from backend.params import DEFAULT_NUM_INFERENCE_STEPS
 from backend.transport.http.problem import Problem, bad_fields
 from proto import text2image_pb2 as pb
 
-# Taken under our own names, as extra_body of the SDK sends them.
-OURS = ("negative_prompt", "num_inference_steps", "guidance_scale", "seed", "scheduler", "loras")
-# Hints that mean nothing to these models; documented as such.
-WITHOUT_EFFECT = ("quality", "style", "moderation", "user", "safety_identifier")
-TRANSLATED = (
-    "prompt",
-    "model",
-    "n",
-    "size",
-    "output_format",
-    "response_format",
-    "background",
-    "stream",
-    "partial_images",
-)
-FORMATS = ("png", "jpeg", "webp")
-MAX_PARTIAL_IMAGES = 3
-DEFAULT_STEPS = 50  # of the contract
-
-_PARAM = {
+# OpenAI's names of our fields, where they differ.
+PARAMS = {
     "num_images": "n",
     "height": "size",
     "width": "size",
     "preview_interval": "partial_images",
 }
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+FORMATS = {
+    "png": pb.IMAGE_FORMAT_PNG,
+    "jpeg": pb.IMAGE_FORMAT_JPEG,
+    "webp": pb.IMAGE_FORMAT_WEBP,
+}
+REASONS = {
+    "extra_forbidden": "UNKNOWN_FIELD",
+    "missing": "REQUIRED",
+    "literal_error": "UNSUPPORTED",
+    "unsupported": "UNSUPPORTED",
+    "greater_than_equal": "OUT_OF_RANGE",
+    "less_than": "OUT_OF_RANGE",
+    "less_than_equal": "OUT_OF_RANGE",
+}
+IGNORED = Field(None, description="Taken, without effect.")
 
-Violation = tuple[str, str, str]
+Int32 = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
+Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIRequest:
-    """What to generate, and how to hand it over."""
+class Lora(BaseModel):
+    """A low-rank adapter and its weight."""
 
-    message: pb.GenerateImageRequest
-    stream: bool
-    partial_images: int
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    scale: float | None = None
 
 
-def translate(body: dict[str, Any], request_id: str) -> OpenAIRequest:
-    """Translate a request body, refusing what can't be honoured.
+class ImagesRequest(BaseModel):
+    """What OpenAI's SDKs send, with our own parameters beside, as their `extra_body` sends them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str
+    model: str | None = None
+    n: Int32 | None = None
+    size: Annotated[str, Field(pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$")] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    response_format: Literal["b64_json"] | None = None
+    background: Literal["auto", "opaque"] | None = None
+    stream: Annotated[bool, Field(strict=True)] | None = None
+    partial_images: Annotated[int, Field(strict=True, ge=0, le=3)] | None = None
+
+    negative_prompt: str | None = None
+    num_inference_steps: Int32 | None = None
+    guidance_scale: float | None = None
+    seed: Int64 | None = None
+    scheduler: str | None = None
+    loras: list[Lora] | None = None
+
+    quality: Any = IGNORED
+    style: Any = IGNORED
+    moderation: Any = IGNORED
+    user: Any = IGNORED
+    safety_identifier: Any = IGNORED
+
+    @model_validator(mode="after")
+    def _check_stream(self) -> ImagesRequest:
+        if self.partial_images and not self.stream:
+            raise _unsupported("partial_images", "Needs stream=true.")
+        if self.stream and self.n not in (None, 1):
+            raise _unsupported("n", "Must be 1 with stream=true.")
+        return self
+
+    def message(self, request_id: str) -> pb.GenerateImageRequest:
+        """The same in the contract's words."""
+        names = ("prompt", "model", "negative_prompt", "scheduler")
+        message = pb.GenerateImageRequest(
+            request_id=request_id,
+            num_images=self.n,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            seed=self.seed,
+            loras=[pb.Lora(**lora.model_dump(exclude_none=True)) for lora in self.loras or ()],
+            preview_interval=self._preview_interval(),
+            **{name: getattr(self, name) for name in names},
+        )
+        if self.output_format is not None:
+            message.output_format = FORMATS[self.output_format]
+        if self.size is not None and self.size != "auto":
+            width, height = self.size.split("x")
+            message.width, message.height = int(width), int(height)
+        return message
+
+    def _preview_interval(self) -> int | None:
+        """Spread the previews evenly over the steps; the last step is the picture itself."""
+        if not self.partial_images:
+            return None
+        steps = self.num_inference_steps or DEFAULT_NUM_INFERENCE_STEPS
+        return max(1, steps // (self.partial_images + 1))
+
+
+def read_request(body: dict[str, Any]) -> ImagesRequest:
+    """Check a request body.
 
     Raises:
-        Problem: INVALID_ARGUMENT with every bad field, under OpenAI's names.
+        Problem: INVALID_ARGUMENT with every bad field.
     """
-    given = {name: value for name, value in body.items() if value is not None}
-    found = list(_violations(given))
-    fields = {name: given[name] for name in OURS if name in given} | _translated(given)
-    if request_id:
-        fields["request_id"] = request_id
     try:
-        message = strict_json.from_dict(fields, pb.GenerateImageRequest)
-    except Problem as problem:
-        if not problem.violations:
-            raise
-        found += [(param_of(v.field), v.description, v.reason) for v in problem.violations]
-    if found:
-        raise bad_fields(found)
-    partial_images = given.get("partial_images", 0)
-    if partial_images:
-        message.preview_interval = _preview_interval(message, partial_images)
-    return OpenAIRequest(message, given.get("stream", False), partial_images)
+        return ImagesRequest.model_validate(body)
+    except ValidationError as error:
+        raise _problem(error) from None
 
 
 def param_of(field: str) -> str:
     """OpenAI's name of our field."""
-    return _PARAM.get(field, field)
+    return PARAMS.get(field, field)
 
 
-def _translated(given: dict[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {n: given[n] for n in ("prompt", "model") if n in given}
-    if "n" in given:
-        fields["num_images"] = given["n"]
-    if given.get("output_format") in FORMATS:
-        fields["output_format"] = f"IMAGE_FORMAT_{given['output_format'].upper()}"
-    if size := _SIZE.fullmatch(str(given.get("size", ""))):
-        fields["width"], fields["height"] = int(size[1]), int(size[2])
-    return fields
+def _unsupported(param: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("unsupported", "{text}", {"param": param, "text": text})
 
 
-def _violations(given: dict[str, Any]) -> list[Violation]:
-    known = (*OURS, *WITHOUT_EFFECT, *TRANSLATED)
-    found = [
-        (name[:64], f"Unknown parameter. Known: {', '.join(known)}.", "UNKNOWN_FIELD")
-        for name in given
-        if name not in known
-    ]
-    size = given.get("size", "auto")
-    if size != "auto" and not _SIZE.fullmatch(str(size)):
-        found.append(("size", "Must be auto or WIDTHxHEIGHT.", "WRONG_TYPE"))
-    for name, choices in (
-        ("output_format", FORMATS),
-        ("response_format", ("b64_json",)),
-        ("background", ("auto", "opaque")),
-    ):
-        if given.get(name, choices[0]) not in choices:
-            found.append((name, f"Must be {' or '.join(choices)}.", "UNSUPPORTED"))
-    return found + _stream_violations(given)
-
-
-def _stream_violations(given: dict[str, Any]) -> list[Violation]:
+def _problem(error: ValidationError) -> Problem:
+    """Every error under the parameter that it is about, said as pydantic says it."""
     found = []
-    stream, partial_images = given.get("stream", False), given.get("partial_images", 0)
-    if not isinstance(stream, bool):
-        found.append(("stream", "Must be true or false.", "WRONG_TYPE"))
-    if type(partial_images) is not int or not 0 <= partial_images <= MAX_PARTIAL_IMAGES:
-        text = f"Must be 0 to {MAX_PARTIAL_IMAGES}."
-        found.append(("partial_images", text, "OUT_OF_RANGE"))
-    elif partial_images and not stream:
-        found.append(("partial_images", "Needs stream=true.", "UNSUPPORTED"))
-    if stream is True and given.get("n", 1) != 1:
-        found.append(("n", "Must be 1 with stream=true.", "UNSUPPORTED"))
-    return found
-
-
-def _preview_interval(message: pb.GenerateImageRequest, partial_images: int) -> int:
-    """Spread the previews evenly over the steps; the last step is the picture itself."""
-    unset = not message.HasField("num_inference_steps")
-    steps = DEFAULT_STEPS if unset else message.num_inference_steps
-    return max(1, steps // (partial_images + 1))
+    for detail in error.errors(include_url=False, include_input=False):
+        name = detail.get("ctx", {}).get("param") or ".".join(map(str, detail["loc"]))
+        reason = REASONS.get(detail["type"], "WRONG_TYPE")
+        text = f"{detail['msg'].removesuffix('.')}."
+        if reason == "UNKNOWN_FIELD":
+            text = f"Unknown parameter. Known: {', '.join(ImagesRequest.model_fields)}."
+        found.append((name[:64], text, reason))
+    return bad_fields(found)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backend.transport.http.comments import comments
-from backend.transport.http.openai_request import FORMATS, MAX_PARTIAL_IMAGES, OURS, WITHOUT_EFFECT
+from backend.transport.http.openai_request import ImagesRequest
 from backend.transport.http.picture import FORMATS as PICTURES
 from backend.transport.http.upstream import SERVICE, path_of
 from proto import text2image_pb2
@@ -18,7 +18,7 @@ from proto import text2image_pb2
 Json = dict[str, Any]
 
 # ProtoJSON writes 64-bit integers as strings, and reads numbers, too.
-_INT64 = {"type": ["string", "integer"], "format": "int64"}
+_INT64 = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?(0|[1-9][0-9]*)$"}
 _SCALARS: dict[int, Json] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_INT64: _INT64,
@@ -95,7 +95,9 @@ def _error_answers(schema: str) -> Json:
     return {
         "400": {"description": "Bad fields, all of them named.", "content": content},
         "401": {"description": "No or bad credentials.", "content": content},
+        "403": {"description": "Not allowed, or withheld.", "content": content},
         "404": {"description": "No such model.", "content": content},
+        "409": {"description": "The request id is another request's.", "content": content},
         "413": {"description": "The body is too large.", "content": content},
         "415": {"description": "Not a media type that is served.", "content": content},
         "429": {"description": "Queue full.", "headers": retry_after, "content": content},
@@ -219,47 +221,29 @@ def _probe_paths() -> Json:
 
 def _own_schemas() -> Json:
     text: Json = {"type": "string"}
-    ignored: Json = {"type": "string", "description": "Taken, without effect."}
-    contract = {field.name: _field(field) for field in _request_fields()}
+    images = ImagesRequest.model_json_schema(ref_template="#/components/schemas/OpenAI{model}")
     return {
         "ConnectError": _object(
             {"code": text, "message": text, "details": {"type": "array", "items": {}}}
         ),
         "OpenAIError": _object(
-            {"error": _object(dict.fromkeys(("message", "type", "param", "code"), text))}
+            {
+                "error": _object(
+                    {
+                        "message": text,
+                        "type": text,
+                        "param": {"type": ["string", "null"]},
+                        "code": text,
+                    }
+                )
+            }
         ),
-        "ImagesRequest": {
-            **_object(
-                {
-                    "prompt": text,
-                    "model": text,
-                    "n": {"type": "integer", "minimum": 1},
-                    "size": {"type": "string", "pattern": r"^(auto|\d+x\d+)$"},
-                    "output_format": {"type": "string", "enum": list(FORMATS)},
-                    "response_format": {"type": "string", "enum": ["b64_json"]},
-                    "background": {"type": "string", "enum": ["auto", "opaque"]},
-                    "stream": {"type": "boolean"},
-                    "partial_images": {
-                        "type": "integer",
-                        "minimum": 0,
-                        "maximum": MAX_PARTIAL_IMAGES,
-                    },
-                    **dict.fromkeys(WITHOUT_EFFECT, ignored),
-                    **contract,
-                }
-            ),
-            "required": ["prompt"],
-            "additionalProperties": False,
-        },
+        **{f"OpenAI{name}": schema for name, schema in images.pop("$defs").items()},
+        "ImagesRequest": images,
         "ImagesResponse": _object(
             {"created": {"type": "integer"}, "data": {"type": "array", "items": {"type": "object"}}}
         ),
     }
-
-
-def _request_fields() -> list[Any]:
-    fields: Any = text2image_pb2.GenerateImageRequest.DESCRIPTOR.fields_by_name
-    return [fields[name] for name in OURS]
 
 
 def _object(properties: Json) -> Json:

@@ -20,7 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backend.transport.http import strict_json
+from backend.transport.http import protojson
 from backend.transport.http.body import check_structure, parse_aside, read_body, unless_hung_up
 from backend.transport.http.problem import Problem, bad_fields, connect_error
 from backend.transport.http.upstream import Upstream, caller_of
@@ -40,7 +40,7 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
     _check_accept(request)
     kind = GetMessageClass(method.input_type)
     body = await read_body(request)
-    message = await parse_aside(body, lambda body: strict_json.parse(body, kind))
+    message = await parse_aside(body, lambda body: protojson.parse(body, kind))
     return await _respond(upstream, method, request, message)
 
 
@@ -58,10 +58,10 @@ async def from_query(upstream: Upstream, method: MethodDescriptor, request: Requ
     if last_id == FINISHED:
         return Response(status_code=204)
     check_structure(text)
-    fields = strict_json.load(text)
+    fields = protojson.load(text)
     if last_id and not fields.get("request_id", fields.get("requestId")):
         fields["request_id"] = last_id
-    message = strict_json.from_dict(fields, GetMessageClass(method.input_type))
+    message = protojson.from_dict(fields, GetMessageClass(method.input_type))
     await read_body(request)
     return await _respond(upstream, method, request, message)
 

@@ -125,7 +125,7 @@ async def test_malformed_protobuf_is_400_without_parser_text(http: httpx.AsyncCl
 async def test_bad_fields_never_reach_the_service(
     http: httpx.AsyncClient, service: FakeService
 ) -> None:
-    answer = await http.post(GENERATE, json={"prompt": "a fox", "steps": 3, "height": 512.0})
+    answer = await http.post(GENERATE, json={"prompt": "a fox", "steps": 3, "height": 512.5})
     assert answer.status_code == 400
     [detail] = answer.json()["details"]
     fields = {v["field"] for v in detail["debug"]["fieldViolations"]}

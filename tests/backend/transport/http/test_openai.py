@@ -31,10 +31,14 @@ async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
         ({"steps": 3}, "steps", "unknown_field"),
         ({"size": "512"}, "size", "wrong_type"),
         ({"size": 512}, "size", "wrong_type"),
+        ({"size": "٦٤x64"}, "size", "wrong_type"),
         ({"n": 1.0}, "n", "wrong_type"),
         ({"n": "many"}, "n", "wrong_type"),
         ({"prompt": 7}, "prompt", "wrong_type"),
         ({"seed": 1.5}, "seed", "wrong_type"),
+        ({"seed": 2**63}, "seed", "out_of_range"),
+        ({"loras": [{"scale": 1}]}, "loras.0.name", "required"),
+        ({"prompt": None}, "prompt", "wrong_type"),
         ({"response_format": "url"}, "response_format", "unsupported"),
         ({"output_format": "gif"}, "output_format", "unsupported"),
         ({"output_format": []}, "output_format", "unsupported"),
@@ -43,7 +47,7 @@ async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
         ({"stream": 1}, "stream", "wrong_type"),
         ({"stream": True, "n": 2}, "n", "unsupported"),
         ({"stream": True, "partial_images": 4}, "partial_images", "out_of_range"),
-        ({"stream": True, "partial_images": True}, "partial_images", "out_of_range"),
+        ({"stream": True, "partial_images": True}, "partial_images", "wrong_type"),
         ({"partial_images": 1}, "partial_images", "unsupported"),
     ],
 )
@@ -74,6 +78,7 @@ async def test_the_services_violations_come_under_openais_names(
     service.failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, "Bad.", details)
     answer = await http.post(IMAGES, json={"prompt": "a fox", "n": 99})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
+    assert answer.json()["error"]["message"] == "n: Must be 1 to 8."
 
 
 async def test_a_full_queue_is_a_rate_limit(http: httpx.AsyncClient, service: FakeService) -> None:

@@ -1,0 +1,138 @@
+"""ProtoJSON to messages: https://protobuf.dev/programming-guides/json/.
+
+`json_format` decides what is valid; beside it, numbers in quotes follow JSON's grammar (it takes
+any digits that Python knows), and every bad field is named at once, as `BadRequest` details.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from backend.transport.http.problem import bad_fields, malformed
+
+M = TypeVar("M", bound=Message)
+Violation = tuple[str, str, str]
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity")
+_EXPECTED = {
+    FieldDescriptor.CPPTYPE_INT32: "Must be a whole number that fits into 32 bits.",
+    FieldDescriptor.CPPTYPE_INT64: "Must be a whole number that fits into 64 bits.",
+    FieldDescriptor.CPPTYPE_FLOAT: "Must be a number that fits into 32 bits.",
+    FieldDescriptor.CPPTYPE_DOUBLE: "Must be a number.",
+    FieldDescriptor.CPPTYPE_BOOL: "Must be true or false.",
+    FieldDescriptor.CPPTYPE_STRING: "Must be a string of whole Unicode characters.",
+    FieldDescriptor.CPPTYPE_MESSAGE: "Must be an object.",
+}
+_NUMERIC = (
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_FLOAT,
+    FieldDescriptor.CPPTYPE_DOUBLE,
+)
+
+
+def load(text: bytes | str) -> dict[str, Any]:
+    """Parse one JSON object, as RFC 8259 has it: no NaN, no name twice.
+
+    Raises:
+        Problem: INVALID_ARGUMENT.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError):
+        raise malformed("The body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise malformed("The body must be a JSON object.")
+    return value
+
+
+def parse(text: bytes | str, message_class: type[M]) -> M:
+    """Parse JSON text into a message.
+
+    Raises:
+        Problem: INVALID_ARGUMENT, with one field violation per bad field.
+    """
+    return from_dict(load(text), message_class)
+
+
+def from_dict(value: dict[str, Any], message_class: type[M]) -> M:
+    """Like `parse`, from what `load` returned."""
+    message = message_class()
+    if found := list(_violations(message.DESCRIPTOR, value, "")):
+        raise bad_fields(found)
+    try:
+        return json_format.ParseDict(value, message)
+    except json_format.ParseError:  # of fields that are right one by one: one given twice
+        raise malformed("A field is given by both of its names.") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _violations(message: Any, value: dict[str, Any], path: str) -> Iterator[Violation]:
+    fields = {name: field for field in message.fields for name in (field.name, field.json_name)}
+    for name, item in value.items():
+        field = fields.get(name)
+        if field is None:
+            known = ", ".join(known.name for known in message.fields) or "none"
+            yield path + name[:64], f"No such field. Known: {known}.", "UNKNOWN_FIELD"
+        elif field.is_repeated and isinstance(item, list):
+            for index, part in enumerate(item):
+                yield from _check(field, part, [part], f"{path}{field.name}[{index}]")
+        elif field.is_repeated and item is not None:
+            yield path + field.name, "Must be a list.", "WRONG_TYPE"
+        else:
+            yield from _check(field, item, item, path + field.name)
+
+
+def _check(field: FieldDescriptor, item: Any, value: Any, path: str) -> Iterator[Violation]:
+    """Violations of one `item`; `value` is the item as the field takes it, alone in its list."""
+    if field.message_type is not None and isinstance(item, dict):
+        yield from _violations(field.message_type, item, f"{path}.")
+    elif not _is_as_written(field, item) or not _parses(field, value):
+        yield path, _expected(field), "UNKNOWN" if field.enum_type is not None else "WRONG_TYPE"
+
+
+def _is_as_written(field: FieldDescriptor, item: Any) -> bool:
+    """Refuse what json_format converts: `true` to 1, "٥" to 5, for an enum 1.5 and "1" to 1."""
+    if field.enum_type is not None:
+        if isinstance(item, str):
+            return item in field.enum_type.values_by_name
+        return not isinstance(item, bool) and (not isinstance(item, float) or item.is_integer())
+    if field.cpp_type not in _NUMERIC or not isinstance(item, bool | str):
+        return True
+    return isinstance(item, str) and _NUMBER.fullmatch(item) is not None
+
+
+def _parses(field: FieldDescriptor, value: Any) -> bool:
+    owner: Any = field.containing_type
+    message = GetMessageClass(owner)()
+    try:
+        json_format.ParseDict({field.name: value}, message)
+    except (json_format.ParseError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _expected(field: FieldDescriptor) -> str:
+    if field.enum_type is not None:
+        return f"Must be one of {', '.join(value.name for value in field.enum_type.values)}."
+    return _EXPECTED[field.cpp_type]

@@ -138,7 +138,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the process and the machine use."""
+    """What the process and the machine use.
+
+    `cpu_percent`: of all cores together, used by the process: 0 to 100.
+    """
 
     cpu_percent: float = 0.0
     process_memory_bytes: int = 0

@@ -62,7 +62,8 @@ class Lora:
 class ModelInfo:
     """A served model. Everything that depends on its architecture comes from its components.
 
-    `loaded`: in memory now, and not only when the next request comes.
+    `loaded`: in memory now, and not only when the next request comes. `note`: for people, why this
+    model, where the settings left that open.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ModelInfo:
     runtime_reason: str
     loras: tuple[str, ...] = ()
     loaded: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ class ResourceReader:
         self._read_at_s = clock()
 
     def read(self) -> Resources:
-        """At most a second old; `cpu_percent` is the process's, of one core."""
+        """At most a second old."""
         now_s = self._clock()
         if now_s - self._read_at_s >= KEEP_S:
             self._last, self._read_at_s = self._read(), now_s
@@ -34,7 +34,7 @@ class ResourceReader:
     def _read(self) -> Resources:
         memory = psutil.virtual_memory()
         return Resources(
-            cpu_percent=self._process.cpu_percent(),
+            cpu_percent=self._process.cpu_percent() / (psutil.cpu_count() or 1),
             process_memory_bytes=self._process.memory_info().rss,
             system_memory_bytes=memory.total,
             system_memory_used_bytes=memory.total - memory.available,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import structlog
@@ -14,7 +14,6 @@ from backend.config import Settings
 from backend.domain import Event, ServiceStatus, State
 from backend.engine.jobs import Job, JobRegistry
 from backend.engine.loading import Load, Loaded, load_on_thread
-from backend.engine.protocols import AnyModel
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
@@ -27,7 +26,6 @@ from backend.errors import (
     ModelLoading,
     QueueFull,
     UnknownModel,
-    Violation,
 )
 from backend.params import Draft, GenerationParams, ModelInfo
 from backend.resources import ResourceReader
@@ -94,7 +92,8 @@ class LocalBackend:
         )
         threading.Thread(target=loaded.calibrate, args=(self._engine,), name="calibration").start()
         if self._state is not State.DRAINING:
-            self._become(State.READY, f"Serving {self._info.name}.")
+            note = f", {self._info.note}" if self._info.note else ""
+            self._become(State.READY, f"Serving {self._info.name}{note}.")
         if settings.idle_unload_s:
             self._used_s = time.monotonic()
             self._watching = asyncio.create_task(self._unload_when_idle())
@@ -193,7 +192,8 @@ class LocalBackend:
         model = self._loaded.model
         params = draft.resolve(model.info, client)
         violations = [*draft.violations(params), *params.violations(self._limits, model.info)]
-        violations += _impossible(model, params, violations)
+        if not {violation.field for violation in violations} & {"scheduler", "num_inference_steps"}:
+            violations += model.check(params)
         if violations:
             raise InvalidParams(tuple(violations))
         if params.model != model.info.name:
@@ -257,17 +257,3 @@ class LocalBackend:
             latency=self._statistics.latency,
             resources=self._resources.read(),
         )
-
-
-def _impossible(
-    model: AnyModel, params: GenerationParams, known: Sequence[Violation]
-) -> tuple[Violation, ...]:
-    """What the model itself can't do; not asked about a scheduler or steps already refused."""
-    fields = {violation.field for violation in known}
-    if fields & {"scheduler", "num_inference_steps"}:
-        return ()
-    try:
-        model.check(params)
-    except InvalidParams as error:
-        return tuple(violation for violation in error.violations if violation.field not in fields)
-    return ()

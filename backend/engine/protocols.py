@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.domain import Event, Exactness, GenerationWarning, ServiceStatus
+from backend.errors import Violation
 from backend.params import Draft, GenerationParams, ModelInfo
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
@@ -46,11 +47,10 @@ class DiffusionModel(Protocol[T]):
     info: ModelInfo
     exactness: Exactness
 
-    def check(self, params: GenerationParams) -> None:
-        """Refuse what this model can't do. Cheap; called from any thread.
+    def check(self, params: GenerationParams) -> Sequence[Violation]:
+        """What this model can't do of parameters that are within the limits. Cheap; any thread.
 
-        Raises:
-            InvalidParams: the scheduler can't be combined with these parameters, for example.
+        For example a scheduler that can't be combined with so many steps.
         """
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:

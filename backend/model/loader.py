@@ -118,7 +118,6 @@ def build_model(
         safety_checker=checker,
         info=_describe(source, checkpoint, noise_schedulers, choice),
         exactness=_exactness(settings, choice.runtime),
-        note=source.note,
     )
 
 
@@ -198,6 +197,7 @@ def _describe(
         dtype=str(runtime.dtype).removeprefix("torch."),
         runtime=runtime.description,
         runtime_reason=choice.reason,
+        note=source.note,
     )
 
 

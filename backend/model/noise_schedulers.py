@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import diffusers
 import torch
 
-from backend.errors import InvalidParams, ModelFailed, Violation
+from backend.errors import ModelFailed, Violation
 from backend.model.devices import one_torch_thread
 
 
@@ -79,18 +79,8 @@ class NoiseSchedulers:
         """A noise scheduler of its own for one image, its timesteps set, on the CPU."""
         return fork(self._ready(name, num_inference_steps))
 
-    def check(self, name: str, num_inference_steps: int) -> None:
-        """Refuse what `create` can't do, or what would not be a picture.
-
-        Raises:
-            InvalidParams: with the reason.
-        """
-        violation = self.violation(name, num_inference_steps)
-        if violation is not None:
-            raise InvalidParams((violation,))
-
     def violation(self, name: str, num_inference_steps: int) -> Violation | None:
-        """Why `create` can't do this, or None where it can."""
+        """Why `create` can't do this, or would not give a picture; None where it can."""
         objection = self._objection(name)
         if objection is not None:
             return Violation("scheduler", objection, "UNSUPPORTED")

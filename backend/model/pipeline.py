@@ -11,7 +11,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from backend.domain import Exactness, GenerationWarning
 from backend.engine.protocols import Picture, Pixels
-from backend.errors import InvalidParams, NonFiniteOutput, OutOfMemory, Violation
+from backend.errors import NonFiniteOutput, OutOfMemory, Violation
 from backend.model.batch import gather, scatter
 from backend.model.checkpoint.components import Components
 from backend.model.devices import one_torch_thread, settle_torch_threads
@@ -40,10 +40,8 @@ class LatentDiffusion:
         safety_checker: SafetyChecker | None,
         info: ModelInfo,
         exactness: Exactness,
-        note: str = "",
     ) -> None:
         self.info = info
-        self.note = note  # for people: why this model, where the settings left it open
         self.exactness = exactness
         self.components = components
         self.runtime = runtime
@@ -52,19 +50,10 @@ class LatentDiffusion:
         self._preview_projector = preview_projector
         self._safety_checker = safety_checker
 
-    def check(self, params: GenerationParams) -> None:
-        """Refuse what this model can't do; see `DiffusionModel.check`."""
-        multiple = self.components.architecture.size_multiple
-        wrong = [
-            Violation(name, f"Must be a multiple of {multiple}, not {size}.", "NOT_A_MULTIPLE")
-            for name, size in (("height", params.height), ("width", params.width))
-            if size % multiple or size <= 0
-        ]
-        unsupported = self._noise_schedulers.violation(params.scheduler, params.num_inference_steps)
-        if unsupported is not None:
-            wrong.append(unsupported)
-        if wrong:
-            raise InvalidParams(tuple(wrong))
+    def check(self, params: GenerationParams) -> list[Violation]:
+        """See `DiffusionModel.check`."""
+        violation = self._noise_schedulers.violation(params.scheduler, params.num_inference_steps)
+        return [] if violation is None else [violation]
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         """See `DiffusionModel.warnings`."""
@@ -86,10 +75,8 @@ class LatentDiffusion:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
 
         Raises:
-            InvalidParams: as `check`.
             OutOfMemory: there is none for another image.
         """
-        self.check(params)
         with _naming_out_of_memory("There is no memory left for another image."):
             noise_scheduler = self._noise_schedulers.create(
                 params.scheduler, params.num_inference_steps

@@ -16,7 +16,7 @@ from backend.engine.cost import CostModel, Kind
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import BatchKey, Request, predict_evaluations
-from backend.errors import BackendError, InvalidParams, NonFiniteOutput, OutOfMemory, Violation
+from backend.errors import BackendError, NonFiniteOutput, OutOfMemory, Violation
 from backend.params import Draft, GenerationParams, ModelInfo
 
 SIZE = 64
@@ -117,10 +117,11 @@ class FakeModel:
     on_step: Callable[[], None] | None = None
     bound_to: list[threading.Thread] = field(default_factory=list)
 
-    def check(self, params: GenerationParams) -> None:
+    def check(self, params: GenerationParams) -> list[Violation]:
         if params.scheduler == "lcm" and params.num_inference_steps > 50:
             text = "lcm takes at most 50 steps with this model."
-            raise InvalidParams((Violation("num_inference_steps", text, "UNSUPPORTED"),))
+            return [Violation("num_inference_steps", text, "UNSUPPORTED")]
+        return []
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         if params.prompt != "cut":

@@ -15,6 +15,7 @@ from backend.domain import GenerationWarning
 from backend.engine.cost import CostModel
 from backend.engine.loading import Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
+from backend.errors import Violation
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams
 from proto import text2image_pb2 as pb
@@ -33,8 +34,8 @@ class Watched:
         self.exactness = model.exactness
         self.steps = 0
 
-    def check(self, params: GenerationParams) -> None:
-        self.model.check(params)
+    def check(self, params: GenerationParams) -> Sequence[Violation]:
+        return self.model.check(params)
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         return self.model.warnings(params)

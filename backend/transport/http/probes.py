@@ -96,7 +96,7 @@ def _latency(latency: pb.GetStatusResponse.Latency) -> Metric:
 
 
 def _resources(resources: pb.GetStatusResponse.Resources) -> Iterator[Metric]:
-    yield _gauge("cpu_percent", "Of the whole machine.", resources.cpu_percent)
+    yield _gauge("cpu_percent", "The process's, of all cores.", resources.cpu_percent)
     yield _gauge("process_memory_bytes", "Resident memory.", resources.process_memory_bytes)
     for field, text in (
         ("memory_bytes", "Memory of each GPU."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -164,3 +165,13 @@ async def test_costs_are_measured_after_ready_on_the_engines_thread() -> None:
         ready.set()
         assert await asyncio.wait_for(measured, 20) == "engine"
     assert await asyncio.to_thread(ended.wait, 20)
+
+
+async def test_the_status_says_why_this_model_was_picked() -> None:
+    model = FakeModel()
+    model.info = replace(model.info, note="the embedded model: no CUDA device is in use")
+    async with serving(model) as backend:
+        assert (
+            backend.status().message
+            == "Serving fake, the embedded model: no CUDA device is in use."
+        )

@@ -14,6 +14,7 @@ from backend.engine.engine import Engine
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
+from backend.errors import Violation
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams
@@ -33,8 +34,8 @@ class Recorder:
         self.exactness = model.exactness
         self.batches: list[tuple[int, tuple[int, ...]]] = []  # rows, seeds
 
-    def check(self, params: GenerationParams) -> None:
-        self.model.check(params)
+    def check(self, params: GenerationParams) -> Sequence[Violation]:
+        return self.model.check(params)
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         return self.model.warnings(params)

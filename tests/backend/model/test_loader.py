@@ -183,7 +183,7 @@ def test_the_model_that_ships_with_us_loads_and_draws(tmp_path: Path) -> None:
     settings = Settings(device="cpu", runtime="torch", num_threads=1, data_dir=tmp_path)
     model = load_model(settings, told.append)
     assert model.info.name == embedded_model().name
-    assert "no CUDA device" in model.note
+    assert "no CUDA device" in model.info.note
     size = {"height": model.info.native_height, "width": model.info.native_width}
     params = tiny_params(scheduler=model.info.default_scheduler, **size)
     trajectory = model.prepare(params, 0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from backend.errors import InvalidParams, ModelFailed
+from backend.errors import ModelFailed
 from backend.model.noise_schedulers import (
     RECIPES,
     NoiseSchedulers,
@@ -23,12 +23,16 @@ from backend.model.noise_schedulers import (
 from tests.support.tiny_sd import SD_SCHEDULE, same
 
 
+def objection(schedulers: NoiseSchedulers, name: str, steps: int) -> str:
+    violation = schedulers.violation(name, steps)
+    return violation.description if violation else ""
+
+
 @pytest.mark.parametrize("name", ["pndm", "euler_ancestral"])
 def test_schedulers_that_cannot_take_sample_prediction_are_refused(name: str) -> None:
     schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE | {"prediction_type": "sample"})
     assert name not in schedulers.names
-    with pytest.raises(InvalidParams, match="predicts the sample"):
-        schedulers.check(name, 10)
+    assert "predicts the sample" in objection(schedulers, name, 10)
     with pytest.raises((NotImplementedError, ValueError)):  # diffusers itself says no
         step_through(schedulers, name, 1)
 
@@ -37,15 +41,13 @@ def test_lms_without_scipy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.model.noise_schedulers.find_spec", lambda name: None)
     schedulers = NoiseSchedulers("DDIMScheduler", SD_SCHEDULE)
     assert "lms" not in schedulers.names
-    with pytest.raises(InvalidParams, match="scipy"):
-        schedulers.check("lms", 10)
+    assert "scipy" in objection(schedulers, "lms", 10)
 
 
 def test_pndm_with_runge_kutta_steps_needs_four() -> None:
     schedulers = NoiseSchedulers("PNDMScheduler", SD_SCHEDULE | {"skip_prk_steps": False})
-    with pytest.raises(InvalidParams, match="at least 4"):
-        schedulers.check("pndm", 3)
-    schedulers.check("pndm", 4)
+    assert "at least 4" in objection(schedulers, "pndm", 3)
+    assert not objection(schedulers, "pndm", 4)
     assert math.isfinite(step_through(schedulers, "pndm", 4))
 
 
@@ -65,7 +67,7 @@ def test_to_set_one_up_takes_no_helpers_of_the_callers_thread() -> None:
     with ThreadPoolExecutor(1) as thread:
         before = thread.submit(num_threads).result()
         for name in schedulers.names:
-            thread.submit(schedulers.check, name, 21).result()
+            thread.submit(schedulers.violation, name, 21).result()
             assert thread.submit(num_threads).result() == before, name
 
 
@@ -118,7 +120,7 @@ def test_every_combination_that_is_not_refused_works(name: str, prediction_type:
     if name not in schedulers.names:
         return
     for steps in (1, 2, 3, 4, 5, 7, 27, 50):
-        schedulers.check(name, steps)
+        assert not objection(schedulers, name, steps)
         assert math.isfinite(step_through(schedulers, name, steps)), steps
 
 
@@ -130,14 +132,11 @@ def test_close_to_the_number_of_timesteps_a_request_works_or_is_refused(
     config = SD_SCHEDULE | {"num_train_timesteps": 60, "timestep_spacing": spacing}
     schedulers = NoiseSchedulers("DDIMScheduler", config)
     for steps in (1, 2, 3, 29, 30, 31, 40, 57, 58, 59, 60):
-        try:
-            schedulers.check(name, steps)
-        except InvalidParams:
+        if objection(schedulers, name, steps):
             assert steps > 49, "only close to the number of timesteps"
             continue
         assert math.isfinite(step_through(schedulers, name, steps)), steps
-    with pytest.raises(InvalidParams, match="at most"):
-        schedulers.check(name, 61)
+    assert "at most" in objection(schedulers, name, 61)
 
 
 @pytest.mark.parametrize(

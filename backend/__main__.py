@@ -74,7 +74,8 @@ async def start_http(settings: Settings, target: str) -> HttpServer | None:
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     bounds = Bounds(connections_per_server(settings.max_connections))
-    return await serve_http(app, settings.host, settings.http_port, tls, bounds)
+    proxies = settings.http_trusted_proxies.split()
+    return await serve_http(app, settings.host, settings.http_port, tls, bounds, proxies)
 
 
 def _stop_on_signals() -> asyncio.Event:

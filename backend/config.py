@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     http_port: Port = 8080
     http_cors_origins: str = ""
     http_allowed_hosts: str = ""
+    http_trusted_proxies: str = ""
 
     model: str = "auto"
     revision: str | None = None
@@ -80,6 +81,13 @@ class Settings(BaseSettings):
         if path is not None and not path.is_file():
             raise ValueError(f"no such file: {path}")
         return path
+
+    @field_validator("http_trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for network in text.split():
+            ipaddress.ip_network(network)  # its error says what is wrong
+        return text
 
     @field_validator("data_dir")
     @classmethod

@@ -83,6 +83,10 @@ class DeadlineUnmeetable(Exhausted):
     reason = "DEADLINE_UNMEETABLE"
 
 
+class DeadlineExceeded(BackendError):
+    """The caller's deadline had passed before anything was begun."""
+
+
 class OutOfMemory(Exhausted):
     """The model ran out of memory even with the smallest batch."""
 

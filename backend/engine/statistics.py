@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from backend.domain import Counters, Latency
 from backend.engine.jobs import Job
-from backend.errors import BackendError, Exhausted, OutOfMemory
+from backend.errors import BackendError, DeadlineExceeded, Exhausted, OutOfMemory
 
 WINDOW_S = 300.0
 MAX_SAMPLES = 10_000
@@ -41,7 +41,8 @@ class Statistics:
 
     def failed(self, error: BackendError) -> None:
         """A job ended badly: refused by the queue, or broken."""
-        if isinstance(error, Exhausted) and not isinstance(error, OutOfMemory):
+        is_refused = isinstance(error, Exhausted | DeadlineExceeded)
+        if is_refused and not isinstance(error, OutOfMemory):
             self.rejected += 1
         else:
             self._num_failed += 1

@@ -1,8 +1,13 @@
-"""`python -m backend` with a model that paints one colour: the real servers, without torch."""
+"""`python -m backend` with a model that paints one colour: the real servers, without torch.
+
+FAKE_STEP_S: seconds that a step takes.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from unittest import mock
 
 from backend import __main__ as product
@@ -10,10 +15,12 @@ from backend.config import Settings
 from backend.engine.loading import Load
 from tests.support.fakes import FakeModel, loads
 
+STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
+
 
 def loader(settings: Settings) -> Load:
     """What stands in for the model's loader."""
-    return loads(FakeModel())
+    return loads(FakeModel(on_step=lambda: time.sleep(STEP_S)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import uvicorn
@@ -105,9 +105,17 @@ class HttpServer:
 
 
 async def serve_http(
-    app: ASGIApp, host: str, port: int, tls: Tls | None = None, bounds: Bounds | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    tls: Tls | None = None,
+    bounds: Bounds | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> HttpServer:
     """Serve `app` until `stop()`; port 0 picks a free one.
+
+    `trusted_proxies`: addresses and networks whose X-Forwarded-For names the client; nobody else
+    may choose its address.
 
     Raises:
         ConfigError: the port is taken, the host unknown or the TLS files unusable.
@@ -121,8 +129,8 @@ async def serve_http(
         log_config=None,
         access_log=False,
         server_header=False,
-        # any local program could choose its address with a header
-        proxy_headers=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=[*trusted_proxies],
     )
     try:
         certificates = Certificates(tls) if tls is not None else None

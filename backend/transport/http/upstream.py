@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +40,20 @@ def caller_of(request: Request) -> Caller:
     """
     metadata = []
     if request.client is not None:
-        metadata.append((CLIENT_METADATA, request.client.host))
+        metadata.append((CLIENT_METADATA, _address(request.client.host)))
     if authorization := request.headers.get("authorization"):
         if not (authorization.isascii() and authorization.isprintable()):
             raise Problem(grpc.StatusCode.UNAUTHENTICATED, "The Authorization header is malformed.")
         metadata.append(("authorization", authorization))
     return Caller(tuple(metadata), _timeout_s(request.headers.get("connect-timeout-ms")))
+
+
+def _address(host: str) -> str:
+    """As it is, or as one name for all that a trusted proxy passes on and that are none."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "unknown"
 
 
 def _timeout_s(milliseconds: str | None) -> float | None:

@@ -46,6 +46,8 @@ def refusal(error: errors.BackendError, request_id: str) -> Refusal:
             return _refuse(grpc.StatusCode.UNAUTHENTICATED, str(error))
         case errors.NotAllowed():
             return _refuse(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        case errors.DeadlineExceeded():
+            return _refuse(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
         case errors.Exhausted():
             code = grpc.StatusCode.RESOURCE_EXHAUSTED
             return _retryable(code, error, error.reason, error.retry_after_s)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
-import tempfile
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError
 from backend.transport.address import why_not
 from backend.transport.descriptors import connections_per_server
+from backend.transport.rpc import local_socket
 from backend.transport.rpc.connections import Caretaker
 from backend.transport.rpc.identity import Identifier, load_api_keys
 from backend.transport.rpc.interceptor import Guard
@@ -89,7 +91,7 @@ class Server:
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._tasks: list[asyncio.Task[None]] = []
-        self._socket_folder = tempfile.TemporaryDirectory(prefix="text2image-")
+        self._socket_folder: Path | None = None
         self.local_target = ""
 
     async def start(self) -> int:
@@ -105,6 +107,7 @@ class Server:
             self.local_target = self._bind_locally(port)
         except ConfigError:
             await self._server.stop(None)
+            self._remove_socket()
             raise
         await self._server.start()
         caretaker = Caretaker(port, self._max_connections, self._guard.has_call_from)
@@ -134,12 +137,17 @@ class Server:
             if self._settings.tls_cert is not None:
                 raise ConfigError("JSON over HTTP beside TLS needs Unix sockets: set HTTP_PORT=0.")
             return f"127.0.0.1:{port}"
-        target = f"unix:{self._socket_folder.name}/grpc.sock"
+        self._socket_folder = local_socket.new_folder(port)
+        target = f"unix:{self._socket_folder / local_socket.NAME}"
         try:
             self._server.add_insecure_port(target)
         except RuntimeError:
             raise ConfigError(f"Can't listen on {target}: is TMPDIR's path too long?") from None
         return target
+
+    def _remove_socket(self) -> None:
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     async def _follow_backend(self) -> None:
         """Keep watchers informed: they learn of a change within the interval."""
@@ -161,7 +169,7 @@ class Server:
                 "still running after the drain time; ending it", drain_s=self._settings.drain_s
             )
         await self._server.stop(STOP_GRACE_S)
-        self._socket_folder.cleanup()
+        self._remove_socket()
         await self._backend.stop()
 
 

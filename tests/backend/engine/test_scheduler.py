@@ -10,7 +10,7 @@ from backend.domain import Queued
 from backend.engine.cost import CostModel
 from backend.engine.request import Request, Stage, predict_evaluations
 from backend.engine.scheduler import Decode, Denoise, Scheduler
-from backend.errors import DeadlineUnmeetable, QueueFull, QuotaSpent
+from backend.errors import DeadlineExceeded, DeadlineUnmeetable, QueueFull, QuotaSpent
 from backend.params import GenerationParams, Lora
 from bench.simulator import DECODE_MS, STEP_MS, FakeTrajectory, cost_model, params, small_model
 
@@ -83,6 +83,15 @@ class TestAdmission:
         with pytest.raises(DeadlineUnmeetable) as caught:
             scheduler().add(request(deadline_at_s=1.0), 0.0)
         assert caught.value.retry_after_s is None
+
+    @pytest.mark.parametrize("deadline_at_s", [-5.0, 0.0, 0.0005])
+    def test_a_deadline_that_has_passed_is_no_matter_of_the_queue(
+        self, deadline_at_s: float
+    ) -> None:
+        full = scheduler(request("a"))
+        with pytest.raises(DeadlineExceeded):
+            full.add(request("b", deadline_at_s=deadline_at_s), 0.0)
+        assert full.queued == 1
 
     def test_a_deadline_just_long_enough_is_admitted(self) -> None:
         scheduler(request("a")).add(request("b", deadline_at_s=4.4), 0.0)

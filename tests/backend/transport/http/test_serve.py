@@ -15,7 +15,7 @@ from backend.transport.http.certificates import Tls
 from backend.transport.http.serve import DEAD_PEERS
 from tests.support.certificates import Authority
 from tests.support.fake_service import FakeService
-from tests.support.http_front import STATUS, STREAM
+from tests.support.http_front import GENERATE, STATUS, STREAM
 
 
 async def test_a_port_that_is_taken_is_one_clear_error() -> None:
@@ -107,3 +107,32 @@ async def test_https_with_certificates_for_both_sides(tmp_path: Path) -> None:
     async with httpx.AsyncClient(verify=trusting, trust_env=False) as client:
         assert (await client.get(url)).status_code == 200
     await server.stop()
+
+
+class TestForwardedFor:
+    """The header that a proxy names the client with: anybody can send it."""
+
+    async def caller(self, header: bytes, *trusted: str) -> str:
+        """Whom the service was told to answer for."""
+        with FakeService() as service:
+            app = create_app(service.address)
+            server = await serve_http(app, "127.0.0.1", 0, trusted_proxies=trusted)
+            async with httpx.AsyncClient(trust_env=False) as client:
+                url = f"http://127.0.0.1:{server.port}{GENERATE}"
+                headers = [(b"x-forwarded-for", header)]
+                answer = await client.post(url, json={"prompt": "a fox"}, headers=headers)
+            await server.stop()
+            assert answer.status_code == 200
+            return service.metadata[0]["x-text2image-client"]
+
+    async def test_nobody_chooses_an_address(self) -> None:
+        assert await self.caller(b"10.1.2.3") == "127.0.0.1"
+
+    async def test_a_trusted_proxy_does(self) -> None:
+        assert await self.caller(b"10.1.2.3", "127.0.0.0/8") == "10.1.2.3"
+        assert await self.caller(b"10.1.2.3", "10.0.0.0/8") == "127.0.0.1"
+
+    @pytest.mark.parametrize("header", ["ä".encode(), b"a b", b"\xff", b"", b"x" * 1000])
+    async def test_what_is_no_address_is_no_error(self, header: bytes) -> None:
+        assert await self.caller(header) == "127.0.0.1"
+        assert await self.caller(header, "127.0.0.1") in ("127.0.0.1", "unknown")

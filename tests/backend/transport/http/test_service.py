@@ -112,3 +112,13 @@ async def test_a_stream_tells_the_real_story() -> None:
     events = parse_events(answer.text)
     assert [event.name for event in events[-2:]] == ["image", "done"]
     assert events[-1].data["done"]["request"]["seed"] == "1"
+
+
+async def test_a_deadline_that_has_passed_is_504() -> None:
+    async with served() as running, front(running.server.local_target) as http:
+        for milliseconds in ("0", "1"):
+            answer = await http.post(
+                GENERATE, json=FOX, headers={"connect-timeout-ms": milliseconds}
+            )
+            assert answer.status_code == 504
+            assert answer.json()["code"] == "deadline_exceeded"

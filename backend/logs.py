@@ -17,7 +17,7 @@ def configure(log_format: str, level: str) -> None:
     """Set up structlog and the standard library's logging, at the start of the process."""
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer, exceptions = _renderer(log_format)
-    stamp = [
+    stamp: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

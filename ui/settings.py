@@ -55,7 +55,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         address=env.get(f"{PREFIX}ADDRESS") or "127.0.0.1:50051",
         data_dir=data_dir,
-        database_url=_database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
+        database_url=database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
         host=env.get(f"{PREFIX}UI_HOST") or "127.0.0.1",
         allowed_hosts=_hosts(env),
         max_jobs=_number(env, "UI_MAX_JOBS", default=4, low=1, high=64),
@@ -64,7 +64,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _database_url(url: str) -> str:
+def database_url(url: str) -> str:
     """PostgreSQL is spoken through psycopg 3, whichever way the URL spells its name."""
     for spelling in ("postgres://", "postgresql://"):
         if url.startswith(spelling):

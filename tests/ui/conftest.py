@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import streamlit as st
 from PIL import Image
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
@@ -40,20 +43,44 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_url: str) -> sa.URL:
+    """An empty, migrated database to make copies of, which is quicker than migrating each."""
+    server = sa.make_url(load_settings({"TEXT2IMAGE_DATABASE_URL": postgres_url}).database_url)
+    with _administration(server) as connection:
+        connection.execute(sa.text("CREATE DATABASE migrated"))
+    url = server.set(database="migrated")
+    made = sa.create_engine(url)
+    prepare(made)
+    made.dispose()
+    return url
+
+
+@contextmanager
+def _administration(url: sa.URL) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty, migrated database of either kind."""
-    url = f"sqlite:///{tmp_path / 'gallery.db'}"
-    if request.param == "postgresql":
-        given = request.getfixturevalue("postgres_url")
-        url = load_settings({"TEXT2IMAGE_DATABASE_URL": given}).database_url
-    made = create_engine(url)
-    prepare(made)
-    yield made
-    if request.param == "postgresql":
-        with made.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
-    made.dispose()
+    if request.param == "sqlite":
+        made = sa.create_engine(f"sqlite:///{tmp_path / 'gallery.db'}")
+        prepare(made)
+        yield made
+        made.dispose()
+        return
+    template: sa.URL = request.getfixturevalue("migrated_postgres")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with _administration(template) as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE migrated"))
+        made = sa.create_engine(template.set(database=name))
+        yield made
+        made.dispose()
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,15 @@ class PictureFiles:
         except OSError as error:
             LOG.error("the note of picture %s could not be written: %s", picture_id, error)
 
+    def renew_thumbnail(self, original: Original) -> None:
+        """Make a thumbnail that is missing.
+
+        Raises:
+            OSError: the original is no picture, or the folder can't be written.
+        """
+        thumbnail = make_thumbnail(original.path.read_bytes())
+        write_whole(self._place(original.id, THUMBNAIL_SUFFIX), thumbnail)
+
     def mark_deleted(self, picture_id: str) -> None:
         """Note in the file's name that its owner deleted it; a rename needs no space."""
         path = self.original(picture_id)
@@ -153,17 +162,15 @@ class PictureFiles:
         paths = (self._place(picture_id, suffix) for suffix in suffixes)
         return [path for path in paths if path.is_file()]
 
-    def originals(self) -> Iterator[Original]:
+    def originals(self) -> list[Original]:
         """All originals of the folder; files of other names are none of ours."""
-        for path in self.folder.glob("??/*"):
-            found = _as_original(path)
-            if found is not None:
-                yield found
+        paths = (path for of_one in self._listing().values() for path in of_one)
+        return [original for path in paths if (original := as_original(path)) is not None]
 
     def noted(self) -> set[str]:
         """The ids of all pictures that have a note."""
-        notes = self.folder.glob(f"??/*{NOTE_SUFFIX}")
-        return {path.stem for path in notes if path.stat().st_size}
+        notes = ((i, self._place(i, NOTE_SUFFIX)) for i in self._listing())
+        return {picture_id for picture_id, note in notes if _has_content(note)}
 
     def remove_leftovers(self) -> int:
         """Remove what a crash in mid-write left: drafts, and thumbnails and notes of no picture.
@@ -171,11 +178,25 @@ class PictureFiles:
         Returns:
             How many files.
         """
-        drafts = [p for p in self.folder.glob(f"*/{DRAFT_PREFIX}*") if is_forgotten(p)]
-        companions = [p for p in self.folder.glob("??/*") if self._belongs_to_nothing(p)]
-        for path in (*drafts, *companions):
+        found = list(self.folder.glob(f"??/{DRAFT_PREFIX}*"))
+        for picture_id, paths in self._listing().items():
+            if not any(as_original(path) for path in paths):
+                companions = (THUMBNAIL_SUFFIX, NOTE_SUFFIX)
+                found += [p for p in paths if p.name in {picture_id + s for s in companions}]
+        leftovers = [path for path in found if is_forgotten(path)]
+        for path in leftovers:
             path.unlink(missing_ok=True)
-        return len(drafts) + len(companions)
+        return len(leftovers)
+
+    def _listing(self) -> dict[str, list[Path]]:
+        """All files that could be ours, by picture."""
+        found: defaultdict[str, list[Path]] = defaultdict(list)
+        for folder in filter(Path.is_dir, self.folder.glob("??")):
+            for name in os.listdir(folder):
+                picture_id = name.partition(".")[0]
+                if is_picture_id(picture_id):
+                    found[picture_id].append(folder / name)
+        return found
 
     def _make_folder(self, folder: Path) -> None:
         try:
@@ -183,17 +204,6 @@ class PictureFiles:
         except FileNotFoundError:
             told = "the gallery's folder is gone"
             raise FileNotFoundError(errno.ENOENT, told, str(self.folder)) from None
-
-    def _belongs_to_nothing(self, path: Path) -> bool:
-        picture_id, _, suffix = path.name.partition(".")
-        return (
-            f".{suffix}" in (THUMBNAIL_SUFFIX, NOTE_SUFFIX)
-            and is_picture_id(picture_id)
-            and is_forgotten(path)
-            and all(
-                p.name.endswith((THUMBNAIL_SUFFIX, NOTE_SUFFIX)) for p in self.all_of(picture_id)
-            )
-        )
 
     def _remove_companions(self, picture_id: str) -> None:
         for suffix in (THUMBNAIL_SUFFIX, NOTE_SUFFIX):
@@ -216,6 +226,13 @@ def is_forgotten(path: Path, after_s: float | None = None) -> bool:
         age_s = time.time() - path.stat().st_mtime
         return age_s > (FORGOTTEN_AFTER_S if after_s is None else after_s)
     except FileNotFoundError:
+        return False
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
         return False
 
 
@@ -268,10 +285,11 @@ def _opened(data: bytes) -> Image.Image:
     return picture
 
 
-def _as_original(path: Path) -> Original | None:
+def as_original(path: Path) -> Original | None:
+    """What an original's name tells, or None: it is another file."""
     name = path.name.removesuffix(DELETED_SUFFIX)
     picture_id, _, suffix = name.partition(".")
     mime_type = MIME_TYPES.get(f".{suffix}")
-    if mime_type is None or not is_picture_id(picture_id) or not path.is_file():
+    if mime_type is None or not is_picture_id(picture_id):
         return None
     return Original(picture_id, path, mime_type, name != path.name)

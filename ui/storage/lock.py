@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +68,20 @@ def release(data_dir: Path) -> None:
     lock = _held.pop(data_dir, None)
     if lock is not None:
         lock.release()
+
+
+@contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """Hold the folder for the length of a block.
+
+    Raises:
+        FolderInUse, OSError: as `hold`.
+    """
+    hold(data_dir)
+    try:
+        yield
+    finally:
+        release(data_dir)
 
 
 def _say_who(data_dir: Path) -> None:

@@ -1,0 +1,103 @@
+"""All rows of the gallery's database, whichever kind it is of."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from ui.storage.database import prepare
+from ui.storage.schema import METADATA
+
+Rows = dict[str, list[dict[str, Any]]]
+ROWS_AT_ONCE = 500
+
+
+class StorageError(Exception):
+    """It can't be done; the message is one line that says what to do."""
+
+
+def open_database(url: str, *, make: bool) -> Engine:
+    """Connect, and bring the tables up to date.
+
+    Raises:
+        StorageError: there is no such database, and `make` is not asked for.
+        sqlalchemy.exc.SQLAlchemyError: it can't be reached or written.
+    """
+    engine = sa.create_engine(url)
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    if path and not make and not Path(path).is_file():
+        raise StorageError(f"there is no database at {path}; `reimport` makes one from pictures")
+    prepare(engine)
+    return engine
+
+
+def read_rows(engine: Engine) -> Rows:
+    """Every table's rows at one moment, by its primary key."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    rows: Rows = {}
+    with engine.begin() as connection:
+        for table in METADATA.sorted_tables:
+            query = sa.select(table).order_by(*table.primary_key)
+            rows[table.name] = [dict(row) for row in connection.execute(query).mappings()]
+    return rows
+
+
+def check_empty(engine: Engine) -> None:
+    """Raises:
+    StorageError: the database holds rows already.
+    """
+    with engine.connect() as connection:
+        for table in METADATA.sorted_tables:
+            if connection.execute(sa.select(table).limit(1)).first() is not None:
+                raise StorageError("the database holds rows already: name an empty one")
+
+
+def write_rows(engine: Engine, rows: Rows) -> None:
+    """Fill an empty database, wholly or not at all.
+
+    Raises:
+        StorageError: it holds rows already, or can't hold one of these.
+    """
+    check_empty(engine)
+    try:
+        with engine.begin() as connection:
+            for table in METADATA.sorted_tables:
+                for part in _parts(rows.get(table.name, [])):
+                    connection.execute(table.insert(), part)
+    except (sa.exc.StatementError, ValueError) as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StorageError(f"the database can't hold these rows: {cause}") from error
+
+
+def to_lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    """One JSON object a line."""
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def from_lines(table: str, lines: bytes) -> list[dict[str, Any]]:
+    """What `to_lines` wrote of a table.
+
+    Raises:
+        StorageError: these are not its rows.
+    """
+    columns = set(METADATA.tables[table].columns.keys())
+    try:
+        rows = [json.loads(line) for line in lines.splitlines()]
+        if all(set(row) <= columns for row in rows):
+            return rows
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"the rows of {table} can't be read: {error}") from error
+    raise StorageError(f"the rows of {table} are of a newer version of the studio")
+
+
+def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    rest = iter(rows)
+    while part := list(itertools.islice(rest, ROWS_AT_ONCE)):
+        yield part

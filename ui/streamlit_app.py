@@ -25,10 +25,12 @@ if str(ROOT) not in sys.path:
 from ui import web  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
+from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
 from ui.storage.lock import hold  # noqa: E402
+from ui.uploads import UploadLimit  # noqa: E402
 
 LOG = logging.getLogger("inkling")
 
@@ -86,6 +88,7 @@ except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
 
 _listen_where_told(settings)
+return_large_blocks()
 app = st.App(
     Path(__file__).with_name("app.py"),
     secrets=_secrets(settings, signer),
@@ -95,6 +98,7 @@ app = st.App(
         Middleware(OriginGuard, hosts=settings.allowed_hosts),
         Middleware(web.SecurityHeaders),
         Middleware(web.IdentityCookie, signer=signer),
+        Middleware(UploadLimit),
     ],
     on_script_error=show_crash,
 )

@@ -7,11 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from ui.jobs import Jobs
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
+from ui.uploads import ClosedSessions
 
 LOG = logging.getLogger("inkling")
 BEAT_S = 10.0  # well within a lease
@@ -26,6 +25,7 @@ class Upkeep:
             journal.extend_leases,
             journal.interrupt_lost_jobs,
             jobs.retry_all_saves,
+            ClosedSessions().forget_files,
         )
         self._seldom: tuple[Callable[[], object], ...] = (gallery.purge, journal.discard_old)
         self._ended = threading.Event()
@@ -49,5 +49,5 @@ class Upkeep:
         for work in works:
             try:
                 work()
-            except (SQLAlchemyError, OSError):
+            except Exception:  # whatever it is, leases must go on being extended
                 LOG.exception("upkeep: %s failed", work.__name__)

@@ -7,10 +7,14 @@ output blocks in the UNet, one-by-one convolutions as the autoencoder's attentio
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import torch
 
 from backend.model.checkpoint.components import Components
+
+Weights = dict[str, torch.Tensor]
+UNET, VAE, CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 
 UNET_RESNET = {
     "norm1": "in_layers.0",
@@ -116,3 +120,40 @@ def _autoencoder_weight(name: str, weight: torch.Tensor, last: int) -> tuple[str
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
     return f"{before}mid.attn_1.{VAE_ATTENTION[module]}.{kind}", weight
+
+
+def _attention_as_diffusers(weights: Weights) -> Weights:
+    """The autoencoder's attention as trainers built on diffusers name it, as matrices."""
+    names = {old: new for new, old in VAE_ATTENTION.items() if new != "group_norm"}
+    renamed: Weights = {}
+    for name, weight in weights.items():
+        for old, new in names.items():
+            if name.startswith(VAE) and f".attn_1.{old}." in name:
+                name = name.replace(f".attn_1.{old}.", f".attn_1.{new}.")
+                weight = weight[:, :, 0, 0].contiguous() if weight.ndim == 4 else weight
+                break
+        renamed[name] = weight
+    return renamed
+
+
+def _text_encoder_before_2023(weights: Weights) -> Weights:
+    return {name.replace(f"{CLIP}text_model.", CLIP): weight for name, weight in weights.items()}
+
+
+def _averaged_alone(weights: Weights) -> Weights:
+    """The UNet as its running average (EMA) alone, whose names have no dots."""
+    return {
+        "model_ema." + name.removeprefix("model.").replace(".", "")
+        if name.startswith(UNET)
+        else name: weight
+        for name, weight in weights.items()
+    } | {"model_ema.decay": torch.zeros(()), "model_ema.num_updates": torch.zeros(())}
+
+
+# How trainers and converters name the same weights.
+NAMINGS: dict[str, Callable[[Weights], Weights]] = {
+    "original": dict,
+    "attention as diffusers": _attention_as_diffusers,
+    "text encoder before 2023": _text_encoder_before_2023,
+    "averaged": _averaged_alone,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,32 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import describe
 from backend.model.checkpoint.components import Components, Networks, Reading
-from backend.model.checkpoint.model_index import expect, names_safety_checker, read_index
+from backend.model.checkpoint.model_index import (
+    FILES,
+    check_files,
+    expect,
+    names_safety_checker,
+    read_index,
+)
+from backend.model.checkpoint.weights_file import SAFETENSORS, check_content, read_shapes
 from backend.model.noise_schedulers import RECIPES
 
+logger = logging.getLogger(__name__)
+
+# Noise schedulers that aren't offered, and the nearest that is.
+STAND_INS = {
+    "DEISMultistepScheduler": "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler": "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler": "DPMSolverMultistepScheduler",
+    "SASolverScheduler": "UniPCMultistepScheduler",
+    "KDPM2DiscreteScheduler": "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler": "EulerAncestralDiscreteScheduler",
+    "TCDScheduler": "LCMScheduler",
+    "DDIMParallelScheduler": "DDIMScheduler",
+    "DDPMParallelScheduler": "DDPMScheduler",
+}
+# What a config says of the solver, not of the model; a stand-in has its own.
+OF_SOLVER = ("algorithm_type", "solver_type", "solver_order", "final_sigmas_type")
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"
 
@@ -31,9 +55,10 @@ def read_folder(folder: Path, reading: Reading) -> Components:
     expect(index, "unet", ("UNet2DConditionModel",))
     expect(index, "text_encoder", ("CLIPTextModel",))
     vae_class = expect(index, "vae", AUTOENCODERS)
-    scheduler_class = expect(
-        index, "scheduler", tuple({recipe.class_name for recipe in RECIPES.values()})
-    )
+    own = {recipe.class_name for recipe in RECIPES.values()}
+    scheduler_class = expect(index, "scheduler", (*own, *STAND_INS))
+    for part in FILES:
+        check_files(folder, part)
     checked = reading.safety_checker and names_safety_checker(index)
     checker, feature_extractor = read_safety_checker(folder, reading) if checked else (None, None)
     return assemble(
@@ -42,12 +67,21 @@ def read_folder(folder: Path, reading: Reading) -> Components:
         text_encoder=_network(CLIPTextModel, folder / "text_encoder", reading),
         unet=_network(diffusers.UNet2DConditionModel, folder / "unet", reading),
         vae=_network(getattr(diffusers, vae_class), folder / "vae", reading),
-        scheduler=getattr(diffusers, scheduler_class).from_pretrained(
-            folder / "scheduler", local_files_only=True
-        ),
+        scheduler=_scheduler(folder / "scheduler", scheduler_class),
         safety_checker=checker,
         feature_extractor=feature_extractor,
     )
+
+
+def _scheduler(folder: Path, class_name: str) -> Any:
+    """The model's own noise scheduler, or the nearest that is offered."""
+    offered = STAND_INS.get(class_name, class_name)
+    scheduler_class = getattr(diffusers, offered)
+    config = scheduler_class.load_config(folder, local_files_only=True)
+    if offered != class_name:
+        logger.info("the model's noise scheduler is %s: %s stands in", class_name, offered)
+        config = {name: value for name, value in config.items() if name not in OF_SOLVER}
+    return scheduler_class.from_config(config)
 
 
 def read_safety_checker(folder: Path, reading: Reading) -> tuple[Any, Any]:
@@ -101,6 +135,7 @@ def _network(network_class: Any, folder: Path, reading: Reading) -> Any:
     """One network with all its weights from the checkpoint, none left random."""
     if not folder.is_dir():
         raise ModelFailed(f"Its {folder.name} is missing: no folder {folder}.")
+    _check_weights(folder)
     network, report = network_class.from_pretrained(
         folder,
         variant=_variant(folder, reading),
@@ -116,6 +151,18 @@ def _network(network_class: Any, folder: Path, reading: Reading) -> Any:
             "the files belong to another model, or are incomplete."
         )
     return network
+
+
+def _check_weights(folder: Path) -> None:
+    """What a clone without Git LFS or an interrupted download leaves is told as such."""
+    for path in sorted(folder.iterdir()):
+        check = {SAFETENSORS: read_shapes, ".bin": check_content}.get(path.suffix)
+        if check is None:
+            continue
+        try:
+            check(path)
+        except ModelFailed as error:
+            raise ModelFailed(f"Its {folder.name} is broken, {path.name}. {error}") from None
 
 
 def _variant(folder: Path, reading: Reading) -> str | None:

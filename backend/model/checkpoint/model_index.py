@@ -9,6 +9,23 @@ from typing import Any
 from backend.errors import ModelFailed
 
 INDEX = "model_index.json"
+# Pipelines of diffusers that draw otherwise than from text alone, or are of another family.
+OTHER_PIPELINES = {
+    "StableDiffusionXL": "a Stable Diffusion XL model",
+    "StableDiffusion3": "a Stable Diffusion 3 model",
+    "Flux": "a Flux model",
+    "StableDiffusionInpaint": "an inpainting model",
+    "StableDiffusionInstructPix2Pix": "an instruct-pix2pix model",
+    "StableDiffusionDepth2Img": "a depth-to-image model",
+    "StableDiffusionUpscale": "an upscaling model",
+    "StableDiffusionLatentUpscale": "an upscaling model",
+    "StableDiffusionControlNet": "a ControlNet pipeline",
+}
+# The files that each part without weights is made of: one of these sets.
+FILES = {
+    "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
+    "scheduler": (("scheduler_config.json",),),
+}
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -21,12 +38,38 @@ def read_index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelFailed(f"{folder} is no model in diffusers layout: it has no {INDEX}.") from None
+        raise ModelFailed(
+            f"{folder} is no model in diffusers layout: it has no {INDEX}.{_hint(folder)}"
+        ) from None
     except ValueError:
         raise ModelFailed(f"{path} is not JSON.") from None
     if not isinstance(index, dict):
         raise ModelFailed(f"{path} is not a JSON object.")
+    for beginning, kind in OTHER_PIPELINES.items():
+        if str(index.get("_class_name")).startswith(beginning):
+            raise ModelFailed(f"It is {kind}: MODEL takes models of Stable Diffusion 1.x.")
     return index
+
+
+def check_files(folder: Path, part: str) -> None:
+    """Refuse a part without weights whose files are not there.
+
+    Raises:
+        ModelFailed: with their names.
+    """
+    sets = FILES[part]
+    if not any(all((folder / part / name).is_file() for name in names) for names in sets):
+        names = " or ".join(" and ".join(names) for names in sets)
+        raise ModelFailed(f"Its {part} is missing: no {names} in {folder / part}.")
+
+
+def _hint(folder: Path) -> str:
+    """What else the folder may be."""
+    if folder.name.startswith("models--"):
+        model = folder.name.removeprefix("models--").replace("--", "/")
+        return f" It is the hub's cache of a model: set MODEL={model}."
+    files = sorted(path.name for path in folder.glob("*.safetensors"))
+    return f" It holds files of weights: set MODEL to one, {files[0]} for example." if files else ""
 
 
 def names_safety_checker(index: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -15,14 +15,23 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from backend.errors import ModelFailed
 from backend.model.checkpoint.components import Components, Reading
 from backend.model.checkpoint.folder import assemble
+from backend.model.checkpoint.identify import WANTED, other_kind
+from backend.model.checkpoint.naming import to_original_names
 from backend.model.checkpoint.source import SD1
+from backend.model.checkpoint.weights_file import (
+    SAFETENSORS,
+    Shapes,
+    check_content,
+    read_shapes,
+)
 
 LANDMARKS = {
     "UNet": "model.diffusion_model.input_blocks.0.0.weight",
     "autoencoder": "first_stage_model.decoder.conv_in.weight",
     "text encoder": "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight",
 }
-OTHER_FAMILIES = ("conditioner.embedders.", "cond_stage_model.model.", "text_encoders.")
+# Empty tensors by which trainers say what the UNet predicts, and how the noise schedule ends.
+V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"
 
 
 def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
@@ -38,7 +47,6 @@ def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
         ModelFailed: it is no such file.
     """
     weights = _weights(path, reading)
-    _check_family(weights)
     source = {"config": str(configs), "torch_dtype": reading.dtype, "local_files_only": True}
 
     def text_encoder() -> Any:
@@ -58,41 +66,68 @@ def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
         text_encoder=_network("text encoder", text_encoder),
         unet=_network("UNet", unet),
         vae=_network("autoencoder", vae),
-        scheduler=PNDMScheduler.from_pretrained(configs / "scheduler", local_files_only=True),
+        scheduler=_scheduler(weights, configs / "scheduler"),
         safety_checker=None,
         feature_extractor=None,
     )
 
 
 def _weights(path: Path, reading: Reading) -> dict[str, torch.Tensor]:
-    if path.suffix == ".safetensors":
-        return load_file(path)
+    """The weights under their original names, of a file that has all parts."""
+    if path.suffix.lower() == SAFETENSORS:
+        _check_kind(read_shapes(path))  # before gigabytes are read
+        return to_original_names(load_file(path))
     if not reading.allow_pickle:
         raise ModelFailed("It is a pickle, and ALLOW_PICKLE is not set.")
+    check_content(path)
     content = torch.load(path, map_location="cpu", weights_only=False)
-    state: dict[str, torch.Tensor] = content.get("state_dict", content)
-    return state
+    state: dict[str, Any] = content.get("state_dict", content)
+    weights = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    _check_kind({name: tuple(weight.shape) for name, weight in weights.items()})
+    return to_original_names(weights)
 
 
-def _check_family(weights: Mapping[str, torch.Tensor]) -> None:
-    if any(name.startswith(OTHER_FAMILIES) for name in weights):
-        raise ModelFailed(
-            "It belongs to another family: single files of Stable Diffusion 1.x are supported; "
-            "convert it to a folder in diffusers layout."
-        )
-    missing = [part for part, landmark in LANDMARKS.items() if landmark not in weights]
+def _check_kind(shapes: Shapes) -> None:
+    sentence = other_kind(shapes)
+    if sentence is not None:
+        raise ModelFailed(sentence)
+    names = to_original_names(shapes)
+    missing = [part for part, landmark in LANDMARKS.items() if landmark not in names]
     if missing:
-        raise ModelFailed(
-            f"It holds no {', no '.join(missing)}: expected is a whole checkpoint in the original "
-            "layout of Stable Diffusion 1.x."
-        )
+        raise ModelFailed(f"It holds no {', no '.join(missing)}: {WANTED}.")
+
+
+def _scheduler(weights: Mapping[str, torch.Tensor], folder: Path) -> Any:
+    """The model's own noise scheduler; marks in the file have the last word."""
+    marks: dict[str, Any] = {}
+    if V_PREDICTION in weights:
+        marks["prediction_type"] = "v_prediction"
+    if ZERO_SNR in weights:
+        marks["rescale_betas_zero_snr"] = True
+    # PNDM can't begin in pure noise.
+    scheduler_class = DDIMScheduler if ZERO_SNR in weights else PNDMScheduler
+    config = PNDMScheduler.load_config(folder, local_files_only=True)
+    return scheduler_class.from_config(config, **marks)
 
 
 def _network(part: str, load: Callable[[], Any]) -> Any:
     """One network, all of whose weights came from the file."""
     try:
-        return load()
+        network = load()
     except NotImplementedError:  # what torch says of a weight that got no value
+        raise _incomplete(part) from None
+    except (RuntimeError, ValueError) as error:
+        if "shape" not in str(error) and "size mismatch" not in str(error):
+            raise
         raise ModelFailed(
-            f"It lacks weights of the {part}: the file is incomplete, or of another architecture."
-        ) from None
+            f"Its {part} has weights of other sizes than Stable Diffusion 1.x has: {WANTED}."
+        ) from error
+    if any(weight.is_meta for weight in network.parameters()):
+        raise _incomplete(part)
+    return network
+
+
+def _incomplete(part: str) -> ModelFailed:
+    return ModelFailed(
+        f"It lacks weights of the {part}: the file is incomplete, or of another architecture."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Source:
         """What clients call the model: the id, or the folder's or file's name."""
         if self.kind is Kind.HUB:
             return self.location
-        path = Path(self.location).resolve()
+        # Not what a symbolic link leads to: in the hub's cache that is named by its hash.
+        path = Path(os.path.abspath(self.location))
         return path.stem if self.kind is Kind.FILE else path.name
 
     @property
@@ -63,8 +65,13 @@ def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Sour
     path = Path(settings.model).expanduser()
     if path.is_dir():
         return Source(Kind.FOLDER, str(path))
-    if path.suffix in SINGLE_FILES:
+    if path.suffix.lower() in SINGLE_FILES:
         return _single_file(path, settings)
+    if path.is_file():
+        raise ModelFailed(
+            f"MODEL={settings.model}: a file must be a .safetensors file or a .ckpt, not "
+            f"{path.suffix or 'one without an ending'}."
+        )
     if _looks_like_id(settings.model):
         return Source(Kind.HUB, settings.model, settings.revision)
     raise ModelFailed(f"MODEL={settings.model}: no such folder, file or Hugging Face id.")
@@ -105,7 +112,7 @@ def _automatic(settings: Settings, embedded: Path) -> Source:
 def _single_file(path: Path, settings: Settings) -> Source:
     if not path.is_file():
         raise ModelFailed(f"MODEL={settings.model}: no such file.")
-    if path.suffix != ".safetensors" and not settings.allow_pickle:
+    if path.suffix.lower() != ".safetensors" and not settings.allow_pickle:
         raise ModelFailed(
             f"MODEL={settings.model}: a pickle can run any code when it is loaded; "
             "use a .safetensors file, or set ALLOW_PICKLE=1 if you trust it."

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable
 
 from ui.recipe import Recipe
+
+ESCAPES = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|$:~.=&@"}
+# Streamlit replaces these after Markdown is read, where escapes are gone: arrows and dashes between
+# spaces, names of icons and emoji between colons, what looks like an address.
+REPLACED = re.compile(
+    r"(?<!\S)(?=(?:<?->|<-|--|[<>~]=)(?!\S))"
+    r"|(?<=:)(?=[\w+-]|//)"
+    r"|(?<=www)(?=\.)|(?=@)"
+)
+JOINER = "\u2060"  # WORD JOINER: takes no room and breaks no line
+LEADING_SPACE = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def escape(text: object) -> str:
@@ -16,7 +28,8 @@ def escape(text: object) -> str:
 
 def plain(text: object) -> str:
     """Text that Streamlit's Markdown shows as it is: what others write is never taken for more."""
-    return str(text).translate({ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|$:~."})
+    whole = LEADING_SPACE.sub("", str(text))  # four of them would begin a block of code
+    return REPLACED.sub(JOINER, whole).translate(ESCAPES)
 
 
 def picture(src: str, alt: str, width: int, height: int, extra: str = "") -> str:

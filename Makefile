@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_ARGS := -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 UI_PORT ?= 8501
+FUZZ_S ?= 1200
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo backend ui check fmt proto test bench test-sd14 screenshots train evaluate \
+.PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 screenshots train evaluate \
   images-check fresh lock clean
 
 help: ## Show this list
@@ -51,6 +52,11 @@ proto: $(VENV)/.dev ## Generate the modules of proto/ anew
 test: $(VENV)/.dev ## Set up all and pass every test
 	@scripts/system-packages
 	$(BIN)/python -m pytest -q $(ARGS)
+
+fuzz: $(VENV)/.dev ## Fuzz what is imported, FUZZ_S seconds per target (an hour)
+	for target in file text weights; do \
+	  $(BIN)/python -W ignore -m tests.fuzz $$target build/fuzz -max_total_time=$(FUZZ_S) || exit 1; \
+	done
 
 bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)

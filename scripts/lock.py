@@ -6,7 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 HEADER = "# Exact versions of everything that `make install` can bring, written by `make lock`.\n"
-UNPINNED = {"pip", "setuptools", "wheel", "text2image"}
+# Of atheris, each version has wheels for some versions of Python alone.
+UNPINNED = {"atheris", "pip", "setuptools", "wheel", "text2image"}
 
 
 def pins() -> list[str]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
+from backend.errors import ModelFailed
+from backend.model.checkpoint.identify import other_kind
+from backend.model.checkpoint.naming import to_original_names
+from backend.model.checkpoint.weights_file import read_shapes
 from tests.ui.metadata.pictures import exif, international, jpeg, packed, png, text, webp
 from ui.components import html
 from ui.metadata.reader import parse, read_file
@@ -26,6 +32,12 @@ GRAPH = {
     "3": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 2, "positive": ["6", 0]}},
     "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "red car"}},
 }
+NAMES = (
+    "model.diffusion_model.input_blocks.0.0.weight",
+    "model_ema.diffusion_modelinput_blocks10in_layers0weight",
+    "first_stage_model.decoder.mid.attn_1.to_q.weight",
+    "cond_stage_model.transformer.embeddings.position_embedding.weight",
+)
 ABILITIES = Abilities(models=("m",), schedulers=("ddim", "euler"))
 
 
@@ -36,14 +48,27 @@ def read_any_file(data: bytes) -> None:
 
 def read_any_text(data: bytes) -> None:
     """A pasted text: settings, or a sentence."""
-    _read(lambda: parse(data.decode("utf-8", errors="surrogatepass" if data else "strict")))
+    _read(lambda: parse(data.decode("utf-8", errors="replace")))
+
+
+def read_any_weights(data: bytes) -> None:
+    """A file that is to be a checkpoint: names and shapes, or a sentence."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(data)
+        file.flush()
+        try:
+            shapes = read_shapes(Path(file.name))
+        except ModelFailed as error:
+            sentence: str | None = str(error)
+        else:
+            sentence = other_kind(shapes)
+            to_original_names(shapes)
+    assert sentence is None or sentence.endswith("."), sentence
 
 
 def _read(read: Callable[[], tuple[Recipe, list[str]]]) -> None:
     try:
         recipe, unknown = read()
-    except UnicodeDecodeError:
-        return
     except UnreadableRecipe as error:
         sentence = str(error)
     else:
@@ -77,7 +102,11 @@ def _check(recipe: Recipe) -> None:
     assert len(recipe.model) <= 200
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"file": read_any_file, "text": read_any_text}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "file": read_any_file,
+    "text": read_any_text,
+    "weights": read_any_weights,
+}
 
 
 def seeds(target: str) -> Iterator[bytes]:
@@ -85,6 +114,9 @@ def seeds(target: str) -> Iterator[bytes]:
     ours, graph = json.dumps(JSON), json.dumps(GRAPH)
     if target == "text":
         yield from (one.encode() for one in (INFOTEXT, ours, graph, f"car {INFOTEXT[-200:]}"))
+        return
+    if target == "weights":
+        yield from map(_safetensors, NAMES)
         return
     comments = (
         b"UNICODE\0" + INFOTEXT.encode("utf-16-be"),
@@ -100,3 +132,9 @@ def seeds(target: str) -> Iterator[bytes]:
         yield jpeg(exif(comment), comment=ours.encode())
         yield jpeg(exif(comment, order="<"))
         yield webp(exif(comment))
+
+
+def _safetensors(name: str) -> bytes:
+    table = {name: {"dtype": "F32", "shape": [1, 9, 1, 1], "data_offsets": [0, 36]}}
+    header = json.dumps(table | {"__metadata__": {"format": "pt"}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(36)

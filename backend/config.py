@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     max_images: Annotated[int, Field(ge=1, le=64)] = 8
     result_ttl_s: Annotated[FiniteFloat, Field(ge=0)] = 300.0
     idle_unload_s: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    stuck_exit_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0
     drain_s: Annotated[FiniteFloat, Field(ge=0)] = 30.0
 
     api_keys_file: Path | None = None

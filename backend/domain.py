@@ -98,6 +98,7 @@ class State(enum.Enum):
     READY = 2
     DRAINING = 3
     FAILED = 4
+    STUCK = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,12 @@ class Draining(Unavailable):
     reason = "DRAINING"
 
 
+class Stuck(Unavailable):
+    """A piece of work takes far longer than it should; nobody knows whether it will end."""
+
+    reason = "STUCK"
+
+
 class ModelFailed(BackendError):
     """The model could not be loaded; the process stays up and says why."""
 

@@ -191,11 +191,13 @@ class GetStatusResponse(_message.Message):
         STATE_READY: _ClassVar[GetStatusResponse.State]
         STATE_DRAINING: _ClassVar[GetStatusResponse.State]
         STATE_FAILED: _ClassVar[GetStatusResponse.State]
+        STATE_STUCK: _ClassVar[GetStatusResponse.State]
     STATE_UNSPECIFIED: GetStatusResponse.State
     STATE_STARTING: GetStatusResponse.State
     STATE_READY: GetStatusResponse.State
     STATE_DRAINING: GetStatusResponse.State
     STATE_FAILED: GetStatusResponse.State
+    STATE_STUCK: GetStatusResponse.State
     class Model(_message.Message):
         __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason")
         NAME_FIELD_NUMBER: _ClassVar[int]

@@ -28,6 +28,7 @@ _STATES = {
     pb.GetStatusResponse.STATE_READY: types.State.READY,
     pb.GetStatusResponse.STATE_DRAINING: types.State.DRAINING,
     pb.GetStatusResponse.STATE_FAILED: types.State.FAILED,
+    pb.GetStatusResponse.STATE_STUCK: types.State.STUCK,
 }
 
 

@@ -35,6 +35,7 @@ class State(enum.Enum):
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
+    STUCK = "stuck"
 
 
 @dataclass(frozen=True, slots=True)

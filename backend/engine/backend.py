@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -18,6 +19,7 @@ from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
 from backend.engine.thread import AsyncEngine, Counts
+from backend.engine.watchdog import EXIT_STUCK, follow
 from backend.errors import (
     BackendError,
     Draining,
@@ -25,6 +27,7 @@ from backend.errors import (
     ModelFailed,
     ModelLoading,
     QueueFull,
+    Stuck,
     UnknownModel,
 )
 from backend.params import Draft, GenerationParams, ModelInfo
@@ -61,7 +64,7 @@ class LocalBackend:
         self._used_s = 0.0
         self._moving = asyncio.Lock()  # held while the model goes or comes back
         self._waking: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._limits = settings.limits(size_multiple=8)
 
     @property
@@ -94,12 +97,29 @@ class LocalBackend:
         if self._state is not State.DRAINING:
             note = f", {self._info.note}" if self._info.note else ""
             self._become(State.READY, f"Serving {self._info.name}{note}.")
+        watching = follow(self._engine.watchdog, self._stuck, self._recovered)
+        self._watching = [asyncio.create_task(watching)]
         if settings.idle_unload_s:
             self._used_s = time.monotonic()
-            self._watching = asyncio.create_task(self._unload_when_idle())
+            self._watching.append(asyncio.create_task(self._unload_when_idle()))
 
     def _broke(self) -> None:
         self._become(State.FAILED, "The engine broke; the log says why. Restart the service.")
+
+    def _stuck(self, complaint: str) -> None:
+        engine, exit_s = self._engine, self._settings.stuck_exit_s
+        if self._state is State.READY and engine is not None:
+            log.error("stuck", complaint=complaint, stack=engine.stack)
+            self._become(State.STUCK, complaint)
+        elif self._state is State.STUCK:
+            self._message = complaint
+        if engine is not None and 0 < exit_s < engine.watchdog.overdue_s:
+            log.critical("exiting, for a supervisor to start anew", complaint=complaint)
+            os._exit(EXIT_STUCK)
+
+    def _recovered(self) -> None:
+        if self._state is State.STUCK and self._info is not None:
+            self._become(State.READY, f"Serving {self._info.name}.")
 
     def drain(self) -> None:
         """Take nothing new from now on; what is queued or running is finished."""
@@ -107,7 +127,7 @@ class LocalBackend:
 
     async def stop(self) -> None:
         """End the engine's thread, and keep what it has learned of the model's costs."""
-        for task in (self._watching, self._waking):
+        for task in (*self._watching, self._waking):
             if task is not None:
                 task.cancel()
         async with self._moving:
@@ -139,7 +159,8 @@ class LocalBackend:
         self._engine = self._loaded = None
         if engine is None or loaded is None:
             return
-        await engine.stop()
+        if not await engine.stop():
+            return  # its thread holds the model
         await asyncio.to_thread(loaded.keep_costs)
         release = loaded.release
         del engine, loaded
@@ -185,6 +206,8 @@ class LocalBackend:
     def _check(self, draft: Draft, client: str) -> tuple[AsyncEngine, GenerationParams]:
         if self._state is State.FAILED:
             raise ModelFailed(self._message)
+        if self._state is State.STUCK:
+            raise Stuck(self._message)
         if self._loaded is None or self._engine is None:
             if self._state is State.DRAINING:
                 raise self._draining()

@@ -14,6 +14,7 @@ from backend.engine.cost import CostModel
 from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request, Stage, Task
 from backend.engine.scheduler import Decode, Denoise, Scheduler
+from backend.engine.watchdog import Watchdog
 from backend.errors import BackendError, GenerationFailed, OutOfMemory
 
 log = structlog.get_logger(__name__)
@@ -60,12 +61,14 @@ class Engine:
         cost: CostModel,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._model = model
         self._scheduler = scheduler
         self._cost = cost
         self._observer = observer
         self._clock = clock
+        self._watchdog = watchdog or Watchdog()
         self._requests: dict[Request, _Clocked] = {}
 
     def add(self, request: Request) -> None:
@@ -118,7 +121,8 @@ class Engine:
         if request.started_at_s is None:
             request.started_at_s = started
         try:
-            task.trajectory = self._model.prepare(request.params, task.index)
+            with self._watchdog.watch("Encoding a prompt", self._cost.encode):
+                task.trajectory = self._model.prepare(request.params, task.index)
         except Exception as error:
             self._fail(request, error)
             return
@@ -134,7 +138,8 @@ class Engine:
             return
         started = self._clock()
         try:
-            outcomes = self._model.denoise_step([task.trajectory for task in tasks])
+            with self._watchdog.watch(*self._expected_step(tasks)):
+                outcomes = self._model.denoise_step([task.trajectory for task in tasks])
         except Exception as error:
             self._split(tasks, error)
             return
@@ -149,6 +154,19 @@ class Engine:
             elif task.step_index == task.num_evaluations:
                 task.stage = Stage.DECODING
         self._tell_progress(tasks)
+
+    def _expected_step(self, tasks: Sequence[Task]) -> tuple[str, float | None]:
+        height, width, _ = tasks[0].request.batch_key
+        rows = sum(task.num_rows for task in tasks)
+        is_measured = (height, width, rows) in self._cost.steps
+        name = f"A step of {rows} rows of {width} × {height} pixels"
+        return name, self._cost.step_ms(height, width, rows) if is_measured else None
+
+    def _expected_decode(self, request: Request) -> tuple[str, float | None]:
+        height, width, _ = request.batch_key
+        is_measured = (height, width) in self._cost.decodes
+        name = f"Decoding {width} × {height} pixels"
+        return name, self._cost.decode_ms(height, width) if is_measured else None
 
     def _split(self, tasks: Sequence[Task], error: Exception) -> None:
         if isinstance(error, OutOfMemory):
@@ -166,7 +184,8 @@ class Engine:
     def _decode(self, task: Task) -> None:
         request, started = task.request, self._clock()
         try:
-            picture = self._model.decode(task.trajectory)
+            with self._watchdog.watch(*self._expected_decode(request)):
+                picture = self._model.decode(task.trajectory)
         except Exception as error:
             self._fail(request, error)
             return

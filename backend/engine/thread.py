@@ -31,12 +31,14 @@ from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
+from backend.engine.watchdog import Watchdog, stack_of
 from backend.errors import BackendError, GenerationFailed
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+JOIN_S = 0.5
 MAX_BREAKDOWNS = 3  # with no picture finished in between; then the thread ends
 NUM_ENCODERS = 2  # threads that write PNG and JPEG; Pillow releases the GIL
 
@@ -89,7 +91,8 @@ class AsyncEngine:
         self._ended: Future[None] = Future()
         self._encoders = ThreadPoolExecutor(NUM_ENCODERS, thread_name_prefix="encoder")
         self._jobs: dict[Request, Job] = {}  # touched by the event loop alone
-        self._engine = Engine(model, scheduler, cost, observer=self)
+        self.watchdog = Watchdog()
+        self._engine = Engine(model, scheduler, cost, observer=self, watchdog=self.watchdog)
         self._on_broken = on_broken
         self._breakdowns = 0  # touched by the engine's thread alone
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -126,11 +129,21 @@ class AsyncEngine:
         self._statistics.cancelled += 1
         self._inbox.put(_Abort(job.request))
 
-    async def stop(self) -> None:
-        """End the thread after the step it is in; what still runs is forgotten."""
+    @property
+    def stack(self) -> str:
+        """Where the thread is now."""
+        return stack_of(self._thread.ident)
+
+    async def stop(self) -> bool:
+        """End the thread after the step it is in; what still runs is forgotten.
+
+        False: it is stuck, and left alone.
+        """
         self._inbox.put(_Stop())
-        await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive() and not self.watchdog.overdue_s:
+            await asyncio.to_thread(self._thread.join, JOIN_S)
         self._encoders.shutdown(wait=False, cancel_futures=True)
+        return not self._thread.is_alive()
 
     def run(self, work: Callable[[], T]) -> T:
         future: Future[T] = Future()
@@ -174,7 +187,8 @@ class AsyncEngine:
         """Do one thing that is for idle time. False: there was none."""
         if not self._asides:
             return False
-        self._asides.popleft()()
+        with self.watchdog.watch("Measuring in idle time", None):
+            self._asides.popleft()()
         return True
 
     def _take_messages(self, block: bool) -> bool:

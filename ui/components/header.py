@@ -68,6 +68,8 @@ def chip_of(sample: Sample | None) -> tuple[str, str, str]:
             return "amber", "Restarting", status.message
         case client.State.FAILED:
             return "red", "No model", status.message
+        case client.State.STUCK:
+            return "red", "Stuck", status.message
         case _:
             return "amber", "Unknown state", status.message
 
@@ -113,6 +115,12 @@ def _explain(sample: Sample) -> None:
             html.plain(sample.status.message),
             title="The model could not be loaded",
             icon=":material/error:",
+        )
+    elif sample.status.state is client.State.STUCK:
+        st.warning(
+            html.plain(sample.status.message),
+            title="The image server is stuck",
+            icon=":material/hourglass_disabled:",
         )
 
 

@@ -153,7 +153,7 @@ def test_the_bar_never_fills_the_line(monkeypatch: pytest.MonkeyPatch, columns: 
 
 @pytest.mark.parametrize(
     ("state", "exit_code"),
-    [("READY", 0), ("STARTING", 3), ("DRAINING", 3), ("FAILED", 1)],
+    [("READY", 0), ("STARTING", 3), ("DRAINING", 3), ("STUCK", 3), ("FAILED", 1)],
 )
 def test_status_says_whether_it_can_generate(
     service: FakeService, capsys: pytest.CaptureFixture[str], state: str, exit_code: int

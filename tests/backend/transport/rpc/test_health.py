@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -16,6 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from backend.domain import State
+from backend.engine import watchdog
 from backend.engine.backend import LocalBackend
 from backend.engine.loading import Loaded, OnProgress
 from backend.errors import ModelFailed
@@ -23,8 +25,17 @@ from backend.transport.rpc.errors import PUSHBACK
 from backend.transport.rpc.server import SERVICE, Server
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
-from tests.support.fakes import FakeModel, settings, wide_costs
-from tests.support.served import ask, detail, open_channel, reason_of, refusal_of, served, trailing
+from tests.support.fakes import FakeModel, Gate, settings, wide_costs
+from tests.support.served import (
+    ask,
+    detail,
+    open_channel,
+    reason_of,
+    refusal_of,
+    served,
+    trailing,
+    until_state,
+)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -46,6 +57,28 @@ class TestReflection:
 
 
 class TestHealth:
+    async def test_a_step_that_is_stuck_is_told_until_it_ends(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(watchdog, "LEAST_S", 0.3)
+        monkeypatch.setattr(watchdog, "LOOK_EVERY_S", 0.05)
+        gate = Gate()
+        async with served(FakeModel(gate=gate), stuck_exit_s=0) as running:
+            call = asyncio.ensure_future(running.stub.GenerateImage(ask(), timeout=60))
+            await until_state(running, State.STUCK)
+            assert await running.health_of() == NOT_SERVING
+            assert await running.health_of("") == SERVING
+            told = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=15)
+            assert told.state == pb.GetStatusResponse.STATE_STUCK
+            error = await refusal_of(running.stub.GenerateImage(ask(), timeout=15))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason_of(error) == "STUCK"
+            assert error.details() == told.message
+            gate.open()
+            await call
+            await until_state(running, State.READY)
+            assert await running.health_of() == SERVING
+
     async def test_from_starting_to_ready_to_draining(self) -> None:
         go_on = threading.Event()
 

@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_ARGS := -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 UI_PORT ?= 8501
 FUZZ_S ?= 1200
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,10 +20,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@scripts/torch-hint
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '.[backend,ui,openvino]'
+	@$(BIN)/python scripts/install.py backend ui openvino
 	@touch $@
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '.[backend,ui,openvino,postgres,train,dev]'
+	@$(BIN)/python scripts/install.py backend ui openvino postgres train dev
 	@touch $@
 
 demo: $(VENV)/.demo ## Start backend and studio, and stop both on Ctrl-C

@@ -13,7 +13,7 @@ import pytest
 
 from client import Text2ImageClient
 from proto import text2image_pb2 as pb
-from scripts import demo
+from scripts import demo, install
 from tests.support.fake_service import FakeService
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,3 +96,39 @@ def test_demo_promises_nothing_where_the_model_failed(capsys: pytest.CaptureFixt
         service.status.state = pb.GetStatusResponse.STATE_FAILED
         demo.announce_ready(service.address, time.monotonic())
     assert capsys.readouterr().out == ""
+
+
+def test_the_dependencies_of_the_extras_are_installed_and_no_others() -> None:
+    wanted = [text.partition(">")[0] for text in install.requirements(["ui"])]
+    assert {"grpcio", "streamlit[auth]", "sqlalchemy"} <= set(wanted)
+    assert "torch" not in wanted
+
+
+def test_uv_installs_where_it_is_there_and_pip_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    failing = subprocess.CompletedProcess[bytes]([], 1)
+
+    def note(command: list[str], check: bool = False) -> subprocess.CompletedProcess[bytes]:
+        ran.append(command)
+        return failing
+
+    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setenv("TORCH_INDEX_URL", "somewhere")
+    install.install(["ui"])
+    assert [command[:3] for command in ran] == [
+        ["/bin/uv", "pip", "install"],
+        [sys.executable, "-m", "pip"],
+    ]
+    assert all("somewhere" in command for command in ran)
+    failing.returncode = 0
+    install.install(["ui"])
+    assert len(ran) == 3  # uv alone
+
+
+@pytest.mark.parametrize("extra", install.STARTS)
+def test_what_is_compiled_at_the_installation_can_be_imported(extra: str) -> None:
+    done = run(sys.executable, "-c", install.STARTS[extra], HOME="/nonexistent")
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ FORBIDDEN = {
     "backend/model/": ("backend.transport", "proto"),
     "backend/transport/": ("backend.model",),
 }
+# Folder of backend/model/: what beside it it must not import. From checkpoints to runtimes to what
+# measures them; the loader above knows them all.
+MODEL_FORBIDDEN = {
+    "checkpoint": ("runtime", "openvino", "measure", "choose_runtime", "loader", "pipeline"),
+    "runtime": ("openvino", "measure", "choose_runtime", "loader", "pipeline"),
+    "openvino": ("measure", "choose_runtime", "loader", "pipeline"),
+    "measure": ("loader",),
+}
+MODEL_FILES = 15  # at most, on the top level of backend/model/
 OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui"}
 ONLY_CONVERT = {"backend/transport/rpc/convert.py", "backend/transport/rpc/servicer.py"}
 
@@ -138,6 +148,38 @@ def test_imports_run_one_way(where: str) -> None:
         if any(is_in(name, forbidden) for forbidden in FORBIDDEN[where])
     ]
     assert strays == []
+
+
+@pytest.mark.parametrize("folder", MODEL_FORBIDDEN)
+def test_the_folders_of_the_model_import_one_way(folder: str) -> None:
+    strays = [
+        f"{path}: {name}"
+        for path, names in modules().items()
+        if path.startswith(f"backend/model/{folder}/")
+        for name in names
+        if any(is_in(name, f"backend.model.{other}") for other in MODEL_FORBIDDEN[folder])
+    ]
+    assert strays == []
+
+
+def test_the_model_stays_a_corridor_and_no_hall() -> None:
+    files = [path for path in (ROOT / "backend" / "model").glob("*.py") if path.stem != "__init__"]
+    assert len(files) <= MODEL_FILES
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {dotted(path): set[str]() for path in modules()}
+    for path, names in modules().items():
+        found = {name if name in graph else name.rpartition(".")[0] for name in names}
+        graph[dotted(path)] = {name for name in found if name in graph and name != dotted(path)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(reversed(error.args[1])))
+
+
+def dotted(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def test_the_nouns_need_the_standard_library_alone() -> None:

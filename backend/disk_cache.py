@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import time
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,6 +18,9 @@ from pydantic import TypeAdapter
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+DRAFT_SUFFIX = ".new"
+OLD_DRAFT_S = 3600.0
 
 
 class DiskCache(Generic[T]):
@@ -49,11 +56,26 @@ class DiskCache(Generic[T]):
 
     def save(self, value: T) -> None:
         """Keep `value` instead of what was kept before; a crash leaves one of both, whole."""
-        aside = self.path.with_name(f"{self.path.name}.new")
+        # A name of its own: another process may be saving the same.
+        draft = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}{DRAFT_SUFFIX}")
         try:
             kept = {"make": self._make, "value": self._adapter.dump_python(value, mode="json")}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(kept), encoding="utf-8")
-            aside.replace(self.path)
+            _remove_old_drafts(self.path.parent)
+            with draft.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(kept))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.path)
         except (OSError, ValueError, TypeError) as error:
             logger.warning("%s can't be kept for the next start: %s", self.path.name, error)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def _remove_old_drafts(folder: Path) -> None:
+    """Those of processes that were killed in mid-write."""
+    for draft in folder.glob(f"*{DRAFT_SUFFIX}"):
+        with suppress(OSError):  # another process may be doing the same
+            if time.time() - draft.stat().st_mtime > OLD_DRAFT_S:
+                draft.unlink()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +80,45 @@ def test_a_value_that_json_can_not_hold_leaves_the_last_one(tmp_path: Path) -> N
     assert ours.load() == KEPT
     assert [path.name for path in ours.path.parent.iterdir()] == [ours.path.name]
     assert json.loads(ours.path.read_text())["make"] == {"version": "1"}
+
+
+def test_many_may_save_at_once_and_every_reader_finds_a_whole_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache(tmp_path).save(KEPT)
+
+    def save(number: int) -> None:
+        cache(tmp_path).save(Kept("x" * 1000 * number, {}))
+
+    with ThreadPoolExecutor(4) as pool:
+        saving = [pool.submit(save, number % 9) for number in range(200)]
+        while not all(future.done() for future in saving):
+            assert cache(tmp_path).load() is not None
+    assert caplog.text == ""
+    assert len(list(tmp_path.rglob("*.*"))) == 1
+
+
+def test_a_full_disk_leaves_the_older_value_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache(tmp_path).save(KEPT)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        cache(tmp_path).save(Kept("b", {}))
+    assert cache(tmp_path).load() == KEPT
+    assert "No space left" in caplog.text
+    assert len(list(tmp_path.rglob("*.*"))) == 1
+
+
+def test_drafts_of_a_killed_process_do_not_stay(tmp_path: Path) -> None:
+    cache(tmp_path).save(KEPT)
+    old, young = (tmp_path / "things" / f"{name}.json.new" for name in ("old", "young"))
+    for draft in (old, young):
+        draft.write_text("half")
+    os.utime(old, (0, 0))
+    cache(tmp_path).save(KEPT)
+    assert young.exists()
+    assert not old.exists()

@@ -6,11 +6,12 @@ import hashlib
 import uuid
 
 import streamlit as st
+from streamlit import config
 
 from ui.connection import Services, services
 from ui.identity import COOKIE
 from ui.storage.gallery import Picture
-from ui.web import picture_address
+from ui.web import base_path, picture_address
 
 ANONYMOUS = "_anonymous"
 
@@ -45,7 +46,8 @@ def keeps_pictures() -> bool:
 def address(picture: Picture | str, kind: str = "full") -> str:
     """Where this browser finds a picture; `kind` is thumb or full."""
     picture_id = picture if isinstance(picture, str) else picture.id
-    return picture_address(services().signer, browser() or _session_id(), picture_id, kind)
+    base = base_path(config.get_option("server.baseUrlPath"))
+    return picture_address(services().signer, browser() or _session_id(), picture_id, kind, base)
 
 
 def shared() -> Services:

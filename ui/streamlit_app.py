@@ -93,7 +93,11 @@ app = st.App(
     Path(__file__).with_name("app.py"),
     secrets=_secrets(settings, signer),
     lifespan=_lifespan,
-    routes=web.routes(PictureFiles(settings.data_dir / "pictures"), signer),
+    routes=web.routes(
+        PictureFiles(settings.data_dir / "pictures"),
+        signer,
+        web.base_path(config.get_option("server.baseUrlPath")),
+    ),
     middleware=[
         Middleware(OriginGuard, hosts=settings.allowed_hosts),
         Middleware(web.SecurityHeaders),

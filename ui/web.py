@@ -44,18 +44,29 @@ SECURITY_HEADERS = {
 }
 
 
-def picture_address(signer: Signer, browser: str, picture_id: str, kind: str) -> str:
-    """Where this browser finds a picture; `kind` is thumb or full."""
-    return f"/img/{picture_id}/{kind}?k={signer.picture_key(browser, picture_id)}"
+def base_path(configured: str) -> str:
+    """What stands before every address: "/app" where the studio is served below a path, else ""."""
+    path = configured.strip("/")
+    return f"/{path}" if path else ""
 
 
-def routes(files: PictureFiles, signer: Signer) -> list[Route]:
-    """The studio's own routes."""
+def picture_address(
+    signer: Signer, browser: str, picture_id: str, kind: str, base: str = ""
+) -> str:
+    """Where this browser finds a picture; `kind` is thumb or full, `base` as of `base_path`."""
+    return f"{base}/img/{picture_id}/{kind}?k={signer.picture_key(browser, picture_id)}"
+
+
+def routes(files: PictureFiles, signer: Signer, base: str = "") -> list[Route]:
+    """The studio's own routes, below `base`."""
 
     def picture(request: Request) -> Response:
         return _picture_response(request, files, signer)
 
-    return [Route("/img/{id}/{kind}", picture), Route("/text2image.proto", _proto)]
+    return [
+        Route(f"{base}/img/{{id}}/{{kind}}", picture),
+        Route(f"{base}/text2image.proto", _proto),
+    ]
 
 
 def _picture_response(request: Request, files: PictureFiles, signer: Signer) -> Response:

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from tests.ui.conftest import png
 from ui.identity import COOKIE, Signer
 from ui.storage.files import PictureFiles
-from ui.web import IdentityCookie, SecurityHeaders, picture_address, routes
+from ui.web import IdentityCookie, SecurityHeaders, base_path, picture_address, routes
 
 SIGNER = Signer(b"secret")
 
@@ -104,3 +104,19 @@ def test_every_answer_keeps_other_sites_out(browser: TestClient) -> None:
 
 def test_the_contract_can_be_downloaded(browser: TestClient) -> None:
     assert "service Text2ImageService" in browser.get("/text2image.proto").text
+
+
+def test_below_a_path_pictures_have_it_before_their_addresses(files: PictureFiles) -> None:
+    files.write("abc123", png(), "image/png", b"{}")
+    for configured in ("app", "/app/", "a/b"):
+        base = base_path(configured)
+        app = Starlette(
+            routes=[*routes(files, SIGNER, base), Route("/", lambda _r: HTMLResponse("page"))],
+            middleware=[Middleware(IdentityCookie, signer=SIGNER)],
+        )
+        browser = TestClient(app)
+        address = picture_address(SIGNER, identify(browser), "abc123", "full", base)
+        assert address.startswith(f"/{configured.strip('/')}/img/")
+        assert browser.get(address).content == png()
+        assert browser.get(f"{base}/text2image.proto").status_code == 200
+    assert base_path("") == base_path("/") == ""

@@ -41,6 +41,17 @@ async def reason_for_failing(folder: Path, tmp_path: Path) -> str:
         return str(told.message)
 
 
+async def test_a_data_folder_that_cannot_be_written_costs_no_model(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("a file, where the folder should be")
+    wanted = settings(model=str(tiny_model), device="cpu", data_dir=tmp_path / "data" / "x")
+    async with served(load=loader(wanted)) as running:
+        told = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=30)
+        assert told.state == pb.GetStatusResponse.STATE_READY
+        assert (await running.stub.GenerateImage(ask(), timeout=60)).images[0].data
+
+
 async def test_weights_that_end_in_the_middle(folder: Path, tmp_path: Path) -> None:
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[: len(whole) // 2])

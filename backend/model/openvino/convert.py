@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +22,8 @@ from backend.model.openvino.rewrites.convolutions import merge_convolutions
 from backend.model.openvino.rewrites.group_norm import unfold_group_norms
 from backend.model.openvino.rewrites.timesteps import keep_timesteps_precise
 from backend.model.openvino.rewrites.upsampling import fuse_upsampling
+
+logger = logging.getLogger(__name__)
 
 PRECISE = ("group_means", "by_channel", "affine", "time_proj")
 """Modules computed in float32 always: little work, and what they say holds for a whole channel."""
@@ -101,6 +105,7 @@ class Converter:
     def __init__(self, components: Components, folder: Path) -> None:
         self._components = components
         self._folder = folder
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def unet(self, height: int, width: int) -> Path:
         """For latents of this size, in latent cells; most sizes share one file."""
@@ -147,6 +152,8 @@ class Converter:
     ) -> Path:
         path = self._folder / f"{name}.xml"
         if not path.is_file():
+            path = self._writable_folder() / path.name
+        if not path.is_file():
             self._discard_older()
             network = copy.deepcopy(build()).float().eval()
             merge_convolutions(network)
@@ -156,6 +163,18 @@ class Converter:
             keep_timesteps_precise(network)
             _convert(network, inputs, path)
         return path
+
+    def _writable_folder(self) -> Path:
+        """Ours, or one of this process alone: nothing is ever kept at the price of a model."""
+        if self._temporary is None:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                os.rmdir(tempfile.mkdtemp(dir=self._folder))
+                return self._folder
+            except OSError as error:
+                logger.warning("networks are converted again at every start: %s", error)
+                self._temporary = tempfile.TemporaryDirectory(prefix="text2image-openvino-")
+        return Path(self._temporary.name)
 
     def _discard_older(self) -> None:
         """Free the disk of what other versions converted of this model: nobody reads it again."""

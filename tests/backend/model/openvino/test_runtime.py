@@ -95,6 +95,19 @@ def test_what_another_version_converted_of_the_model_leaves_the_disk(
     assert older.is_dir()
 
 
+def test_a_folder_that_cannot_be_written_costs_time_and_no_model(
+    components: Components, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").write_text("a file, where the folder should be")
+    converter = convert.Converter(components, tmp_path / "data" / "openvino" / "x")
+    path = converter.text_encoder()
+    assert convert.import_openvino().Core().read_model(path).get_ops()
+    changed_at = path.stat().st_mtime_ns
+    assert converter.text_encoder() == path
+    assert path.stat().st_mtime_ns == changed_at
+    assert caplog.text.count("converted again at every start") == 1
+
+
 def test_what_holds_for_a_whole_channel_stays_in_float32(
     components: Components, tmp_path: Path
 ) -> None:

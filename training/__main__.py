@@ -1,4 +1,4 @@
-"""`python -m training STAGE`: one stage of the recipe, or `all` of them in order.
+"""`python -m training STAGE...`: some stages of the recipe in turn, or `all` of them.
 
 Every stage goes on from what the cache holds and does nothing once it is complete. `recover` fills
 an empty cache with the weights that ship, so that training goes on from them; `archive` packs what
@@ -18,23 +18,28 @@ from training.stages import CPU, CUDA, STAGES, Recipe
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("stage", choices=("all", *STAGES, "recover", "archive"))
+    choices = ("all", *STAGES, "recover", "archive")
+    parser.add_argument(
+        "stages", choices=choices, nargs="+", metavar="STAGE", help=", ".join(choices)
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU")
     parser.add_argument("--share", type=float, default=1.0, help="of the samples of every stage")
     parser.add_argument("--file", type=Path, default=Path("training.tar"), help="of the archive")
     arguments = parser.parse_args()
+    if len(arguments.stages) > 1 and not set(arguments.stages) <= set(STAGES):
+        parser.error("all, recover and archive stand alone")
     torch.manual_seed(0)
-    if arguments.stage == "recover":
+    if arguments.stages == ["recover"]:
         recover.recover(paths.MODEL, paths.cache())
-    elif arguments.stage == "archive":
+    elif arguments.stages == ["archive"]:
         archive.write(arguments.file, paths.cache())
     else:
         if arguments.device == "cpu":
             torch.set_num_threads(arguments.threads)
         plan = CUDA if arguments.device == "cuda" else CPU
         recipe = Recipe(plan.scaled(arguments.share), torch.device(arguments.device))
-        recipe.run(STAGES if arguments.stage == "all" else (arguments.stage,))
+        recipe.run(STAGES if arguments.stages == ["all"] else arguments.stages)
 
 
 if __name__ == "__main__":

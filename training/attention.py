@@ -98,5 +98,5 @@ def watch(unet: UNet2DConditionModel) -> list[Watched]:
 
 
 def astray(watched: list[Watched]) -> Tensor:
-    """Mean cross-entropy, over all places, heads and layers but the first, which can't know."""
+    """Mean cross-entropy, over all places, heads and layers."""
     return torch.stack([each.astray for each in watched]).mean()

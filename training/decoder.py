@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training import arithmetic, autoencoder
 from training.autoencoder import Weights
 from training.checkpoints import Checkpoints
-from training.latents import Encoded, random_scenes
-from training.lessons import workers
+from training.latents import Encoded, random_scenes, workers
 from training.muon import Together, optimizers
 from training.pictures import to_tensor
 from training.schedule import Clock, Settings

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import CLIPTokenizer
 
 from training.captions import Captions, Names
-from training.latents import Encoded
+from training.latents import Encoded, workers
 from training.scenes import LARGE, Scene
 from training.tokenizer import tokens_of
 
@@ -62,11 +62,6 @@ class Lessons(IterableDataset[Told]):
         self.batch, self.seed = batch, seed
         loader = DataLoader(self, batch_size=None, num_workers=workers(device))
         return (told.to(device) for told in loader)
-
-
-def workers(device: torch.device) -> int:
-    """Processes that prepare batches: none where the cores compute already."""
-    return 0 if device.type == "cpu" else max(1, (torch.get_num_threads() or 2) - 2)
 
 
 def _is_only(scene: Scene, thing: int) -> bool:

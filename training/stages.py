@@ -84,9 +84,9 @@ CUDA = Plan(
     text_encoder=Settings(8_000_000, 512, 5e-3),
     unet=Settings(6_000_000, 512, 2e-3),
     decoder=Settings(400_000, 64, 1e-3),
-    encoder=Settings(60_000, 64, 1e-3),
+    encoder=Settings(6_000, 32, 1e-3),
     judge=judge.SETTINGS,
-    shards=32,
+    shards=16,
     rough=32_768,
 )
 """For a GPU."""
@@ -148,7 +148,8 @@ class Recipe:
         paths.save_atomically({"model": model.state_dict()}, self.checkpoint("autoencoder"))
 
     def encode_scenes(self) -> None:
-        encoder = self.small_autoencoder().encoder.to(memory_format=torch.channels_last)
+        encoder = self.small_autoencoder().encoder
+        encoder.to(self.device, memory_format=torch.channels_last)
         latents.write_shards(encoder, self.small_sprites, self.plan.shards, self.cache / "latents")
 
     def encoded(self) -> latents.Encoded:

@@ -23,6 +23,7 @@ from training import (
     text_encoder,
     unet,
 )
+from training.__main__ import main
 from training.checkpoints import weights
 from training.pictures import to_tensor
 from training.prompts import Prompt
@@ -141,6 +142,16 @@ def test_mild_guidance_and_a_traced_unet_train(sprites: Sprites, tmp_path: Path)
     run.clock.samples = 14  # late: the aim is near what is predicted for no text
     loss, _ = run.step(batch, reader.untold)
     assert loss < 0.5
+
+
+def test_a_command_that_makes_no_sense_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["all", "unet"], ["recover", "export"]):
+        monkeypatch.setattr("sys.argv", ["training", *words])
+        with pytest.raises(SystemExit):
+            main()
+        assert "stand alone" in capsys.readouterr().err
 
 
 def test_the_judge_names_what_it_is_shown(sprites: Sprites, tmp_path: Path) -> None:

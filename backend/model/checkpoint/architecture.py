@@ -80,8 +80,11 @@ def _check(unet: Any, vae: Any, text: Any) -> None:
         )
     if getattr(text, "use_attention_mask", False):
         raise ModelFailed("Its text encoder wants an attention mask; that isn't supported.")
-    if unet.cross_attention_dim != text.hidden_size:
+    width = unet.cross_attention_dim
+    if unet.encoder_hid_dim_type == "text_proj":  # the UNet projects them itself
+        width = unet.encoder_hid_dim
+    if width != text.hidden_size:
         raise ModelFailed(
-            f"Its UNet expects text embeddings {unet.cross_attention_dim} wide, "
+            f"Its UNet expects text embeddings {width} wide, "
             f"its text encoder makes {text.hidden_size}: they don't belong together."
         )

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -18,6 +19,7 @@ from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError, ModelFailed
 from backend.startup import check, loader
+from backend.transport.access import command as keys
 from backend.transport.descriptors import connections_per_server, raise_limit
 from backend.transport.http.app import create_app
 from backend.transport.http.certificates import Tls
@@ -46,7 +48,7 @@ async def serve(settings: Settings) -> None:
     server = Server(settings, backend)
     port = await server.start()
     try:
-        http = await start_http(settings, server.local_target)
+        http = await start_http(settings, server)
     except ConfigError:
         await server.drain()
         raise
@@ -61,14 +63,16 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-async def start_http(settings: Settings, target: str) -> HttpServer | None:
+async def start_http(settings: Settings, server: Server) -> HttpServer | None:
     """The JSON front, forwarding to our own gRPC server; None where it is off."""
     if settings.http_port == 0:
         return None
     app = create_app(
-        target,
+        server.local_target,
         cors_origins=settings.http_cors_origins.split(),
         allowed_hosts=[settings.host, *settings.http_allowed_hosts.split()],
+        identifier=server.identifier,
+        metrics=server.metrics,
     )
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -97,8 +101,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--check", action="store_true", help="compare the runtimes on this machine, and end"
     )
+    keys.add_parser(parser.add_subparsers(dest="command", metavar="COMMAND"))
     wanted = parser.parse_args(arguments)
     try:
+        if wanted.command == "keys":
+            file = os.environ.get("TEXT2IMAGE_API_KEYS_FILE")
+            return keys.run(wanted, Path(file) if file else None)
         settings = load_settings()
         logs.configure(settings.log_format, settings.log_level)
         if wanted.check:

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     drain_s: Annotated[FiniteFloat, Field(ge=0)] = 30.0
 
     api_keys_file: Path | None = None
+    requests_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    concurrent_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None

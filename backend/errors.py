@@ -83,6 +83,12 @@ class DeadlineUnmeetable(Exhausted):
     reason = "DEADLINE_UNMEETABLE"
 
 
+class LockedOut(Exhausted):
+    """Too many wrong keys came from the caller's address."""
+
+    reason = "LOCKED_OUT"
+
+
 class DeadlineExceeded(BackendError):
     """The caller's deadline had passed before anything was begun."""
 

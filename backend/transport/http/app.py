@@ -16,9 +16,12 @@ from starlette.routing import Route
 
 from backend.transport.http import connect, openai, openapi, probes
 from backend.transport.http.body import HungUp
+from backend.transport.http.gate import KeyGuard, RefusalLog
 from backend.transport.http.origin import OriginGuard
 from backend.transport.http.problem import Problem, connect_error
 from backend.transport.http.upstream import SERVICE, Upstream, path_of
+from backend.transport.metrics import Metrics
+from backend.transport.rpc.identity import Identifier
 
 CALLER_HEADERS = [
     "Authorization",
@@ -35,17 +38,24 @@ def create_app(
     *,
     cors_origins: Sequence[str] = (),
     allowed_hosts: Sequence[str] = (),
+    identifier: Identifier | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """The HTTP front of the gRPC server at `target`, for example 127.0.0.1:50051.
 
     Args:
         cors_origins: web pages that may call us, for example https://example.org; "*" lets all.
         allowed_hosts: names of this server; see OriginGuard.
+        identifier: the gRPC server's, so that strangers are refused before their body is read.
+        metrics: the gRPC server's.
     """
+
+    metrics = metrics or Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.upstream = Upstream(target)
+        app.state.metrics = metrics
         try:
             yield
         finally:
@@ -53,7 +63,11 @@ def create_app(
 
     return Starlette(
         routes=_routes(),
-        middleware=_middleware(cors_origins, allowed_hosts),
+        middleware=[
+            Middleware(RefusalLog, metrics=metrics),
+            *_middleware(cors_origins, allowed_hosts),
+            Middleware(KeyGuard, identifier=identifier or Identifier(), render=render),
+        ],
         exception_handlers={
             Problem: _answer_problem,
             HTTPException: _answer_http_exception,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
@@ -13,9 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from backend.transport.http.body import unless_hung_up
 from backend.transport.http.upstream import SERVICE, Upstream, caller_of
+from backend.transport.metrics import PREFIX, Metrics
 from proto import text2image_pb2 as pb
-
-PREFIX = "text2image_"
 
 
 async def healthz(request: Request) -> Response:
@@ -32,7 +32,7 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """GetStatus in the Prometheus text format."""
+    """GetStatus and what was counted since the start, in the Prometheus text format."""
     upstream: Upstream = request.app.state.upstream
     method = SERVICE.methods_by_name["GetStatus"]
     call = upstream.call(method, pb.GetStatusRequest(), caller_of(request))
@@ -40,7 +40,9 @@ async def metrics(request: Request) -> Response:
     assert isinstance(status, pb.GetStatusResponse)
     registry = CollectorRegistry()
     registry.register(_Snapshot(status))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    counted: Metrics = request.app.state.metrics
+    text = generate_latest(registry) + await asyncio.to_thread(generate_latest, counted.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 class _Snapshot(Collector):
@@ -55,7 +57,6 @@ class _Snapshot(Collector):
         yield _gauge("queue_queued", "Requests that wait.", status.queue.queued)
         yield _gauge("queue_running", "Requests that run.", status.queue.running)
         yield _gauge("queue_capacity", "Places in the queue.", status.queue.capacity)
-        yield _latency(status.latency)
         yield _gauge(
             "images_per_minute", "Over the last minutes.", status.latency.images_per_minute
         )
@@ -80,19 +81,6 @@ def _counters(counters: pb.GetStatusResponse.Counters) -> Iterator[Metric]:
         PREFIX + "requests_received", "Requests since the start.", value=counters.received
     )
     yield CounterMetricFamily(PREFIX + "images", "Images made.", value=counters.images)
-
-
-def _latency(latency: pb.GetStatusResponse.Latency) -> Metric:
-    family = GaugeMetricFamily(
-        PREFIX + "latency_seconds", "Of the last minutes, by quantile.", labels=["quantile"]
-    )
-    for quantile, milliseconds in (
-        ("0.5", latency.p50_ms),
-        ("0.95", latency.p95_ms),
-        ("0.99", latency.p99_ms),
-    ):
-        family.add_metric([quantile], milliseconds / 1000)
-    return family
 
 
 def _resources(resources: pb.GetStatusResponse.Resources) -> Iterator[Metric]:

@@ -15,7 +15,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from backend.errors import MAX_VIOLATIONS
+from backend.errors import MAX_VIOLATIONS, BackendError
+from backend.transport.rpc.errors import refusal
 
 Json = dict[str, Any]
 
@@ -113,6 +114,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Problem:
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return Problem(error.code(), "The backend can't be reached right now; try again.")
     return Problem(error.code(), error.details() or error.code().name)
+
+
+def from_error(error: BackendError) -> Problem:
+    """One of ours, as the gRPC port would have told it."""
+    status = refusal(error, "").status
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    return Problem(code, status.message, [_unpack(detail) for detail in status.details])
 
 
 def connect_code(code: grpc.StatusCode) -> str:

@@ -19,6 +19,7 @@ from proto import text2image_pb2
 
 SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
 CLIENT_METADATA = "x-text2image-client"
+FORWARDED = "forwarded"  # in a request's state: an rpc is made of it
 
 # A picture may be larger than gRPC's default of 4 MB; the caller is ours.
 _OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
@@ -38,6 +39,7 @@ def caller_of(request: Request) -> Caller:
     Raises:
         Problem: the timeout is not a number of at most ten digits, or the credentials not text.
     """
+    request.scope.setdefault("state", {})[FORWARDED] = True
     metadata = []
     if request.client is not None:
         metadata.append((CLIENT_METADATA, _address(request.client.host)))

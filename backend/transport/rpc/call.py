@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from backend.domain import Timings
 
 
 @dataclass(slots=True)
 class Call:
-    """One rpc of ours, from its arrival to its end."""
+    """One rpc of ours, from its arrival to its end; what is told of it names no prompt."""
 
     method: str
     client: str = ""
+    request_id: str = ""
+    model: str = ""
+    code: str = "OK"
+    timings: Timings | None = None
+    arrived_s: float = field(default_factory=time.monotonic)
+    first_event_s: float | None = None  # since its arrival
+
+    @property
+    def total_s(self) -> float:
+        """Since its arrival."""
+        return time.monotonic() - self.arrived_s
 
 
 CURRENT: ContextVar[Call] = ContextVar("call")

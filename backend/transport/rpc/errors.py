@@ -27,6 +27,11 @@ class Refusal(NamedTuple):
     status: status_pb2.Status
     metadata: Metadata
 
+    @property
+    def code(self) -> str:
+        """For example INVALID_ARGUMENT."""
+        return next(code.name for code in grpc.StatusCode if code.value[0] == self.status.code)
+
 
 def refusal(error: errors.BackendError, request_id: str) -> Refusal:
     """What a client is told of `error`. Unexpected ones say nothing but the request's id."""

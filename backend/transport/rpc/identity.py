@@ -2,97 +2,93 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 
-from backend.errors import ConfigError, Unauthenticated
+from backend.errors import LockedOut, Unauthenticated
+from backend.transport.access.keyring import Keyring
+from backend.transport.access.keys import ApiKey
+from backend.transport.access.limits import Lockout
 
 CLIENT_HEADER = "x-text2image-client"
 AUTHORIZATION = "authorization"
 MAX_CLIENT_CHARACTERS = 128
-KEY = re.compile(r"[!-~]{16,}")
+SEND_A_KEY = "Send a valid API key: 'authorization: Bearer KEY'."
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    """One key of the keys file; a delegate speaks for callers of its own (the studio, HTTP)."""
+class Caller:
+    """Whom an rpc is for; `key` is what it came with, `address` where from."""
 
-    name: str
-    key: str
-    delegate: bool = False
-
-
-def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Read a JSON file: `[{"name": "studio", "key": "…", "delegate": true}, …]`.
-
-    Raises:
-        ConfigError: where the file is not of that form.
-    """
-    try:
-        entries = json.loads(path.read_text("utf-8"))
-        keys = tuple(ApiKey(**entry) for entry in entries)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f'{path}: not a list like [{{"name": "studio", "key": "..."}}]: {error}'
-        ) from None
-    if not keys:
-        raise ConfigError(f"{path}: holds no keys, which would let everybody in.")
-    for number, key in enumerate(keys, 1):
-        _check(key, f"{path}: entry {number}")
-    if len({key.key for key in keys}) < len(keys):
-        raise ConfigError(f"{path}: two entries have the same key.")
-    return keys
-
-
-def _check(key: ApiKey, where: str) -> None:
-    if not isinstance(key.name, str) or not key.name.strip():
-        raise ConfigError(f"{where} needs a name.")
-    if not isinstance(key.key, str) or not KEY.fullmatch(key.key):
-        raise ConfigError(
-            f"{where} needs a key of at least 16 printable ASCII characters without spaces."
-        )
-    if not isinstance(key.delegate, bool):
-        raise ConfigError(f"{where}: delegate must be true or false, without quotes.")
+    client: str
+    address: str
+    key: ApiKey | None = None
 
 
 class Identifier:
     """Names the caller of an rpc, and refuses the unknown where keys are configured."""
 
-    def __init__(self, keys: tuple[ApiKey, ...] = ()) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        keyring: Keyring | None = None,
+        on_refused: Callable[[str, str], None] = lambda address, reason: None,
+    ) -> None:
+        """`on_refused` is told of each caller without a valid key: its address, and the reason."""
+        self._keyring = keyring or Keyring()
+        self._lockout = Lockout()
+        self._on_refused = on_refused
 
-    def identify(self, context: Context) -> str:
+    def identify(self, context: Context) -> Caller:
         """The caller's name: API key, else certificate, else address; then a delegate's caller.
 
         Raises:
             Unauthenticated: keys are configured and the call brings none of them.
+            LockedOut: too many wrong ones came from there.
         """
         metadata = _metadata(context)
+        address = _address(metadata, peer_address(context.peer()))
+        key = self.check(metadata.get(AUTHORIZATION, ""), address)
+        if key is not None:
+            client = _delegated(metadata, key.name) if key.delegate else key.name
+            return Caller(client, address, key)
         peer = peer_address(context.peer())
-        if self._keys:
-            key = self._match(metadata.get(AUTHORIZATION, ""))
-            return _delegated(metadata, key.name) if key.delegate else key.name
         name = certificate_subject(context) or peer
-        return _delegated(metadata, name) if is_local(peer) else name
+        return Caller(_delegated(metadata, name) if is_local(peer) else name, address)
 
-    def _match(self, authorization: str) -> ApiKey:
+    def check(self, authorization: str, address: str) -> ApiKey | None:
+        """The key of an Authorization header; None where nobody needs one.
+
+        Raises:
+            Unauthenticated, LockedOut: as `identify`.
+        """
+        if self._keyring.is_open:
+            return None
         scheme, _, presented = authorization.partition(" ")
-        for key in self._keys:
-            same = hmac.compare_digest(key.key.encode(), presented.strip().encode())
-            if scheme.lower() == "bearer" and same:
+        presented = presented.strip()
+        key = self._keyring.find(presented) if scheme.lower() == "bearer" else None
+        try:
+            if key is not None:
+                self._lockout.succeeded(address, key.sha256)
                 return key
-        raise Unauthenticated("Send a valid API key: 'authorization: Bearer KEY'.")
+            if presented:
+                self._lockout.failed(address)
+        except LockedOut:
+            self._on_refused(address, "locked out")
+            raise
+        self._on_refused(address, "unknown key" if presented else "no key")
+        raise Unauthenticated(SEND_A_KEY)
+
+
+def _address(metadata: Mapping[str, str], peer: str) -> str:
+    """Where a call came from; the HTTP front on our own socket says it of its callers."""
+    return metadata.get(CLIENT_HEADER, peer)[:MAX_CLIENT_CHARACTERS] if peer == "unix" else peer
 
 
 def _metadata(context: Context) -> Mapping[str, str]:

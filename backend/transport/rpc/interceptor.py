@@ -13,7 +13,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -24,15 +24,18 @@ from grpc_status import rpc_status
 
 from backend import heap
 from backend.errors import BackendError
+from backend.transport.access.limits import Limiter
+from backend.transport.metrics import Metrics
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.errors import Refusal, internal, malformed, refusal, too_many_fields
-from backend.transport.rpc.identity import Identifier, peer_end
+from backend.transport.rpc.identity import Caller, Identifier, peer_end
 from backend.transport.wire import is_bounded
 from proto import text2image_pb2 as pb
 
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Text2ImageService"]
+UNLIMITED = ("GetStatus",)  # clients poll it
 LARGE_BYTES = 2**20
 TRIM_AFTER_S = 1.0
 PREFIX = f"/{SERVICE.full_name}/"
@@ -49,8 +52,19 @@ Handler = Any  # grpc.RpcMethodHandler; its stubs know the synchronous API alone
 class Guard(grpc.aio.ServerInterceptor):
     """Wraps the handlers of our own service; health and reflection look after themselves."""
 
-    def __init__(self, identifier: Identifier) -> None:
+    def __init__(
+        self,
+        identifier: Identifier,
+        metrics: Metrics | None = None,
+        requests_per_minute: int = 0,
+        concurrent_requests: int = 0,
+    ) -> None:
+        """The limits are of each client whose key has none of its own; 0: no limit."""
         self._identifier = identifier
+        self._metrics = metrics or Metrics()
+        self._limiter = Limiter()
+        self._requests_per_minute = requests_per_minute
+        self._concurrent_requests = concurrent_requests
         self._in_flight = 0
         self._peers: Counter[tuple[str, int]] = Counter()
         self._trimming: asyncio.Task[None] | None = None
@@ -91,9 +105,10 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> Any:
             answering = self._answer(handler, method, data, context)
             del data
-            with self._count(context):
+            with self._count(context), self._tell(method) as told:
                 answer = await answering
                 if isinstance(answer, Refusal):
+                    told.code = answer.code
                     await abort(context, answer)
                 return answer
 
@@ -103,12 +118,15 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> AsyncIterator[Any]:
             events = self._events(handler, method, data, context)
             del data
-            with self._count(context):
+            with self._count(context), self._tell(method) as told:
                 # Closed at once when the caller is gone, not when it is collected.
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Refusal):
+                            told.code = event.code
                             await abort(context, event)
+                        if told.first_event_s is None:
+                            told.first_event_s = told.total_s
                         yield event
 
         return call
@@ -118,7 +136,8 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The handler's answer, or the Refusal to abort with."""
         try:
-            return await handler.unary_unary(self._admit(handler, method, data, context), context)
+            with self._admit(handler, method, data, context) as request:
+                return await handler.unary_unary(request, context)
         except BaseException as error:
             return _translate(error)
 
@@ -127,25 +146,51 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> AsyncGenerator[Any]:
         """What the handler streams; at the end maybe the Refusal to abort with."""
         try:
-            request = self._admit(handler, method, data, context)
-            async with aclosing(handler.unary_stream(request, context)) as responses:
-                async for response in responses:
-                    yield response
+            with self._admit(handler, method, data, context) as request:
+                async with aclosing(handler.unary_stream(request, context)) as responses:
+                    async for response in responses:
+                        yield response
         except GeneratorExit:
             raise
         except BaseException as error:
             yield _translate(error)
 
+    @contextmanager
     def _admit(
         self, handler: Handler, method: MethodDescriptor, data: bytes, context: Context
-    ) -> Any:
-        """Identify the caller, then parse the request."""
+    ) -> Iterator[Any]:
+        """Identify the caller, look at its limits, then parse the request."""
         if len(data) >= LARGE_BYTES:
             self._trim_soon()
-        CURRENT.set(Call(method.name, self._identifier.identify(context)))
-        if not is_bounded(data, method.input_type):
-            raise TooManyFields
-        return handler.request_deserializer(data)
+        caller = self._identifier.identify(context)
+        CURRENT.get().client = caller.client
+        with self._limit(method, caller):
+            if not is_bounded(data, method.input_type):
+                raise TooManyFields
+            yield handler.request_deserializer(data)
+
+    def _limit(self, method: MethodDescriptor, caller: Caller) -> AbstractContextManager[None]:
+        if method.name in UNLIMITED:
+            return nullcontext()
+        per_minute, at_once = self._requests_per_minute, self._concurrent_requests
+        if caller.key is not None and caller.key.requests_per_minute is not None:
+            per_minute = caller.key.requests_per_minute
+        if caller.key is not None and caller.key.concurrent_requests is not None:
+            at_once = caller.key.concurrent_requests
+        return self._limiter.hold(caller.client, per_minute, at_once)
+
+    @contextmanager
+    def _tell(self, method: MethodDescriptor) -> Iterator[Call]:
+        """Log and count the call once it is over."""
+        call = Call(method.name)
+        CURRENT.set(call)
+        try:
+            yield call
+        except (asyncio.CancelledError, GeneratorExit):
+            call.code = "CANCELLED"
+            raise
+        finally:
+            self._metrics.ended(call)
 
     def _trim_soon(self) -> None:
         """Once large messages are done with, the memory for them goes back to the machine."""

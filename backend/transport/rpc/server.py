@@ -16,11 +16,13 @@ from grpc_reflection.v1alpha import reflection
 from backend.config import Settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError
+from backend.transport.access.keyring import Keyring
 from backend.transport.address import why_not
 from backend.transport.descriptors import connections_per_server
+from backend.transport.metrics import Metrics
 from backend.transport.rpc import local_socket
 from backend.transport.rpc.connections import Caretaker
-from backend.transport.rpc.identity import Identifier, load_api_keys
+from backend.transport.rpc.identity import Identifier
 from backend.transport.rpc.interceptor import Guard
 from backend.transport.rpc.servicer import Text2ImageServicer
 from backend.transport.rpc.tls import server_credentials
@@ -77,10 +79,17 @@ class Server:
     """The gRPC front of a backend."""
 
     def __init__(self, settings: Settings, backend: LocalBackend) -> None:
-        keys = load_api_keys(settings.api_keys_file) if settings.api_keys_file else ()
         self._settings = settings
         self._backend = backend
-        self._guard = Guard(Identifier(keys))
+        self.metrics = Metrics()
+        keyring = Keyring.of_file(settings.api_keys_file)
+        self.identifier = Identifier(keyring, self.metrics.refused_caller)
+        self._guard = Guard(
+            self.identifier,
+            self.metrics,
+            settings.requests_per_minute,
+            settings.concurrent_requests,
+        )
         self._health = _Health(backend)
         self._max_connections = connections_per_server(settings.max_connections)
         connections = ("grpc.max_allowed_incoming_connections", self._max_connections)

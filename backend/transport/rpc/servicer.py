@@ -11,7 +11,8 @@ import grpc
 
 from backend.domain import Done, FinishedImage
 from backend.engine.protocols import Backend
-from backend.transport.rpc.call import CURRENT
+from backend.params import REQUEST_ID
+from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.convert import (
     draft_from_pb,
     event_to_pb,
@@ -41,13 +42,17 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
         images: dict[int, pb.Image] = {}
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id, max_answer_bytes=MAX_ANSWER_BYTES)
-        client = CURRENT.get().client
-        events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
+        call = CURRENT.get()
+        call.request_id = request_id if REQUEST_ID.fullmatch(request_id) else "malformed"
+        events = self._backend.submit(
+            draft, client=call.client, deadline_s=context.time_remaining()
+        )
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, FinishedImage):
                     images[event.index] = image_to_pb(event.image)
                 elif isinstance(event, Done):
+                    _note(call, event)
                     response.info.CopyFrom(info_to_pb(event))
         response.images.extend(images[index] for index in sorted(images))
         return response
@@ -57,16 +62,25 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     ) -> AsyncIterator[pb.GenerateImageEvent]:
         request_id = _request_id(request)
         draft = draft_from_pb(request, request_id)
-        client = CURRENT.get().client
-        events = self._backend.submit(draft, client=client, deadline_s=context.time_remaining())
+        call = CURRENT.get()
+        call.request_id = request_id if REQUEST_ID.fullmatch(request_id) else "malformed"
+        events = self._backend.submit(
+            draft, client=call.client, deadline_s=context.time_remaining()
+        )
         async with aclosing(events):
             async for event in events:
+                if isinstance(event, Done):
+                    _note(call, event)
                 yield event_to_pb(event, request_id)
 
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
         return status_to_pb(self._backend.status())
+
+
+def _note(call: Call, done: Done) -> None:
+    call.model, call.timings = done.model.name, done.timings
 
 
 def _request_id(request: pb.GenerateImageRequest) -> str:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend.errors import ConfigError, Unauthenticated
-from backend.transport.rpc.identity import (
-    ApiKey,
-    Identifier,
-    is_local,
-    load_api_keys,
-    peer_address,
-)
+from backend.errors import Unauthenticated
+from backend.transport.access.keyring import Keyring
+from backend.transport.access.keys import ApiKey, digest
+from backend.transport.rpc.identity import Identifier, is_local, peer_address
 
 SECRET = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -41,7 +35,7 @@ class FakeContext:
 
 def identify(*keys: ApiKey, **call: Any) -> str:
     context: Any = FakeContext(**call)
-    return Identifier(keys).identify(context)
+    return Identifier(Keyring(keys)).identify(context).client
 
 
 class TestWithoutKeys:
@@ -65,7 +59,7 @@ class TestWithoutKeys:
 
 
 class TestWithKeys:
-    KEYS = (ApiKey("studio", SECRET, delegate=True), ApiKey("alice", OTHER))
+    KEYS = (ApiKey("studio", digest(SECRET), delegate=True), ApiKey("alice", digest(OTHER)))
 
     def test_the_keys_name(self) -> None:
         assert identify(*self.KEYS, authorization=f"Bearer {OTHER}") == "alice"
@@ -91,57 +85,6 @@ class TestWithKeys:
     def test_none_is_refused(self) -> None:
         with pytest.raises(Unauthenticated):
             identify(*self.KEYS, subject="alice")
-
-
-class TestKeysFile:
-    def read(self, folder: Path, content: Any) -> tuple[ApiKey, ...]:
-        path = folder / "keys.json"
-        text = content if isinstance(content, str) else json.dumps(content)
-        path.write_text(text, "utf-8")
-        return load_api_keys(path)
-
-    def test_a_good_one(self, tmp_path: Path) -> None:
-        content = [{"name": "studio", "key": SECRET, "delegate": True}]
-        assert self.read(tmp_path, content) == (ApiKey("studio", SECRET, delegate=True),)
-
-    def test_two_keys_of_one_name_are_a_rotation(self, tmp_path: Path) -> None:
-        content = [{"name": "a", "key": SECRET}, {"name": "a", "key": OTHER}]
-        assert len(self.read(tmp_path, content)) == 2
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            "",
-            "{",
-            "null",
-            "7",
-            "[]",
-            "{}",
-            '["key"]',
-            [{"name": "a"}],
-            [{"key": SECRET}],
-            [{"name": "", "key": SECRET}],
-            [{"name": 5, "key": SECRET}],
-            [{"name": "a", "key": "short"}],
-            [{"name": "a", "key": 1234567890123456}],
-            [{"name": "a", "key": SECRET + " "}],
-            [{"name": "a", "key": "schlüssel-schlüssel"}],
-            [{"name": "a", "key": SECRET, "delegate": "false"}],
-            [{"name": "a", "key": SECRET, "admin": True}],
-            [{"name": "a", "key": SECRET}, {"name": "b", "key": SECRET}],
-        ],
-    )
-    def test_a_bad_one_is_named_and_its_keys_are_not(self, tmp_path: Path, content: Any) -> None:
-        with pytest.raises(ConfigError) as caught:
-            self.read(tmp_path, content)
-        text = str(caught.value)
-        assert text.startswith(str(tmp_path / "keys.json"))
-        assert "\n" not in text
-        assert SECRET not in text
-
-    def test_one_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"keys\.json"):
-            load_api_keys(tmp_path / "keys.json")
 
 
 @pytest.mark.parametrize(

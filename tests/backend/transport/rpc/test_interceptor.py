@@ -12,9 +12,11 @@ import pytest
 from google.rpc import error_details_pb2
 
 from backend import errors
+from backend.transport.access.keyring import Keyring
+from backend.transport.access.keys import ApiKey, digest
 from backend.transport.rpc import interceptor
 from backend.transport.rpc.errors import PUSHBACK
-from backend.transport.rpc.identity import ApiKey, Identifier
+from backend.transport.rpc.identity import Identifier
 from backend.transport.rpc.interceptor import Guard
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
@@ -310,8 +312,8 @@ class TestBeforeParsing:
             raise AssertionError("a stranger's message was looked at")
 
         monkeypatch.setattr(interceptor, "is_bounded", fail)
-        keys = (ApiKey("alice", "0123456789abcdef"),)
-        async with guarded(lambda context: asyncio.sleep(0), Identifier(keys)) as running:
+        keyring = Keyring((ApiKey("alice", digest("0123456789abcdef")),))
+        async with guarded(lambda context: asyncio.sleep(0), Identifier(keyring)) as running:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await send_raw(running.channel, path, b"\xff")
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -1,0 +1,104 @@
+"""How much a client may ask for, and how often it may guess a key."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from backend.errors import LockedOut, QuotaSpent
+
+MAX_GUESSES = 10  # a minute, of an address
+MAX_REMEMBERED = 10_000
+
+
+class Limiter:
+    """Requests a minute, and at once, by client; 0 means no limit."""
+
+    def __init__(self) -> None:
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._running: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, client: str, per_minute: int, at_once: int) -> Iterator[None]:
+        """Around one request of `client`.
+
+        Raises:
+            QuotaSpent: it is one too many.
+        """
+        if 0 < at_once <= self._running[client]:
+            text = f"You have {at_once} requests running, as many as you may at once."
+            raise QuotaSpent(text, 1.0)
+        self._count(client, per_minute)
+        self._running[client] += 1
+        try:
+            yield
+        finally:
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
+
+    def _count(self, client: str, per_minute: int) -> None:
+        if per_minute == 0:
+            return
+        item = RateLimitItemPerMinute(per_minute)
+        if not self._windows.hit(item, client):
+            free_s = self._windows.get_window_stats(item, client).reset_time - time.time()
+            text = f"You have made {per_minute} requests within a minute, as many as you may."
+            raise QuotaSpent(text, max(1.0, free_s))
+
+
+class Lockout:
+    """Whoever guesses waits. Keys that were good from an address before stay good there."""
+
+    def __init__(self, max_guesses: int = MAX_GUESSES) -> None:
+        self._item = RateLimitItemPerMinute(max_guesses)
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._good: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def succeeded(self, address: str, sha256: str) -> None:
+        """A known key came from `address`.
+
+        Raises:
+            LockedOut: so many unknown ones came from there that this may be a lucky guess.
+        """
+        place = _network(address)
+        if (place, sha256) not in self._good:
+            self.check(address)
+        self._good[place, sha256] = None
+        self._good.move_to_end((place, sha256))
+        if len(self._good) > MAX_REMEMBERED:
+            self._good.popitem(last=False)
+
+    def failed(self, address: str) -> None:
+        """An unknown key came from `address`.
+
+        Raises:
+            LockedOut: as so many before.
+        """
+        self.check(address)
+        self._windows.hit(self._item, _network(address))
+
+    def check(self, address: str) -> None:
+        """Raises LockedOut while too many unknown keys came from `address`."""
+        place = _network(address)
+        if not self._windows.test(self._item, place):
+            free_s = self._windows.get_window_stats(self._item, place).reset_time - time.time()
+            raise LockedOut("Too many unknown API keys came from your address.", max(1.0, free_s))
+
+
+def _network(address: str) -> str:
+    """Whoever has one IPv6 address has 2^64 of them."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if known.version == 4:
+        return address
+    return str(ipaddress.ip_network((address, 64), strict=False))

@@ -1,0 +1,70 @@
+"""What happens to a request before any route: its key is looked at, its refusal is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.errors import BackendError
+from backend.transport.http.problem import Problem, from_error
+from backend.transport.http.upstream import FORWARDED
+from backend.transport.metrics import Metrics
+from backend.transport.rpc.identity import Identifier
+
+OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")
+
+Render = Callable[[Request, Problem], Response]
+
+
+class KeyGuard:
+    """Refuses callers without a key before their body is read; the gRPC port asks again."""
+
+    def __init__(self, app: ASGIApp, identifier: Identifier, render: Render) -> None:
+        self.app = app
+        self._identifier = identifier
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            authorization = Headers(scope=scope).get("authorization", "")
+            try:
+                self._identifier.check(authorization, address_of(scope))
+            except BackendError as error:
+                answer = self._render(Request(scope), from_error(error))
+                await answer(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class RefusalLog:
+    """Tells of the requests that went no further than this front."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_and_tell(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._tell(scope, message["status"])
+            await send(message)
+
+        await self.app(scope, receive, send_and_tell)
+
+    def _tell(self, scope: Scope, status: int) -> None:
+        if not scope.get("state", {}).get(FORWARDED) and scope["path"] not in OPEN_PATHS:
+            self._metrics.refused_http(scope["method"], scope["path"], status, address_of(scope))
+
+
+def address_of(scope: Scope) -> str:
+    """The client's address."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"

@@ -7,7 +7,7 @@ FUZZ_S ?= 1200
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 screenshots train evaluate \
+.PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 gpu-check screenshots train evaluate \
   images-check fresh lock clean
 
 help: ## Show this list
@@ -62,6 +62,9 @@ bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/pe
 
 test-sd14: $(VENV)/.dev ## Stable Diffusion 1.4's true architecture, with random weights (long)
 	$(BIN)/python -m pytest -q -m sd14 tests/sd14 $(ARGS)
+
+gpu-check: $(VENV)/.dev ## Five minutes that tell whether this machine's GPU does what it should
+	$(BIN)/python -m bench.gpu_check $(ARGS)
 
 screenshots: $(VENV)/.dev ## Every page and state, both themes, desktop and phone
 	@scripts/system-packages

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import structlog
 
@@ -31,20 +32,25 @@ log = structlog.get_logger(__name__)
 
 DESCRIPTION = "The backend of Text2Image. Its settings come from the environment: TEXT2IMAGE_…"
 EXIT_CONFIG = 2
+EXIT_DEVICE_LOST = 3
+FAREWELL_S = 2.0  # for health checks and callers to hear of it first
 # SIGHUP: the terminal is gone. Windows has none.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until a signal comes, then drain.
+async def serve(settings: Settings) -> int:
+    """Serve until a signal comes, then drain. Returns what the process is to exit with.
+
+    Where the device is lost, only a new process can go on: this one ends, so that whoever
+    supervises it starts one.
 
     Raises:
         ConfigError: the servers can't start with these settings.
     """
     raise_limit()
-    stop = _stop_on_signals()
-    backend = LocalBackend(settings, loader(settings), VERSION)
+    stop, lost = _stop_on_signals(), asyncio.Event()
+    backend = LocalBackend(settings, loader(settings), VERSION, lost.set)
     server = Server(settings, backend)
     port = await server.start()
     try:
@@ -54,13 +60,26 @@ async def serve(settings: Settings) -> None:
         raise
     log.info("listening", grpc=port, http=http.port if http else None, version=VERSION)
     starting = asyncio.create_task(backend.start())
-    await stop.wait()
+    await _first(stop, lost)
+    if lost.is_set():
+        log.critical("the device is lost: the process ends", exit_code=EXIT_DEVICE_LOST)
+        await asyncio.sleep(FAREWELL_S)
+        return EXIT_DEVICE_LOST
     log.info("draining")
     starting.cancel()
     await server.drain()
     if http is not None:
         await http.stop()
     log.info("stopped")
+    return 0
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return once one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 async def start_http(settings: Settings, server: Server) -> HttpServer | None:
@@ -96,7 +115,11 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the backend; 0 after a drain, 1 where a check fails, 2 where it can't start."""
+    """Run the backend.
+
+    Returns:
+        0 after a drain, 1 where a check fails, 2 where it can't start, 3 where the device is lost.
+    """
     parser = argparse.ArgumentParser(prog="python -m backend", description=DESCRIPTION)
     parser.add_argument(
         "--check", action="store_true", help="compare the runtimes on this machine, and end"
@@ -111,17 +134,24 @@ def main(arguments: Sequence[str]) -> int:
         logs.configure(settings.log_format, settings.log_level)
         if wanted.check:
             return 0 if check(settings) else 1
-        asyncio.run(serve(settings))
+        with asyncio.Runner() as runner:
+            code = runner.run(serve(settings))
+            if code:
+                _leave(code)  # what is still open may wait for the device
     except (ConfigError, ModelFailed) as error:
         print(f"text2image: {error}", file=sys.stderr)
         return EXIT_CONFIG
     if threading.active_count() > 1:
         # The loader or the warmer may be inside a compiler, whose own threads abort a process
         # that unwinds; all that had to end has ended.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _leave(0)
     return 0
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     revision: str | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    runtime: Literal["auto", "torch", "compiled", "openvino"] = "auto"
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
     exactness: Literal["auto", "certified", "tolerant"] = "auto"
     safety_checker: bool = True
     allow_pickle: bool = False

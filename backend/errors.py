@@ -135,5 +135,9 @@ class NonFiniteOutput(BackendError):
     """The model produced NaN or infinity; a black picture is never passed off as a result."""
 
 
+class DeviceLost(BackendError):
+    """The device answers every call with an error: only a new process can compute again."""
+
+
 class GenerationFailed(BackendError):
     """Anything unexpected while generating. Its text is logged, never sent."""

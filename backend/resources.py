@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import psutil
 import pynvml
@@ -21,6 +22,7 @@ class ResourceReader:
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first reading has nothing to compare with
         self._has_nvml = _init_nvml()
+        self._shown: frozenset[str] = frozenset()
         self._last = self._read()
         self._read_at_s = clock()
 
@@ -31,6 +33,11 @@ class ResourceReader:
             self._last, self._read_at_s = self._read(), now_s
         return self._last
 
+    def show_only(self, uuids: Collection[str]) -> None:
+        """Leave other GPUs of the machine out: those that CUDA_VISIBLE_DEVICES hides from us."""
+        self._shown = frozenset(uuids)
+        self._last = self._read()
+
     def _read(self) -> Resources:
         memory = psutil.virtual_memory()
         return Resources(
@@ -38,7 +45,7 @@ class ResourceReader:
             process_memory_bytes=self._process.memory_info().rss,
             system_memory_bytes=memory.total,
             system_memory_used_bytes=memory.total - memory.available,
-            gpus=_read_gpus() if self._has_nvml else (),
+            gpus=_read_gpus(self._shown) if self._has_nvml else (),
         )
 
 
@@ -50,23 +57,40 @@ def _init_nvml() -> bool:
     return True
 
 
-def _read_gpus() -> tuple[Gpu, ...]:
+def _read_gpus(shown: frozenset[str]) -> tuple[Gpu, ...]:
+    """All boards, or those of `shown` where any of them is known to NVML by that name."""
     try:
         handles = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
         ]
-        return tuple(_read_gpu(handle) for handle in handles)
     except pynvml.NVMLError:
         return ()  # the driver went away; the status must still be told
+    visible = [handle for handle in handles if _uuid(handle) in shown]
+    return tuple(_read_gpu(handle) for handle in visible or handles)
 
 
 def _read_gpu(handle: object) -> Gpu:
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    """What the board tells: some have no sensor for it, in slices or with the host's memory."""
+    memory = _ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    usage = _ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
     sensor = pynvml.NVML_TEMPERATURE_GPU
     return Gpu(
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(memory.total),
-        memory_used_bytes=int(memory.used),
-        utilization_percent=float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-        temperature_celsius=float(pynvml.nvmlDeviceGetTemperature(handle, sensor)),
+        name=str(_ask(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
+        memory_bytes=int(memory.total) if memory else 0,
+        memory_used_bytes=int(memory.used) if memory else 0,
+        utilization_percent=float(usage.gpu) if usage else 0.0,
+        temperature_celsius=float(
+            _ask(lambda: pynvml.nvmlDeviceGetTemperature(handle, sensor)) or 0.0
+        ),
     )
+
+
+def _uuid(handle: object) -> str:
+    return str(_ask(lambda: pynvml.nvmlDeviceGetUUID(handle)) or "").removeprefix("GPU-")
+
+
+def _ask(sensor: Callable[[], Any]) -> Any:
+    try:
+        return sensor()
+    except pynvml.NVMLError:
+        return None

@@ -17,14 +17,16 @@ def loader(settings: Settings) -> Load:
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
         # torch and diffusers take seconds to import: the port must be open before that.
-        with _no_garbage(), _unneeded("torch._dynamo", unless=settings.runtime == "compiled"):
+        with _no_garbage(), _unneeded("torch._dynamo"):
+            from backend.model.devices import visible_gpus
             from backend.model.loader import load_model
             from backend.model.measure.costs import Costs
             from backend.model.memory import release
 
         model = load_model(settings, on_progress)
         costs = Costs(model, settings)
-        return Loaded(model, costs.model, costs.calibrate, costs.keep, release)
+        gpus = visible_gpus()
+        return Loaded(model, costs.model, costs.calibrate, costs.keep, release, gpus)
 
     return load
 
@@ -39,12 +41,12 @@ def check(settings: Settings) -> bool:
 
 
 @contextmanager
-def _unneeded(module: str, *, unless: bool) -> Iterator[None]:
+def _unneeded(module: str) -> Iterator[None]:
     """Have imports do without `module`: diffusers marks layers for torch.compile where it can.
 
-    That takes a second, of which nobody has anything where nothing is compiled.
+    That takes a second, and nothing here is compiled by torch.
     """
-    is_absent = not unless and module not in sys.modules
+    is_absent = module not in sys.modules
     if is_absent:
         sys.modules[module] = None  # type: ignore[assignment]
     try:

@@ -18,6 +18,7 @@ from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.errors import BackendError
+from backend.model.lap import wait_for
 from backend.model.loader import load_model
 from backend.model.measure.costs import Costs
 from backend.model.measure.subject import ModelSubject
@@ -87,10 +88,10 @@ class Subject:
             self.height // factor,
             self.width // factor,
             generator=generator,
-        ).to(runtime.dtype)
+        ).to(runtime.device, runtime.dtype)
         for step in range(steps):
             runtime.denoise(latents, torch.full((2,), 999.0 - step), embeds)
-        runtime.decode(latents[:1])
+        wait_for(runtime.decode(latents[:1]).device)
 
 
 def load(folder: str | None) -> Subject:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 import structlog
@@ -22,6 +22,7 @@ from backend.engine.thread import AsyncEngine, Counts
 from backend.engine.watchdog import EXIT_STUCK, follow
 from backend.errors import (
     BackendError,
+    DeviceLost,
     Draining,
     InvalidParams,
     ModelFailed,
@@ -48,7 +49,9 @@ class LocalBackend:
         settings: Settings,
         load: Load,
         version: str,
+        on_device_lost: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_device_lost = on_device_lost
         self._settings = settings
         self._load = load
         self._version = version
@@ -77,6 +80,8 @@ class LocalBackend:
         """Load the model; returns once the state is READY or FAILED."""
         try:
             loaded = await load_on_thread(self._load, self._say)
+        except DeviceLost as error:
+            self._lose_device(str(error))
         except BackendError as error:
             self._become(State.FAILED, str(error))
         except Exception:
@@ -89,9 +94,16 @@ class LocalBackend:
         settings = self._settings
         self._loaded, self._info = loaded, loaded.model.info
         self._limits = settings.limits(self._info.size_multiple)
+        self._resources.show_only(loaded.gpus)
         scheduler = Scheduler(loaded.cost, settings.max_queue, settings.max_queue_per_client)
         self._engine = AsyncEngine(
-            loaded.model, scheduler, loaded.cost, self._statistics, self._version, self._broke
+            loaded.model,
+            scheduler,
+            loaded.cost,
+            self._statistics,
+            self._version,
+            self._broke,
+            self._lose_device,
         )
         threading.Thread(target=loaded.calibrate, args=(self._engine,), name="calibration").start()
         if self._state is not State.DRAINING:
@@ -120,6 +132,10 @@ class LocalBackend:
     def _recovered(self) -> None:
         if self._state is State.STUCK and self._info is not None:
             self._become(State.READY, f"Serving {self._info.name}.")
+
+    def _lose_device(self, reason: str) -> None:
+        self._become(State.FAILED, f"The device failed: {reason}. A new process has to be started.")
+        self._on_device_lost()
 
     def drain(self) -> None:
         """Take nothing new from now on; what is queued or running is finished."""
@@ -262,7 +278,8 @@ class LocalBackend:
     def _models(self) -> tuple[ModelInfo, ...]:
         if self._info is None:
             return ()
-        return (replace(self._info, loaded=self._engine is not None),)
+        info = self._info if self._loaded is None else self._loaded.model.info
+        return (replace(info, loaded=self._engine is not None),)
 
     def status(self) -> ServiceStatus:
         counts = self._counts

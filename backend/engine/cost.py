@@ -22,6 +22,16 @@ FIRST_RUNS = 2  # of a shape nobody calibrated count in full; the very first may
 UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row: only for order, never to refuse anything
 UNMEASURED_DECODE_STEPS = 1.6  # VAE decode in guided steps of SD 1.4, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
+RECOVERY_STEPS, MOST_PATIENCE = 200, 20_000  # steps between two doublings of a lowered cap
+
+
+@dataclass
+class _Lowered:
+    """A cap that memory has lowered."""
+
+    cap: int  # what it was
+    patience: int = RECOVERY_STEPS  # steps that must fit before it doubles
+    fitted: int = 0
 
 
 @dataclass
@@ -50,6 +60,7 @@ class CostModel:
     row_bytes: dict[Size, int] = field(default_factory=dict)
     free_bytes: int = 0
     slowdown: float = 1.0
+    _lowered: dict[Size, _Lowered] = field(default_factory=dict)
     _runs: Counter[Cell] = field(default_factory=Counter)  # of what was first met at run time
 
     def step_ms(self, height: int, width: int, rows: int) -> float:
@@ -140,6 +151,7 @@ class CostModel:
             self._learn(self.decodes, size, self.decode_ms(*size), ms)
         else:
             step = key.height, key.width, rows
+            self._recover(step[:2])
             self._learn(self.steps, step, self.step_ms(*step), ms)
 
     def _learn(self, table: dict[C, float], cell: C, predicted_ms: float, ms: float) -> None:
@@ -153,10 +165,29 @@ class CostModel:
         table[cell] = predicted_ms / self.slowdown * (1 + weight * surprise)
 
     def ran_out_of_memory(self, key: BatchKey, rows: int) -> int:
-        """Halve the cap after `rows` rows did not fit; returns the new cap."""
+        """Halve the cap after `rows` rows did not fit; returns the new cap.
+
+        It doubles again, up to what it was, whenever enough steps have fitted: perhaps a neighbour
+        had the memory. Each time that was too early, twice as many are awaited.
+        """
+        size = key.height, key.width
+        lowered = self._lowered.get(size)
+        if lowered is None:
+            self._lowered[size] = _Lowered(self.max_rows(*size))
+        else:
+            lowered.fitted, lowered.patience = 0, min(2 * lowered.patience, MOST_PATIENCE)
         cap = max(2, rows // 2)
-        self.caps[key.height, key.width] = cap
+        self.caps[size] = cap
         return cap
+
+    def _recover(self, size: Size) -> None:
+        lowered = self._lowered.get(size)
+        if lowered is None or self.caps.get(size, 0) >= lowered.cap:
+            return
+        lowered.fitted += 1
+        if lowered.fitted >= lowered.patience:
+            lowered.fitted = 0
+            self.caps[size] = min(lowered.cap, 2 * self.caps.get(size, 2))
 
     def _fitting_rows(self, height: int, width: int) -> int:
         if not self.row_bytes:

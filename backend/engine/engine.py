@@ -11,11 +11,12 @@ import structlog
 
 from backend.domain import Progress, Queued, Timings
 from backend.engine.cost import CostModel
-from backend.engine.protocols import AnyModel, Picture, Pixels
+from backend.engine.lap import HostLap, Laps
+from backend.engine.protocols import AnyModel, Lap, Picture, Pixels
 from backend.engine.request import Request, Stage, Task
 from backend.engine.scheduler import Decode, Denoise, Scheduler
 from backend.engine.watchdog import Watchdog
-from backend.errors import BackendError, GenerationFailed, OutOfMemory
+from backend.errors import BackendError, DeviceLost, GenerationFailed, OutOfMemory
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,11 @@ class _Clocked:
 
 
 class Engine:
-    """Owns the model and every request from admission to its end."""
+    """Owns the model and every request from admission to its end.
+
+    Raises:
+        DeviceLost: from whatever asks the model: nothing can be computed any more.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Engine:
         self._clock = clock
         self._watchdog = watchdog or Watchdog()
         self._requests: dict[Request, _Clocked] = {}
+        self._laps = Laps()
 
     def add(self, request: Request) -> None:
         """Admit a request; a refusal is told to the observer."""
@@ -96,6 +102,7 @@ class Engine:
 
     def step(self) -> bool:
         """Do the next piece of work. False: there was none."""
+        self._laps.settle()
         match self._scheduler.next_work(self._clock()):
             case Denoise(tasks):
                 self._denoise(tasks)
@@ -117,37 +124,51 @@ class Engine:
         self._advance([task for task in tasks if task.trajectory is not None])
 
     def _prepare(self, task: Task) -> None:
-        request, started = task.request, self._clock()
+        request, clocked = task.request, self._requests[task.request]
         if request.started_at_s is None:
-            request.started_at_s = started
+            request.started_at_s = self._clock()
+        lap = self._start_lap()
         try:
             with self._watchdog.watch("Encoding a prompt", self._cost.encode):
                 task.trajectory = self._model.prepare(request.params, task.index)
+        except DeviceLost:
+            raise
         except Exception as error:
             self._fail(request, error)
             return
         task.stage = Stage.DENOISING
-        took_ms = self._ms_since(started)
-        self._requests[request].encode_ms += took_ms
-        self._cost.observe("encode", None, 0, took_ms)
+
+        def record(took_ms: float, is_typical: bool) -> None:
+            clocked.encode_ms += took_ms
+            if is_typical:
+                self._cost.observe("encode", None, 0, took_ms)
+
+        self._laps.stop(lap, record)
 
     def _advance(self, tasks: Sequence[Task]) -> None:
         """One UNet call. Where it fails, halves are tried, so that one bad row fails alone."""
         tasks = [task for task in tasks if task.request in self._requests]
         if not tasks:
             return
-        started = self._clock()
+        lap = self._start_lap()
         try:
             with self._watchdog.watch(*self._expected_step(tasks)):
                 outcomes = self._model.denoise_step([task.trajectory for task in tasks])
+        except DeviceLost:
+            raise
         except Exception as error:
             self._split(tasks, error)
             return
-        took_ms = self._ms_since(started)
-        rows = sum(task.num_rows for task in tasks)
-        self._cost.observe("step", tasks[0].request.batch_key, rows, took_ms)
-        for request in dict.fromkeys(task.request for task in tasks):
-            self._requests[request].denoise_ms += took_ms
+        key, rows = tasks[0].request.batch_key, sum(task.num_rows for task in tasks)
+        took_part = [self._requests[request] for request in {task.request for task in tasks}]
+
+        def record(took_ms: float, is_typical: bool) -> None:
+            for clocked in took_part:
+                clocked.denoise_ms += took_ms
+            if is_typical:
+                self._cost.observe("step", key, rows, took_ms)
+
+        self._laps.stop(lap, record)
         for task, outcome in zip(tasks, outcomes, strict=True):
             if outcome is not None:
                 self._fail(task.request, outcome)
@@ -182,17 +203,24 @@ class Engine:
     # Decoding
 
     def _decode(self, task: Task) -> None:
-        request, started = task.request, self._clock()
+        request, clocked = task.request, self._requests[task.request]
+        lap = self._start_lap()
         try:
             with self._watchdog.watch(*self._expected_decode(request)):
                 picture = self._model.decode(task.trajectory)
+        except DeviceLost:
+            raise
         except Exception as error:
             self._fail(request, error)
             return
         task.stage, task.trajectory = Stage.FINISHED, None
-        took_ms = self._ms_since(started)
-        self._requests[request].decode_ms += took_ms
-        self._cost.observe("decode", request.batch_key, 0, took_ms)
+
+        def record(took_ms: float, is_typical: bool) -> None:
+            clocked.decode_ms += took_ms
+            if is_typical:
+                self._cost.observe("decode", request.batch_key, 0, took_ms)
+
+        self._laps.stop(lap, record)
         self._observer.pictured(request, task.index, picture)
         if request.is_finished:
             self._finish(request)
@@ -233,6 +261,8 @@ class Engine:
         clocked.previewed_step = step
         try:
             return self._model.preview(task.trajectory)
+        except DeviceLost:
+            raise
         except Exception:
             log.exception("preview failed", request_id=task.request.id)
             return None
@@ -262,6 +292,9 @@ class Engine:
         for task in request.tasks:
             task.trajectory = None
         self._tell_positions()
+
+    def _start_lap(self) -> Lap:
+        return self._model.start_lap() or HostLap(self._clock)
 
     def _ms_since(self, started_s: float) -> float:
         return (self._clock() - started_s) * 1000

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol, TypeVar
 
 from backend.engine.cost import CostModel
@@ -56,6 +56,7 @@ class Loaded(NamedTuple):
     calibrate: Callable[[IdleTime], None] = _noop  # measures costs; on a thread of its own
     keep_costs: Callable[[], None] = _noop  # for the next start
     release: Callable[[], None] = _noop  # gives memory back once nothing holds the model
+    gpus: Collection[str] = ()  # NVIDIA's names of those that this process may use
 
 
 class Load(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,39 @@ from backend.params import Draft, GenerationParams, ModelInfo
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
 
-class Picture(NamedTuple):
-    """A decoded image; the pixels of a flagged one are black and must not be sent."""
+class Picture:
+    """A decoded image; the pixels of a flagged one are black and must not be sent.
 
-    pixels: Pixels
-    nsfw_detected: bool
+    Where the safety checker runs beside the engine, both are known once it has looked: whoever
+    asks first waits for it, so ask on another thread than the engine's.
+    """
+
+    def __init__(self, pixels: Pixels, nsfw_detected: bool | Callable[[], bool]) -> None:
+        self._pixels = pixels
+        self._nsfw_detected = nsfw_detected
+
+    @cached_property
+    def nsfw_detected(self) -> bool:
+        found = self._nsfw_detected
+        return found() if callable(found) else found
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        return np.zeros_like(self._pixels) if self.nsfw_detected else self._pixels
+
+
+class Lap(Protocol):
+    """Time on a device that computes behind the engine's back."""
+
+    @property
+    def is_typical(self) -> bool:
+        """Whether nothing was in it that is done once: not a measurement otherwise."""
+
+    def stop(self) -> None:
+        """What was asked of the device since the start is all."""
+
+    def ms(self) -> float | None:
+        """Milliseconds; None while the device is not through."""
 
 
 class Trajectory(Protocol):
@@ -44,8 +73,11 @@ T = TypeVar("T", bound=Trajectory)
 class DiffusionModel(Protocol[T]):
     """How a model runs. Called from the engine thread alone; holds no policy."""
 
-    info: ModelInfo
     exactness: Exactness
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is told of the model; what it says of the runtime may change."""
 
     def check(self, params: GenerationParams) -> Sequence[Violation]:
         """What this model can't do of parameters that are within the limits. Cheap; any thread.
@@ -58,6 +90,9 @@ class DiffusionModel(Protocol[T]):
 
     def bind(self) -> None:
         """The calling thread is the engine's: called there once, before all that follows."""
+
+    def start_lap(self) -> Lap | None:
+        """Time what follows on the model's device; None where that is done when a call returns."""
 
     def prepare(self, params: GenerationParams, index: int) -> T:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index."""

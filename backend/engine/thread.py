@@ -32,7 +32,7 @@ from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
 from backend.engine.watchdog import Watchdog, stack_of
-from backend.errors import BackendError, GenerationFailed
+from backend.errors import BackendError, DeviceLost, GenerationFailed
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +80,19 @@ class AsyncEngine:
         statistics: Statistics,
         version: str,
         on_broken: Callable[[], None] = lambda: None,
+        on_device_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Start the thread. `on_broken` is called on the event loop, should it have to give up."""
+        """Start the thread.
+
+        Args:
+            model: what draws.
+            scheduler: whose turn it is.
+            cost: of the model's work.
+            statistics: told of every end.
+            version: of the service, for the pictures' metadata.
+            on_broken: called on the event loop, should the engine have to give up.
+            on_device_lost: the same, with the reason, where only a new process can go on.
+        """
         self._model = model
         self._statistics = statistics
         self._version = version
@@ -94,6 +105,7 @@ class AsyncEngine:
         self.watchdog = Watchdog()
         self._engine = Engine(model, scheduler, cost, observer=self, watchdog=self.watchdog)
         self._on_broken = on_broken
+        self._on_device_lost = on_device_lost
         self._breakdowns = 0  # touched by the engine's thread alone
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -172,6 +184,9 @@ class AsyncEngine:
             try:
                 self._work_until_stopped()
                 return
+            except DeviceLost as error:
+                self._call(self._lose_device, error)
+                return
             except Exception:  # no single request's fault: all that it holds is in doubt
                 log.exception("the engine broke")
                 self._breakdowns += 1
@@ -249,8 +264,13 @@ class AsyncEngine:
             if error is None:
                 self._post(request, future.result())
                 return
-            log.error("encoding failed", request_id=request.id, exc_info=error)
-            self._call(self._fail, request, GenerationFailed("encoding failed"))
+            if isinstance(error, DeviceLost):
+                self._call(self._lose_device, error)
+            elif isinstance(error, BackendError):  # of the safety checker
+                self._call(self._fail, request, error)
+            else:
+                log.error("encoding failed", request_id=request.id, exc_info=error)
+                self._call(self._fail, request, GenerationFailed("encoding failed"))
 
         self._encoders.submit(make).add_done_callback(deliver)
 
@@ -293,8 +313,16 @@ class AsyncEngine:
 
     def _give_up(self) -> None:
         self._on_broken()
+        self._fail_all("the engine broke")
+
+    def _lose_device(self, error: DeviceLost) -> None:
+        log.critical("the device is lost", error=str(error))
+        self._on_device_lost(str(error))
+        self._fail_all("the device is lost")
+
+    def _fail_all(self, reason: str) -> None:
         for request in [*self._jobs]:
-            self._fail(request, GenerationFailed("the engine broke"))
+            self._fail(request, GenerationFailed(reason))
 
     def _fail(self, request: Request, error: BackendError) -> None:
         job = self._jobs.pop(request, None)
@@ -306,5 +334,8 @@ class AsyncEngine:
 def _settle(future: Future[T], work: Callable[[], T]) -> None:
     try:
         future.set_result(work())
+    except DeviceLost as error:
+        future.set_exception(error)
+        raise
     except Exception as error:
         future.set_exception(error)

@@ -10,6 +10,7 @@ import torch
 from backend.config import Settings
 from backend.errors import ModelFailed
 from backend.model.checkpoint.components import Components
+from backend.model.runtime.cuda_graphs import GraphRuntime
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime
 
@@ -50,10 +51,6 @@ def choose_runtime(wanted: Wanted) -> Choice:
     name, device = wanted.settings.runtime, wanted.components.device
     if name == "torch":
         return Choice(torch_runtime(wanted), "RUNTIME=torch")
-    if name == "compiled":
-        from backend.model.runtime.compiled import CompiledRuntime
-
-        return Choice(CompiledRuntime(torch_runtime(wanted)), "RUNTIME=compiled")
     if name == "openvino":
         _check_openvino(wanted)
         return Choice(openvino_runtime(wanted, _precision(wanted)), "RUNTIME=openvino")
@@ -77,11 +74,12 @@ def has_openvino() -> bool:
     return True
 
 
-def torch_runtime(wanted: Wanted) -> TorchRuntime:
+def torch_runtime(wanted: Wanted) -> Runtime:
     networks: tuple[torch.nn.Module, ...] = wanted.components.networks
     for network in networks:
         network.to(dtype=wanted.dtype)
-    return TorchRuntime(wanted.components)
+    eager = TorchRuntime(wanted.components)
+    return GraphRuntime(eager) if eager.device.type == "cuda" else eager
 
 
 def openvino_runtime(wanted: Wanted, precision: str) -> Runtime:

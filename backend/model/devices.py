@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from backend.config import Settings
 from backend.errors import ModelFailed
@@ -62,6 +64,8 @@ def set_up(settings: Settings, device: torch.device) -> None:
     """
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
+    if device.type == "mps":
+        torch.mps.set_per_process_memory_fraction(settings.gpu_memory_fraction)
     if device.type != "cuda":
         return
     torch.cuda.set_device(device)
@@ -73,6 +77,32 @@ def set_up(settings: Settings, device: torch.device) -> None:
     # The second: nor are sums split over blocks.
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
+
+
+def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor` of the CPU on `device`; the host does not wait for a CUDA device to have it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class UnawaitedMoves(TorchFunctionMode):
+    """Inside, `tensor.to(device)` is `move`: of noise that diffusers draws on the host, say."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.to and args[1:] == (self._device,) and not kwargs:
+            return move(args[0], self._device)
+        return func(*args, **(kwargs or {}))
 
 
 def settle_torch_threads() -> None:
@@ -102,6 +132,12 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def visible_gpus() -> tuple[str, ...]:
+    """NVIDIA's names of the GPUs that CUDA shows us, whatever CUDA_VISIBLE_DEVICES calls them."""
+    indices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in indices)
+
+
 def machine(device: torch.device) -> str:
     """The chip that runs the model, as its driver or the kernel names it."""
     if device.type == "cuda":
@@ -127,4 +163,15 @@ def chip(cpuinfo: str) -> str:
 def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "mps" if torch.backends.mps.is_available() and _mps_computes() else "cpu"
+
+
+def _mps_computes() -> bool:
+    """Whether Metal computes a convolution as the CPU does: not on every system that has it."""
+    image, weight = torch.linspace(-1, 1, 192).view(1, 3, 8, 8), torch.linspace(-1, 1, 27)
+    weight = weight.view(1, 3, 3, 3)
+    try:
+        found = torch.nn.functional.conv2d(image.to("mps"), weight.to("mps")).cpu()
+    except RuntimeError:
+        return False
+    return torch.allclose(found, torch.nn.functional.conv2d(image, weight), rtol=1e-3, atol=1e-4)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from backend.domain import Exactness, GenerationWarning
 from backend.engine.protocols import Picture, Pixels
-from backend.errors import NonFiniteOutput, OutOfMemory, Violation
+from backend.errors import NonFiniteOutput, Violation
 from backend.model.batch import gather, scatter
 from backend.model.checkpoint.components import Components
-from backend.model.devices import one_torch_thread, settle_torch_threads
-from backend.model.memory import is_out_of_memory
+from backend.model.devices import move, one_torch_thread, settle_torch_threads
+from backend.model.failures import is_device_lost, is_out_of_memory, naming_failures
+from backend.model.lap import DeviceLap, Pace
 from backend.model.noise_schedulers import NoiseSchedulers, predict_original, timesteps_of
 from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
@@ -41,7 +41,7 @@ class LatentDiffusion:
         info: ModelInfo,
         exactness: Exactness,
     ) -> None:
-        self.info = info
+        self._info = info
         self.exactness = exactness
         self.components = components
         self.runtime = runtime
@@ -49,6 +49,15 @@ class LatentDiffusion:
         self._prompts = PromptEncoder(components.tokenizer, runtime)
         self._preview_projector = preview_projector
         self._safety_checker = safety_checker
+        self._pace = Pace(runtime.device)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is told of the model, with what does not go as it should."""
+        remark = self.runtime.remark
+        if not remark:
+            return self._info
+        return replace(self._info, runtime_reason=f"{self._info.runtime_reason}; {remark}")
 
     def check(self, params: GenerationParams) -> list[Violation]:
         """See `DiffusionModel.check`."""
@@ -70,6 +79,15 @@ class LatentDiffusion:
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
         settle_torch_threads()
+        if self.runtime.device.type == "cuda":
+            torch.cuda.set_device(self.runtime.device)
+
+    def start_lap(self) -> DeviceLap | None:
+        """See `DiffusionModel.start_lap`."""
+        if self.runtime.device.type == "cpu":
+            return None
+        with naming_failures("The device ran out of memory."):
+            return DeviceLap(self.runtime.device, lambda: self.runtime.num_captures)
 
     def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
@@ -77,7 +95,7 @@ class LatentDiffusion:
         Raises:
             OutOfMemory: there is none for another image.
         """
-        with _naming_out_of_memory("There is no memory left for another image."):
+        with naming_failures("There is no memory left for another image."):
             noise_scheduler = self._noise_schedulers.create(
                 params.scheduler, params.num_inference_steps
             )
@@ -103,13 +121,14 @@ class LatentDiffusion:
         Raises:
             OutOfMemory: nothing was committed; try again with fewer.
         """
-        with _naming_out_of_memory("The model ran out of memory while denoising."):
+        with naming_failures("The model ran out of memory while denoising."):
             rows = gather(trajectories)
             predictions = self.runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
             guided = scatter(predictions, trajectories)
             advances = [
                 _advance(*one) for one in zip(trajectories, rows.model_inputs, guided, strict=True)
             ]
+            self._pace.queued()
         return [
             _commit(trajectory, advance)
             for trajectory, advance in zip(trajectories, advances, strict=True)
@@ -122,21 +141,32 @@ class LatentDiffusion:
             NonFiniteOutput: instead of a black picture.
             OutOfMemory: try again when less is running.
         """
-        with _naming_out_of_memory("The model ran out of memory while decoding."):
-            _check_finite(trajectory.latents)
+        with naming_failures("The model ran out of memory while decoding."):
+            is_sound = torch.isfinite(trajectory.latents).all()
             latents = trajectory.latents / self.components.architecture.vae_scaling_factor
             image = self.runtime.decode(latents)  # [1, 3, height, width]
             with one_torch_thread():
-                _check_finite(image)
+                is_sound = is_sound & torch.isfinite(image).all()
                 pixels = _to_pixels(image)
-            if self._safety_checker is not None and self._safety_checker.flags(pixels):
-                return Picture(np.zeros_like(pixels), nsfw_detected=True)
-            return Picture(pixels, nsfw_detected=False)
+            if not is_sound:  # asked last, since a GPU has to be waited for
+                raise NonFiniteOutput("The model produced values that are not numbers.")
+        return self._checked(pixels)
 
     def preview(self, trajectory: LatentTrajectory) -> Pixels:
         """A small approximate picture of what the trajectory is heading for."""
-        with one_torch_thread():
+        with naming_failures("There is no memory for a preview."), one_torch_thread():
             return self._preview_projector.project(self._foresee(trajectory))
+
+    def _checked(self, pixels: Pixels) -> Picture:
+        checker = self._safety_checker
+        if checker is None:
+            return Picture(pixels, nsfw_detected=False)
+
+        def flags() -> bool:
+            with naming_failures("The safety checker ran out of memory."):
+                return checker.flags(pixels)
+
+        return Picture(pixels, nsfw_detected=flags if checker.runs_aside else flags())
 
     def _encode(self, params: GenerationParams) -> torch.Tensor:
         """[1, tokens, hidden], or [2, tokens, hidden] with guidance: uncond first."""
@@ -160,10 +190,8 @@ class LatentDiffusion:
         architecture = self.components.architecture
         factor = architecture.vae_scale_factor
         shape = (1, architecture.latent_channels, height // factor, width // factor)
-        noise: torch.Tensor = randn_tensor(
-            shape, generator=generator, device=self.runtime.device, dtype=self.runtime.dtype
-        )
-        return noise
+        noise: torch.Tensor = randn_tensor(shape, generator=generator, dtype=self.runtime.dtype)
+        return move(noise, self.runtime.device)
 
     def _foresee(self, trajectory: LatentTrajectory) -> torch.Tensor:
         """The finished latents as of now: [1, channels, h, w]."""
@@ -186,7 +214,7 @@ def _advance(
     try:
         return trajectory.advance(model_input, prediction)
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_lost(error):
             raise
         return error
 
@@ -198,24 +226,7 @@ def _commit(trajectory: LatentTrajectory, advance: Advance | Exception) -> Excep
     return None
 
 
-def _check_finite(tensor: torch.Tensor) -> None:
-    if not torch.isfinite(tensor).all():
-        raise NonFiniteOutput("The model produced values that are not numbers.")
-
-
 def _to_pixels(image: torch.Tensor) -> Pixels:
     """[1, 3, height, width] in -1 to 1 to uint8 [height, width, 3], rounded as diffusers does."""
-    unit = (image[0] * 0.5 + 0.5).clamp(0, 1).cpu().float()
-    return (unit * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-
-
-@contextmanager
-def _naming_out_of_memory(text: str) -> Iterator[None]:
-    try:
-        yield
-        return
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # Outside of the except clause: no traceback keeps the failed step's tensors alive.
-    raise OutOfMemory(text)
+    unit = (image[0] * 0.5 + 0.5).clamp(0, 1).float()
+    return (unit * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

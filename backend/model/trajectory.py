@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
+from backend.model.devices import UnawaitedMoves
 from backend.model.noise_schedulers import fork, takes_generator
 
 
@@ -74,9 +76,11 @@ class LatentTrajectory:
         """
         noise_scheduler, generator = fork(self.noise_scheduler), self.generator.clone_state()
         extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
-        latents = noise_scheduler.step(
-            prediction, self.timestep, self.latents, **extra, return_dict=False
-        )[0]
+        on_cpu = self.latents.device.type == "cpu"
+        with nullcontext() if on_cpu else UnawaitedMoves(self.latents.device):
+            latents = noise_scheduler.step(
+                prediction, self.timestep, self.latents, **extra, return_dict=False
+            )[0]
         glimpse = Glimpse(model_input, prediction, float(self.timestep))
         return Advance(latents, noise_scheduler, generator, glimpse)
 

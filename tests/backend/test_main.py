@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from backend import logs
-from backend.__main__ import EXIT_CONFIG, main
-from client import ModelFailed, State, Text2ImageClient, Unavailable
+from backend.__main__ import EXIT_CONFIG, EXIT_DEVICE_LOST, main
+from client import ModelFailed, ServerError, State, Text2ImageClient, Unavailable
 from tests.support.process import START_S, BackendProcess, run_until_exit
 
 
@@ -119,3 +119,22 @@ def test_a_model_that_cannot_be_loaded_is_told_by_a_process_that_stays_up(tmp_pa
                 client.generate("a cat")
         assert backend.process.poll() is None
         assert backend.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.timeout(200)
+def test_a_lost_device_is_told_and_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_LOSS", "a red apple")
+    log, module = tmp_path / "log", "tests.support.fake_backend"
+    with BackendProcess(log, module, DATA_DIR=tmp_path) as backend:
+        with Text2ImageClient(backend.address) as client:
+            client.wait_ready(START_S)
+            with pytest.raises(ServerError):
+                client.generate("a red apple")
+            status = client.status()
+            assert status.state is State.FAILED
+            assert "device-side assert" in status.message
+        assert backend.process.wait(20) == EXIT_DEVICE_LOST == 3
+    (told,) = [line for line in backend.lines() if line.get("exit_code")]
+    assert told["exit_code"] == EXIT_DEVICE_LOST

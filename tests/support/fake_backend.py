@@ -1,6 +1,7 @@
 """`python -m backend` with a model that paints one colour: the real servers, without torch.
 
 FAKE_STEP_S: seconds that a step takes.
+FAKE_LOSS: the prompt at which it loses its device.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
 
 def loader(settings: Settings) -> Load:
     """What stands in for the model's loader."""
-    return loads(FakeModel(on_step=lambda: time.sleep(STEP_S)))
+    fails_in = {os.environ.get("FAKE_LOSS", ""): "lost"}
+    return loads(FakeModel(fails_in=fails_in, on_step=lambda: time.sleep(STEP_S)))
 
 
 if __name__ == "__main__":

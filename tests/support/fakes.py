@@ -16,7 +16,7 @@ from backend.engine.cost import CostModel, Kind
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import BatchKey, Request, predict_evaluations
-from backend.errors import BackendError, NonFiniteOutput, OutOfMemory, Violation
+from backend.errors import BackendError, DeviceLost, NonFiniteOutput, OutOfMemory, Violation
 from backend.params import Draft, GenerationParams, ModelInfo
 
 SIZE = 64
@@ -97,7 +97,7 @@ class FakeModel:
     Attributes:
         gate: before every step, where one is given.
         fails_in: prompt to the places where it fails: prepare, row, step, decode, preview,
-            nan (decode finds values that are not numbers).
+            nan (decode finds values that are not numbers), lost (a step loses the device).
         oom_above: rows above which a step runs out of memory.
         nsfw: prompts whose pictures are flagged.
         pixels: what a picture looks like; by default one colour that follows from the request.
@@ -131,6 +131,9 @@ class FakeModel:
     def bind(self) -> None:
         self.bound_to.append(threading.current_thread())
 
+    def start_lap(self) -> None:
+        """Its steps are done when they return."""
+
     def prepare(self, params: GenerationParams, index: int) -> FakeTrajectory:
         self.prepared.append((params.prompt, index))
         self._fail(params, "prepare")
@@ -147,6 +150,8 @@ class FakeModel:
             raise OutOfMemory("The model ran out of memory while denoising.")
         for one in trajectories:
             self._fail(one.params, "step")
+            if self.fails_in.get(one.params.prompt) == "lost":
+                raise DeviceLost("CUDA error: device-side assert triggered")
         return [self._advance(one) for one in trajectories]
 
     def decode(self, trajectory: FakeTrajectory) -> Picture:

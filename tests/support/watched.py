@@ -14,7 +14,7 @@ from PIL import Image
 from backend.domain import GenerationWarning
 from backend.engine.cost import CostModel
 from backend.engine.loading import Loaded, OnProgress
-from backend.engine.protocols import Picture, Pixels
+from backend.engine.protocols import Lap, Picture, Pixels
 from backend.errors import Violation
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams
@@ -42,6 +42,9 @@ class Watched:
 
     def bind(self) -> None:
         self.model.bind()
+
+    def start_lap(self) -> Lap | None:
+        return self.model.start_lap()
 
     def prepare(self, params: GenerationParams, index: int) -> Any:
         return self.model.prepare(params, index)

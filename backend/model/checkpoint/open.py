@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from transformers import CLIPTokenizer
 
-from backend.errors import ModelFailed
+from backend.errors import DeviceLost, ModelFailed
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.cache import CheckpointCache
 from backend.model.checkpoint.components import Components, Networks, Reading
@@ -20,7 +20,7 @@ from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.hub import fetch
 from backend.model.checkpoint.model_index import names_safety_checker, read_index
 from backend.model.checkpoint.source import SD1, Kind, Source
-from backend.model.memory import is_out_of_memory
+from backend.model.failures import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,8 @@ def _clearly(source: Source) -> Iterator[None]:
         raise ModelFailed(f"{source.name} can't be loaded. {error}") from None
     except Exception as error:  # a broken file makes its reader fail in any way
         logger.debug("loading %s failed", source.location, exc_info=True)
+        if is_device_lost(error):
+            raise DeviceLost(_first_line(error)) from error
         if is_out_of_memory(error):
             raise ModelFailed(f"{source.name} does not fit into memory.") from error
         raise ModelFailed(f"{source.name} can't be loaded: {_first_line(error)}") from error

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from backend.engine.loading import NOW, IdleTime
-from backend.model.memory import is_out_of_memory
+from backend.model.failures import is_out_of_memory
 from backend.model.runtime.protocol import Runtime
 
 SEEDS = (0, 1)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 
 from backend.config import Settings
-from backend.errors import ModelFailed
 from backend.model.checkpoint.components import Reading
 from backend.model.checkpoint.open import open_checkpoint
 from backend.model.checkpoint.source import resolve_source
@@ -25,12 +24,10 @@ from backend.model.choose_runtime import (
 )
 from backend.model.devices import machine, pick_device, pick_dtype, set_up
 from backend.model.measure.fidelity import LOWEST_DB, draw, median_psnr, set_exam
-from backend.model.runtime.compiled import CompiledRuntime
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime
 
 ROUNDS = 2
-COMPILING_S = 900.0
 
 
 class Result(NamedTuple):
@@ -81,7 +78,6 @@ def compare(wanted: Wanted, tell: Callable[[str], None]) -> Iterator[Result]:
         try:
             runtime = build()
             draw(components, runtime, exam)  # compiles
-            _wait_for_compiler(runtime)
             seconds = []
             for _ in range(ROUNDS):
                 started = time.perf_counter()
@@ -104,21 +100,9 @@ def _candidates(
 
         for precision in reversed(precisions()):
             yield f"openvino in {precision}", partial(openvino_runtime, wanted, precision)
-    yield "torch.compile", lambda: CompiledRuntime(torch_runtime(_apart(wanted)))
 
 
 def _apart(wanted: Wanted) -> Wanted:
     """The same with networks of its own, which may take another dtype than the reference's."""
     networks = copy.deepcopy(wanted.components.networks)
     return wanted._replace(components=replace(wanted.components, read=lambda: networks))
-
-
-def _wait_for_compiler(runtime: Runtime) -> None:
-    """Until a runtime that compiles in the background has compiled what was drawn."""
-    if not isinstance(runtime, CompiledRuntime):
-        return
-    until = time.monotonic() + COMPILING_S
-    while not all(network.ready for network in (runtime.encode, runtime.denoise, runtime.decode)):
-        if time.monotonic() > until:
-            raise ModelFailed(f"not compiled in {COMPILING_S:.0f} s; the log may say why.")
-        time.sleep(0.2)

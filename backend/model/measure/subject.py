@@ -9,10 +9,11 @@ from functools import partial
 import torch
 
 from backend.engine.loading import IdleTime
-from backend.errors import OutOfMemory
 from backend.model.checkpoint.components import Components
+from backend.model.failures import naming_failures
+from backend.model.lap import wait_for
 from backend.model.measure.certify import RowShape, certified_row_counts
-from backend.model.memory import is_out_of_memory
+from backend.model.runtime.cuda_graphs import GraphRuntime
 from backend.model.runtime.protocol import Runtime
 
 
@@ -65,11 +66,15 @@ class ModelSubject:
             self._noise(rows, *part) for part in (shape.latents, shape.prompt_embeds)
         )
 
+        # What a graph reserves, its eager call allocates; a replay allocates next to nothing.
+        runtime = self._runtime
+        denoise = runtime.eager.denoise if isinstance(runtime, GraphRuntime) else runtime.denoise
+
         def count() -> int:
-            torch.cuda.synchronize(device)
+            wait_for(device)
             torch.cuda.reset_peak_memory_stats(device)
             resting = torch.cuda.memory_allocated(device)
-            _timed(self._runtime.denoise, latents, torch.linspace(999.0, 1.0, rows), embeds)
+            _timed(denoise, latents, torch.linspace(999.0, 1.0, rows), embeds)
             return torch.cuda.max_memory_allocated(device) - resting
 
         return self._idle.run(count)
@@ -96,14 +101,7 @@ def _timed(network: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> float
     Raises:
         OutOfMemory: instead of what torch raises.
     """
-    started = time.perf_counter()
-    try:
-        result = network(*inputs)
-        if result.device.type == "cuda":  # computes in the background
-            torch.cuda.synchronize(result.device)
+    with naming_failures("no memory for a batch of this size"):
+        started = time.perf_counter()
+        wait_for(network(*inputs).device)
         return (time.perf_counter() - started) * 1000
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # Outside of the except clause: no traceback keeps the call's tensors alive.
-    raise OutOfMemory("no memory for a batch of this size")

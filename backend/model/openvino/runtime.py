@@ -38,6 +38,8 @@ class OpenVinoRuntime:
     """
 
     name = "openvino"
+    remark = ""
+    num_captures = 0
     device = torch.device("cpu")
     dtype = torch.float32
 

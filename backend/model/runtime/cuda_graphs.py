@@ -1,56 +1,208 @@
-"""A network's kernels as one CUDA graph per shape: one launch instead of a thousand."""
+"""The UNet's kernels as one CUDA graph per shape: one launch instead of a thousand.
+
+All graphs share one stream and one pool of memory: they are replayed one after another, and what
+one leaves behind is copied at once. They are dropped together, since destroying one may fault
+another of the same stream (https://github.com/pytorch/pytorch/issues/193402).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
+import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
+from backend.model.failures import is_out_of_memory
+from backend.model.runtime.eager import TorchRuntime
+
+logger = logging.getLogger(__name__)
+
+BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32)  # row counts that have a graph; others are filled up
 WARM_UPS = 3
 """Calls before a capture, as https://docs.pytorch.org/docs/stable/notes/cuda.html asks for."""
+MOST_GRAPHS = 32  # sizes are the clients' choice: beyond, all are dropped and begun anew
+CAPTURE = threading.Lock()  # held while capturing, and by other threads that use the device
+
+Shape = tuple[torch.Size, torch.Size]  # of latents and prompt_embeds
+Network = Callable[..., torch.Tensor]
 
 
-class Captured(NamedTuple):
-    """A graph, and the tensors it reads and writes."""
+@dataclass(frozen=True)
+class Captured:
+    """A graph, and the tensors that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[torch.Tensor, ...]
-    output: torch.Tensor
-
-
-class CudaGraphs:
-    """Calls `network`: captured when a shape is first seen, replayed afterwards.
-
-    Calls of one shape must not overlap. A first call may come from another thread than later ones,
-    while other threads use the device.
-    """
-
-    def __init__(self, network: Callable[..., torch.Tensor]) -> None:
-        self._network = network
-        self._captured: dict[tuple[torch.Size, ...], Captured] = {}
+    latents: torch.Tensor  # [bucket, channels, height, width]
+    timesteps: torch.Tensor  # float32 [bucket]
+    prompt_embeds: torch.Tensor  # [bucket, tokens, hidden]
+    output: torch.Tensor  # like `latents`
 
     @torch.inference_mode()
-    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        shape = tuple(tensor.shape for tensor in inputs)
-        if shape not in self._captured:
-            self._captured[shape] = self._capture(inputs)
-        captured = self._captured[shape]
-        for kept, given in zip(captured.inputs, inputs, strict=True):
-            kept.copy_(given)
-        captured.graph.replay()
-        return captured.output.clone()  # the next replay overwrites it
+    def __call__(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        """Replay for the first rows; the others hold what earlier calls left, and don't matter."""
+        rows = len(latents)
+        self.latents[:rows].copy_(latents)
+        self.timesteps[:rows].copy_(timesteps.pin_memory(), non_blocking=True)
+        self.prompt_embeds[:rows].copy_(prompt_embeds)
+        self.graph.replay()
+        return self.output[:rows].clone()  # the next replay overwrites it
 
-    def _capture(self, inputs: tuple[torch.Tensor, ...]) -> Captured:
-        kept = tuple(tensor.clone() for tensor in inputs)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+
+class Failure(NamedTuple):
+    """Why a capture failed."""
+
+    is_out_of_memory: bool
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The first cause counts: to end a capture that has failed raises once more."""
+        while error.__context__ is not None:
+            error = error.__context__
+        return cls(is_out_of_memory(error), str(error).partition("\n")[0])
+
+
+class GraphRuntime:
+    """A `Runtime` around the eager one, for CUDA: its UNet in graphs, captured when first called.
+
+    Belongs to one thread at a time: the engine's. Where a capture fails, the eager networks go on.
+    """
+
+    name = "torch"
+
+    def __init__(self, eager: TorchRuntime) -> None:
+        self.eager = eager
+        self.device = eager.device
+        self.dtype = eager.dtype
+        self.num_captures = 0
+        self.remark = ""
+        self._graphs: dict[Shape, Captured] = {}
+        self._left_eager: set[Shape] = set()
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
+
+    @property
+    def description(self) -> str:
+        return f"{self.eager.description} graphs"
+
+    def bucket(self, rows: int) -> int:
+        return min((bucket for bucket in BUCKETS if bucket >= rows), default=rows)
+
+    def warm(
+        self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
+    ) -> None:
+        """Nothing to do: graphs are captured between two steps, in a fraction of a second."""
+
+    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self._with_room(self.eager.encode, input_ids)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self._with_room(self.eager.decode, latents)
+
+    def denoise(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        return self._with_room(self._denoise, latents, timesteps, prompt_embeds)
+
+    def _denoise(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> torch.Tensor:
+        network = self._graph(latents, prompt_embeds) or self.eager.denoise
+        return network(latents, timesteps, prompt_embeds)
+
+    def drop(self) -> None:
+        """Give up all graphs and their memory; they are captured anew when they are needed."""
+        if not self._graphs:
+            return
+        with contextlib.suppress(RuntimeError):  # of a lost device
+            torch.cuda.current_stream(self.device).synchronize()
+        self._graphs.clear()
+        self._pool = None
+        gc.collect()
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
+
+    def _with_room(self, network: Network, *inputs: torch.Tensor) -> torch.Tensor:
+        """Call `network`; where the graphs hold the memory that it needs, once more without."""
+        try:
+            return network(*inputs)
+        except RuntimeError as error:
+            if not (is_out_of_memory(error) and self._graphs):
+                raise
+        logger.warning("out of memory: the CUDA graphs are dropped")
+        self.drop()
+        return network(*inputs)
+
+    # Capturing
+
+    def _graph(self, latents: torch.Tensor, prompt_embeds: torch.Tensor) -> Captured | None:
+        rows = self.bucket(len(latents))
+        shape = (
+            torch.Size((rows, *latents.shape[1:])),
+            torch.Size((rows, *prompt_embeds.shape[1:])),
+        )
+        known = self._graphs.get(shape)
+        if known is not None:
+            return known
+        if self.remark or rows > BUCKETS[-1] or shape in self._left_eager:
+            return None
+        if len(self._graphs) >= MOST_GRAPHS:
+            self.drop()
+        failure = self._try(shape)
+        if failure is None:
+            return self._graphs[shape]
+        self.drop()
+        if failure.is_out_of_memory:
+            self._left_eager.add(shape)
+            logger.warning("no memory for a CUDA graph of %s rows", rows)
+        else:
+            self.remark = f"without CUDA graphs: {failure.text}"
+            logger.warning(self.remark)
+        return None
+
+    def _try(self, shape: Shape) -> Failure | None:
+        """Capture a graph for `shape`; what went wrong, or None."""
+        before = torch.cuda.current_stream(self.device)
+        try:
+            self._graphs[shape] = self._capture(shape)
+            self.num_captures += 1
+        except RuntimeError as error:
+            # Not the error itself: its frames hold what was computed.
+            return Failure.of(error)
+        finally:
+            torch.cuda.set_stream(before)  # torch.cuda.graph leaves a failed capture on its own
+        return None
+
+    @torch.inference_mode()
+    def _capture(self, shape: Shape) -> Captured:
+        latents = torch.zeros(shape[0], device=self.device, dtype=self.dtype)
+        timesteps = torch.zeros(len(latents), device=self.device)
+        prompt_embeds = torch.zeros(shape[1], device=self.device, dtype=self.dtype)
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self.device)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        stream = self._stream
+        stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self._network(*kept)
-        torch.cuda.current_stream().wait_stream(stream)
+                self.eager.denoise(latents, timesteps, prompt_embeds)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Others may go on: only what this thread does is captured, and checked.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            output = self._network(*kept)
-        return Captured(graph, kept, output)
+        with (
+            CAPTURE,
+            torch.cuda.device(self.device),
+            # Others may go on: only what this thread does is captured, and checked.
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+            ),
+        ):
+            output = self.eager.denoise(latents, timesteps, prompt_embeds)
+        return Captured(graph, latents, timesteps, prompt_embeds, output)

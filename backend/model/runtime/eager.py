@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 
 from backend.model.checkpoint.components import Components
+from backend.model.devices import move
 
 
 class TorchRuntime:
     """A `Runtime` over the networks themselves; attention is torch's SDPA."""
 
     name = "torch"
+    remark = ""
+    num_captures = 0
 
     def __init__(self, components: Components) -> None:
         self.text_encoder, self.unet, self.vae = components.networks
@@ -34,7 +37,7 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
-        embeds: torch.Tensor = self.text_encoder(input_ids.to(self.device))[0]
+        embeds: torch.Tensor = self.text_encoder(move(input_ids, self.device))[0]
         return embeds.to(self.dtype)
 
     @torch.inference_mode()
@@ -43,7 +46,7 @@ class TorchRuntime:
     ) -> torch.Tensor:
         prediction: torch.Tensor = self.unet(
             latents,
-            timesteps.to(self.device),
+            move(timesteps, self.device),
             encoder_hidden_states=prompt_embeds,
             return_dict=False,
         )[0]

@@ -1,4 +1,4 @@
-"""What runs the networks: torch, torch compiled, OpenVINO. Each is one `Runtime`.
+"""What runs the networks: torch, torch in CUDA graphs, OpenVINO. Each is one `Runtime`.
 
 A runtime computes; it knows nothing of prompts, schedules or requests.
 """
@@ -19,11 +19,19 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """torch, compiled or openvino."""
+        """torch or openvino."""
 
     @property
     def description(self) -> str:
         """For example "openvino 2026.4.1-3 bfloat16, 2 threads"."""
+
+    @property
+    def remark(self) -> str:
+        """For people: what does not go as it should; "" where all is well."""
+
+    @property
+    def num_captures(self) -> int:
+        """CUDA graphs captured so far: a call that captures takes longer than others."""
 
     @property
     def device(self) -> torch.device:

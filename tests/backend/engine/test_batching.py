@@ -11,7 +11,7 @@ import pytest
 
 from backend.domain import GenerationWarning
 from backend.engine.engine import Engine
-from backend.engine.protocols import Picture, Pixels
+from backend.engine.protocols import Lap, Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.errors import Violation
@@ -39,6 +39,9 @@ class Recorder:
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         return self.model.warnings(params)
+
+    def start_lap(self) -> Lap | None:
+        return self.model.start_lap()
 
     def bind(self) -> None:
         self.model.bind()

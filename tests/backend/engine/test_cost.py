@@ -93,3 +93,27 @@ def test_an_encode_follows_by_itself(cost: CostModel) -> None:
 def test_a_step_without_its_size_is_refused(cost: CostModel) -> None:
     with pytest.raises(ValueError, match="give its key"):
         cost.observe("step", None, 2, 1.0)
+
+
+def test_a_cap_that_memory_lowered_comes_back_when_steps_fit() -> None:
+    size = WIDE.height, WIDE.width
+    cost = CostModel(caps={size: 16}, steps={(*size, 4): 10.0})
+
+    def steps_until_it_rises() -> int:
+        before, steps = cost.max_rows(*size), 0
+        while cost.max_rows(*size) == before:
+            cost.observe("step", WIDE, 4, 10.0)
+            steps += 1
+        return steps
+
+    assert cost.ran_out_of_memory(WIDE, 16) == 8
+    assert cost.ran_out_of_memory(WIDE, 8) == 4
+    first = steps_until_it_rises()
+    assert cost.max_rows(*size) == 8
+    steps_until_it_rises()
+    assert cost.max_rows(*size) == 16
+    for _ in range(1000):
+        cost.observe("step", WIDE, 4, 10.0)
+    assert cost.max_rows(*size) == 16  # and no further
+    cost.ran_out_of_memory(WIDE, 16)
+    assert steps_until_it_rises() == 2 * first  # it was too early

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from client import Text2ImageClient, Tls
 from ui.identity import Signer, load_signer
@@ -63,6 +63,7 @@ def _release(shared: Services) -> None:
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
+    shared.engine.dispose()
 
 
 @st.cache_resource(show_spinner=False, on_release=_release)
@@ -94,9 +95,12 @@ def _open() -> Services:
 
 
 def _engine(settings: Settings) -> Engine:
-    connection = st.connection("gallery", type="sql", url=settings.database_url, pool_pre_ping=True)
-    engine: Engine = connection.engine
-    prepare(engine)
+    engine = create_engine(settings.database_url, pool_pre_ping=True)
+    try:
+        prepare(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

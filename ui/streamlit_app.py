@@ -82,12 +82,12 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
 
 try:
     settings = load_settings()
+    _listen_where_told(settings)
     hold(settings.data_dir)
     signer = load_signer(settings.data_dir)
 except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
 
-_listen_where_told(settings)
 return_large_blocks()
 app = st.App(
     Path(__file__).with_name("app.py"),

@@ -26,6 +26,8 @@ def service() -> Iterator[FakeService]:
 def test_a_stopped_studio_notes_what_it_cut_off(
     service: FakeService, browser: Browser, tmp_path: Path, how: signal.Signals
 ) -> None:
+    tmp_path = tmp_path / "what?x=1 a%20b"  # must not be read as parts of an address
+    tmp_path.mkdir()
     studio = Studio(tmp_path, service.address)
     studio.start()
     studio.wait_ready()

@@ -192,10 +192,10 @@ def _studio() -> None:
 def _storage() -> str:
     """What the start found, and what waits for the operator."""
     set_aside = len(Quarantine(shared().settings.data_dir).files())
-    told = [f"{sentence}." for sentence in shared().recovery.sentences()]
+    told = shared().recovery.sentences()
     if set_aside:
-        told.append(f"{set_aside:,} files are in quarantine.")
-    return " ".join(told) or "every picture has its row and its file"
+        told.append(f"files in quarantine: {set_aside:,}")
+    return "; ".join(told) or "every picture has its row and its file"
 
 
 def _share() -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -17,6 +19,10 @@ MIGRATION_LOCK = 0x696E6B  # any number that no other program locks
 
 class DatabaseGone(sa.exc.SQLAlchemyError):
     """SQLite's file was removed while the studio runs."""
+
+
+class DatabaseTooNew(sa.exc.SQLAlchemyError):
+    """A newer version has migrated it: this one would not know what it writes."""
 
 
 def prepare(engine: Engine) -> None:
@@ -34,7 +40,11 @@ def prepare(engine: Engine) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Run the outstanding migrations, all in one transaction, one process at a time."""
+    """Run the outstanding migrations, all in one transaction, one process at a time.
+
+    Raises:
+        DatabaseTooNew: the database has seen migrations that this version has not.
+    """
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python's driver would start none before CREATE and ALTER, and so undo half of them.
@@ -42,8 +52,16 @@ def migrate(engine: Engine) -> None:
         else:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         config = alembic_config()
+        _check_version(connection, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _check_version(connection: sa.Connection, config: Config) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    if not found <= known:
+        raise DatabaseTooNew("the gallery's database was used by a newer version of the studio")
 
 
 def alembic_config() -> Config:

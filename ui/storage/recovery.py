@@ -42,13 +42,13 @@ class Recovery:
     def sentences(self) -> list[str]:
         """What an operator should know, most urgent first."""
         told = {
-            f"{self.left:,} of {self.originals:,} pictures fit no row of this database: "
-            "nothing was touched, see docs/reliability.md": self.left,
-            f"{self.missing:,} pictures have lost their file": self.missing,
-            f"{self.quarantined:,} pictures were moved to quarantine": self.quarantined,
-            f"{self.adopted:,} rows were made again from pictures' notes": self.adopted,
-            f"{self.brought_back:,} half-deleted pictures were brought back": self.brought_back,
-            f"{self.leftovers:,} unfinished files were removed": self.leftovers,
+            f"pictures that fit no row of this database, left alone (docs/reliability.md): "
+            f"{self.left:,} of {self.originals:,}": self.left,
+            f"pictures that have lost their file: {self.missing:,}": self.missing,
+            f"pictures moved to quarantine: {self.quarantined:,}": self.quarantined,
+            f"rows made again from pictures' notes: {self.adopted:,}": self.adopted,
+            f"half-deleted pictures brought back: {self.brought_back:,}": self.brought_back,
+            f"unfinished files removed: {self.leftovers:,}": self.leftovers,
         }
         return [sentence for sentence, count in told.items() if count]
 

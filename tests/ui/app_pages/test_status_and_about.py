@@ -1,9 +1,13 @@
 """The status and about pages, with a scripted image server and no browser."""
 
+from pathlib import Path
+
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
+from tests.ui.conftest import png
 from tests.ui.pages import OWNER, Visit, choose, html_of, keep, on, wait_for
 from ui.connection import services
+from ui.storage.quarantine import Quarantine
 
 
 def test_the_status_page_tells_numbers_models_and_the_studio(
@@ -58,3 +62,12 @@ def test_everything_can_be_deleted(visit: Visit) -> None:
     app.button(key="wipe-confirm").click().run()
     assert services().gallery.count(OWNER) == 0
     assert services().gallery.get("s-eve", other.id) is not None
+
+
+def test_what_waits_in_quarantine_is_told(visit: Visit, tmp_path: Path) -> None:
+    assert "every picture has its row and its file" in html_of(on("status", visit()))
+    stray = tmp_path / "pictures" / "ab" / "abc.png"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(png())
+    assert Quarantine(tmp_path).take([stray], "for the test") == 1
+    assert "files in quarantine: 1" in html_of(on("status", visit()))

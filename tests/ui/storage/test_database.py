@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from ui.storage import database
-from ui.storage.database import DatabaseGone, alembic_config, migrate, prepare
+from ui.storage.database import DatabaseGone, DatabaseTooNew, alembic_config, migrate, prepare
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery, Search
 from ui.storage.journal import Journal
@@ -33,6 +33,13 @@ def test_sqlite_readers_do_not_wait_for_writers(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 5000
+
+
+def test_a_newer_version_s_database_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseTooNew, match="newer version"):
+        prepare(engine)
 
 
 def test_migrations_are_found_in_a_folder_with_a_percent_sign(

@@ -86,7 +86,7 @@ def test_without_notes_an_empty_database_touches_nothing(
     found = recover(engine, files, quarantine)
     assert (found.left, found.quarantined, found.adopted) == (5, 0, 0)
     assert contents(files.folder) == before
-    assert "nothing was touched" in found.sentences()[0]
+    assert "left alone" in found.sentences()[0]
 
 
 def test_a_few_pictures_without_row_and_note_are_set_aside_with_the_reason(
@@ -201,7 +201,7 @@ def test_a_row_without_a_file_is_told_and_kept(
     path.unlink()
     found = recover(engine, files, quarantine)
     assert found.missing == 1
-    assert "lost their file" in found.sentences()[0]
+    assert "lost their file: 1" in found.sentences()[0]
     assert gallery.get("a", pictures[0].id) == pictures[0]
 
 

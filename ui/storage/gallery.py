@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,13 +17,13 @@ from sqlalchemy import Engine
 
 from ui.recipe import Recipe
 from ui.storage.files import PictureFiles, mime_type_of
+from ui.storage.parts import parts
 from ui.storage.picture import Picture as Picture
 from ui.storage.picture import check, fold
 from ui.storage.schema import JOBS, PICTURES
 
 PAGE_SIZE = 24
 UNDO_MS = 3_600_000  # deleted pictures can be brought back for an hour
-IDS_PER_STATEMENT = 500
 GONE = PICTURES.c.deleted_at.is_not(None)
 
 
@@ -249,9 +248,7 @@ class Gallery:
 
     def _own(self, owner: str, picture_ids: Iterable[str]) -> list[str]:
         mine = PICTURES.c.owner == owner
-        return [
-            i for part in _parts(picture_ids) for i in self._ids(mine & PICTURES.c.id.in_(part))
-        ]
+        return [i for part in parts(picture_ids) for i in self._ids(mine & PICTURES.c.id.in_(part))]
 
     def _ids(self, condition: sa.ColumnElement[bool]) -> list[str]:
         with self._engine.connect() as connection:
@@ -259,7 +256,7 @@ class Gallery:
 
     def _mark(self, picture_ids: list[str], *, deleted_at: int | None) -> int:
         marked = PICTURES.update().values(deleted_at=deleted_at)
-        return sum(self._run(marked.where(PICTURES.c.id.in_(p))) for p in _parts(picture_ids))
+        return sum(self._run(marked.where(PICTURES.c.id.in_(p))) for p in parts(picture_ids))
 
     def _remove(self, picture_ids: list[str]) -> int:
         """Remove the files that are marked as deleted, then their rows; returns how many.
@@ -268,7 +265,7 @@ class Gallery:
         nothing.
         """
         gone = [i for i in picture_ids if self._files.remove_deleted(i)]
-        for part in _parts(gone):
+        for part in parts(gone):
             self._run(PICTURES.delete().where(PICTURES.c.id.in_(part)))
         return len(gone)
 
@@ -305,13 +302,6 @@ def _columns(recipe: Recipe) -> dict[str, Any]:
     columns = recipe.to_dict()
     del columns["count"]
     return columns
-
-
-def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
-    """No more at once than a statement takes."""
-    rest = iter(ids)
-    while part := list(islice(rest, IDS_PER_STATEMENT)):
-        yield part
 
 
 def now_ms() -> int:

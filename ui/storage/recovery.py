@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from ui.storage.files import Original, PictureFiles, is_forgotten
 from ui.storage.gallery import UNDO_MS, now_ms
+from ui.storage.parts import parts
 from ui.storage.picture import Picture
 from ui.storage.quarantine import Quarantine
 from ui.storage.schema import PICTURES
@@ -23,7 +24,6 @@ from ui.storage.schema import PICTURES
 LOG = logging.getLogger("inkling.storage")
 
 MOST = 0.5  # of the originals: so many are never set aside at once
-ROWS_AT_ONCE = 500
 UNDO_S = UNDO_MS / 1000
 
 
@@ -90,10 +90,9 @@ def adopt(engine: Engine, files: PictureFiles, originals: Iterable[Original]) ->
         sqlalchemy.exc.SQLAlchemyError: the database can't be written.
     """
     pictures = [p for o in originals if (p := _picture_of(files, o)) is not None]
-    for start in range(0, len(pictures), ROWS_AT_ONCE):
-        part = [picture.row() for picture in pictures[start : start + ROWS_AT_ONCE]]
+    for part in parts(pictures):
         with engine.begin() as connection:
-            connection.execute(PICTURES.insert(), part)
+            connection.execute(PICTURES.insert(), [picture.row() for picture in part])
     return {picture.id for picture in pictures}
 
 
@@ -158,9 +157,7 @@ def _end_deletions(
 
 def _note(engine: Engine, files: PictureFiles, picture_ids: Iterable[str]) -> None:
     """Write what notes are missing: those of pictures from before there were any."""
-    lacking = sorted(set(picture_ids) - files.noted())
-    for start in range(0, len(lacking), ROWS_AT_ONCE):
-        part = lacking[start : start + ROWS_AT_ONCE]
+    for part in parts(sorted(set(picture_ids) - files.noted())):
         with engine.connect() as connection:
             rows = connection.execute(sa.select(PICTURES).where(PICTURES.c.id.in_(part)))
             pictures = [Picture.from_row(row) for row in rows.mappings()]

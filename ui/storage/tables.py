@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from ui.storage.database import prepare
+from ui.storage.parts import parts
 from ui.storage.schema import METADATA
 
 Rows = dict[str, list[dict[str, Any]]]
-ROWS_AT_ONCE = 500
 
 
 class StorageError(Exception):
@@ -69,7 +68,7 @@ def write_rows(engine: Engine, rows: Rows) -> None:
     try:
         with engine.begin() as connection:
             for table in METADATA.sorted_tables:
-                for part in _parts(rows.get(table.name, [])):
+                for part in parts(rows.get(table.name, [])):
                     connection.execute(table.insert(), part)
     except (sa.exc.StatementError, ValueError) as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -95,9 +94,3 @@ def from_lines(table: str, lines: bytes) -> list[dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise StorageError(f"the rows of {table} can't be read: {error}") from error
     raise StorageError(f"the rows of {table} are of a newer version of the studio")
-
-
-def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    rest = iter(rows)
-    while part := list(itertools.islice(rest, ROWS_AT_ONCE)):
-        yield part

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from tests.ui.storage.test_lock import ROOT
 from ui.storage.database import prepare
-from ui.storage.files import DRAFT_PREFIX, PictureFiles
+from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery, Search
 from ui.storage.quarantine import Quarantine
 from ui.storage.recovery import recover
 from ui.storage.verify import verify
+from ui.storage.whole import DRAFT_PREFIX
 
 KEEP = """
 import sys

@@ -73,6 +73,23 @@ def test_ports_are_on_loopback_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+@pytest.mark.parametrize("name", services)
+def test_every_service_is_confined(name: str) -> None:
+    service = services[name]
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\$\{[A-Z]+_MEMORY_LIMIT:-\d+g\}", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 2048
+    assert service["volumes"]
+
+
+def test_only_the_database_has_capabilities_to_become_its_user() -> None:
+    assert {name for name, service in services.items() if "cap_add" in service} == {"postgres"}
+    assert "SYS_ADMIN" not in services["postgres"]["cap_add"]
+
+
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_the_studio_waits_for_its_backend(device: str) -> None:
     waits = services[f"ui-{device}"]["depends_on"]

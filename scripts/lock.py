@@ -1,13 +1,27 @@
-"""Write constraints.txt: the exact versions of what is installed, without local versions."""
+"""Write constraints.txt from what is installed, and locks/ with the hashes for the images.
+
+constraints.txt serves `make install`, where each machine chooses its own build of torch, mirror or
+folder of wheels; pip checks hashes for all packages or for none. The images have no such choice but
+torch's, so theirs are checked: locks/backend.txt and locks/ui.txt hold the hash of every wheel for
+every platform. locks/backend-without-torch.txt is for a torch from another index, which has hashes
+of its own.
+"""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 HEADER = "# Exact versions of everything that `make install` can bring, written by `make lock`.\n"
-# Of atheris, each version has wheels for some versions of Python alone.
-UNPINNED = {"atheris", "pip", "setuptools", "wheel", "text2image"}
+LOCK_HEADER = "# Every wheel that {} can take, by its hash; written by `make lock`.\n"
+UNPINNED = {"pip", "setuptools", "wheel", "text2image"}
+IMAGES = {"backend": ("backend", "openvino"), "ui": ("ui", "postgres")}
+# Torch, and what only its build for CUDA brings.
+TORCH = re.compile(r"(torch|triton|cuda-\w+|nvidia-(?!ml-py)[\w-]+)==")
 
 
 def pins() -> list[str]:
@@ -23,6 +37,39 @@ def pins() -> list[str]:
     ]
 
 
+def lock(extras: tuple[str, ...]) -> str:
+    """Requirements with hashes for the project with these extras, in the versions of the pins."""
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "pip", "compile", "pyproject.toml", "--constraints", "constraints.txt"]
+    command += [word for extra in extras for word in ("--extra", extra)]
+    command += ["--universal", "--python-version", "3.11", "--only-binary", ":all:"]
+    command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def without_torch(requirements: str) -> str:
+    """What is left of a lock once torch is installed from elsewhere."""
+    blocks = re.split(r"^(?=\S)", requirements, flags=re.MULTILINE)
+    return "".join(block for block in blocks if not TORCH.match(block))
+
+
+def main() -> None:
+    """Write all of it."""
+    (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins()) + "\n", "utf-8")
+    write_locks()
+
+
+def write_locks() -> None:
+    """Write locks/ for the pins as they are."""
+    folder = ROOT / "locks"
+    for image, extras in IMAGES.items():
+        requirements = lock(extras)
+        header = LOCK_HEADER.format(f"Dockerfile.{image}")
+        (folder / f"{image}.txt").write_text(header + requirements, "utf-8")
+        if image == "backend":
+            rest = header + without_torch(requirements)
+            (folder / "backend-without-torch.txt").write_text(rest, "utf-8")
+
+
 if __name__ == "__main__":
-    path = Path(__file__).parent.parent / "constraints.txt"
-    path.write_text(HEADER + "\n".join(pins()) + "\n", "utf-8")
+    main()

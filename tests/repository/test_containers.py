@@ -57,7 +57,7 @@ def test_the_studio_gets_nothing_of_the_backend() -> None:
     copied = " ".join(lines("Dockerfile.ui", "COPY"))
     assert "backend" not in copied
     assert "models" not in copied
-    assert "[ui,postgres]" in (ROOT / "Dockerfile.ui").read_text()
+    assert "-r locks/ui.txt" in (ROOT / "Dockerfile.ui").read_text()
 
 
 def test_every_backend_setting_in_the_files_exists() -> None:

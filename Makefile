@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 gpu-check screenshots train evaluate \
-  images-check fresh lock clean
+  images-check fresh audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,7 +82,12 @@ images-check: $(VENV)/.dev ## Build both container images without an engine, and
 fresh: ## Install and make a first picture in a bare Debian (root)
 	scripts/fresh
 
-lock: $(VENV)/.dev ## Write constraints.txt from what is installed
+audit: $(VENV)/.dev ## Ask for known vulnerabilities of what is pinned (needs the network)
+	$(BIN)/python -m venv build/audit
+	build/audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3'
+	$(BIN)/python -m scripts.audit build/audit/bin/pip-audit
+
+lock: $(VENV)/.dev ## Write constraints.txt from what is installed, and locks/ with hashes
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove the virtual environment and caches

@@ -18,7 +18,7 @@ KNOWN, UNASKED = 1, 3
 
 
 def main(pip_audit: str, files: Sequence[str] = FILES) -> int:
-    """Audit the files with the program `pip_audit`; print what was found, and what was not asked."""
+    """Audit the files with the program `pip_audit`; print what is known, and what was not asked."""
     code = 0
     for file in files:
         command = [pip_audit, "-r", file, "--disable-pip", "--progress-spinner", "off"]
@@ -45,7 +45,9 @@ def _report(file: str, packages: list[dict[str, Any]]) -> int:
     unasked = [package["name"] for package in packages if "skip_reason" in package]
     known = sum(bool(package.get("vulns")) for package in packages)
     print(f"{file}: {len(packages) - len(unasked)} packages checked, {known} with vulnerabilities")
-    if unasked:
+    if len(unasked) == len(packages):
+        print(f"{file}: the service answered for none of them")
+    elif unasked:
         print(f"{file}: not checked, since the service does not know them: {', '.join(unasked)}")
     return KNOWN if known else UNASKED if unasked else 0
 

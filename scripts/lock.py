@@ -39,7 +39,7 @@ def pins() -> list[str]:
 
 def lock(extras: tuple[str, ...]) -> str:
     """Requirements with hashes for the project with these extras, in the versions of the pins."""
-    uv = Path(sys.executable).with_name("uv")
+    uv = str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "compile", "pyproject.toml", "--constraints", "constraints.txt"]
     command += [word for extra in extras for word in ("--extra", extra)]
     command += ["--universal", "--python-version", "3.11", "--only-binary", ":all:"]

@@ -19,7 +19,7 @@ HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 def locked(name: str) -> dict[str, str]:
     """Package by package: the version, each of them with hashes."""
     text = (ROOT / "locks" / f"{name}.txt").read_text("utf-8")
-    versions = {}
+    versions: dict[str, str] = {}
     for block in re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]:
         lines = [line.strip().removesuffix("\\").strip() for line in block.splitlines()]
         requirement = Requirement(lines[0])
@@ -27,14 +27,14 @@ def locked(name: str) -> dict[str, str]:
         assert all(HASH.fullmatch(line) for line in lines[1:]), lines[0]
         (specifier,) = requirement.specifier
         assert specifier.operator == "=="
-        versions[canonicalize_name(requirement.name)] = specifier.version
+        versions[str(canonicalize_name(requirement.name))] = specifier.version
     return versions
 
 
 def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pairs = (line.partition("==") for line in lines if not line.startswith("#"))
-    return {canonicalize_name(name): version for name, _, version in pairs}
+    return {str(canonicalize_name(name)): version for name, _, version in pairs}
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -16,12 +16,22 @@ from google.protobuf.message import DecodeError
 
 from backend.engine.protocols import Pixels
 from backend.images import encode_preview
-from backend.transport.rpc import server
+from backend.transport.rpc import interceptor, server
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 from tests.support.fakes import FakeModel, FakeTrajectory, Gate
 from tests.support.relay import Relay
-from tests.support.served import GENERATE, Served, ask, open_channel, send_raw, served, until
+from tests.support.served import (
+    GENERATE,
+    STREAM,
+    Served,
+    ask,
+    open_channel,
+    send_raw,
+    served,
+    until,
+)
+from tests.support.zero_window import until_cut_off
 
 SOONER = 20  # times
 
@@ -89,6 +99,31 @@ async def test_a_client_that_never_reads_holds_up_nobody_and_fills_no_memory() -
         events = [event async for event in call]
         assert events[-1].WhichOneof("event") == "done"
         assert len(events) < PREVIEWS / 2
+
+
+# More than grpc buffers for a client.
+UNREAD = ask(num_inference_steps=PREVIEWS, preview_interval=1).SerializeToString()
+
+
+async def test_a_client_whose_window_stays_shut_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers pings, so that it counts as alive."""
+    monkeypatch.setattr(interceptor, "UNREAD_S", 0.5)
+    async with served(Heavy(), max_steps=1000) as running:
+        async with asyncio.timeout(60):
+            await until_cut_off(running.port, STREAM, UNREAD)
+        assert len((await running.stub.GenerateImage(ask("next"), timeout=30)).images) == 1
+
+
+async def test_a_stop_does_not_wait_for_a_client_whose_window_stays_shut() -> None:
+    async with served(Heavy(), max_steps=1000) as running:
+        silent = asyncio.create_task(until_cut_off(running.port, STREAM, UNREAD))
+        await until(lambda: running.backend.status().counters.completed == 1, 60)
+        started = time.monotonic()
+        await running.drain()  # has 30 s
+        assert time.monotonic() - started < 10
+        await asyncio.wait_for(silent, 10)
 
 
 GARBAGE = {

@@ -55,6 +55,12 @@ class Caretaker:
             else:
                 self._known.clear()
 
+    def hang_up(self, peer: Address) -> None:
+        """End the connection of this client's end. Blocks for some milliseconds."""
+        for connection in established(self._port):
+            if connection.peer == peer:
+                end(connection)
+
     def _end_unused(self, found: list[Connection]) -> None:
         present = set(found)
         self._known = {c: None for c in self._known if c in present} | dict.fromkeys(found)
@@ -88,7 +94,7 @@ def num_descriptors() -> int:
 def established(port: int) -> list[Connection]:
     """Connections of this process to its `port`."""
     return [
-        Connection(one.fd, (one.raddr.ip, one.raddr.port))
+        Connection(one.fd, (plain(one.raddr.ip), one.raddr.port))
         for one in psutil.Process().net_connections("tcp")
         if one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port and one.fd >= 0
     ]
@@ -98,7 +104,13 @@ def end(connection: Connection) -> None:
     """Hang up, for grpc to notice; its descriptor stays its own."""
     try:
         with socket.socket(fileno=os.dup(connection.descriptor)) as sock:
-            if sock.getpeername()[:2] == connection.peer:  # not another's by now
+            host, port = sock.getpeername()[:2]
+            if (plain(host), port) == connection.peer:  # not another's by now
                 sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # gone already
+
+
+def plain(address: str) -> str:
+    """An IPv4 address on a socket of both families, as grpc names it."""
+    return address.removeprefix("::ffff:")

@@ -10,10 +10,11 @@ been answered.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from typing import Any
 
 import grpc
@@ -36,8 +37,13 @@ log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Text2ImageService"]
 UNLIMITED = ("GetStatus",)  # clients poll it
+LOOK_EVERY_S = 0.25
 LARGE_BYTES = 2**20
 TRIM_AFTER_S = 1.0
+# A client may pause. One that goes on answering pings, but takes nothing, is cut off in the end;
+# a stop doesn't wait for it.
+UNREAD_S = 300.0
+UNREAD_AT_STOP_S = 2.0
 PREFIX = f"/{SERVICE.full_name}/"
 
 
@@ -65,6 +71,8 @@ class Guard(grpc.aio.ServerInterceptor):
         self._limiter = Limiter()
         self._requests_per_minute = requests_per_minute
         self._concurrent_requests = concurrent_requests
+        self.hang_up: Callable[[tuple[str, int]], None] = lambda peer: None
+        self._unread: dict[Context, float] = {}  # since when an event waits to be taken
         self._in_flight = 0
         self._peers: Counter[tuple[str, int]] = Counter()
         self._trimming: asyncio.Task[None] | None = None
@@ -72,8 +80,10 @@ class Guard(grpc.aio.ServerInterceptor):
         self._idle.set()
 
     async def wait_idle(self) -> None:
-        """Return once no call of our service is in flight."""
-        await self._idle.wait()
+        """Return once no call of our service is in flight, but those that nobody reads."""
+        while self._in_flight > self._num_unread():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), LOOK_EVERY_S)
 
     def has_call_from(self, address: tuple[str, int]) -> bool:
         """Whether a call of this client's end of a connection is in flight."""
@@ -115,7 +125,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return call
 
     def _guard_stream(self, handler: Handler, method: MethodDescriptor) -> Any:
-        async def call(data: bytes, context: Context) -> AsyncIterator[Any]:
+        async def call(data: bytes, context: Context) -> None:
             events = self._events(handler, method, data, context)
             del data
             with self._count(context), self._tell(method) as told:
@@ -127,7 +137,7 @@ class Guard(grpc.aio.ServerInterceptor):
                             await abort(context, event)
                         if told.first_event_s is None:
                             told.first_event_s = told.total_s
-                        yield event
+                        await self._write(context, event)
 
         return call
 
@@ -191,6 +201,25 @@ class Guard(grpc.aio.ServerInterceptor):
             raise
         finally:
             self._metrics.ended(call)
+
+    async def _write(self, context: Context, event: Any) -> None:
+        """Send an event, once the client takes it."""
+        peer, begun_s = peer_end(context.peer()), time.monotonic()
+        self._unread[context] = begun_s
+        try:
+            # the HTTP front's connection is shared, and its own has the system's timeout
+            async with asyncio.timeout(UNREAD_S if peer[1] else None):
+                await context.write(event)
+        except TimeoutError:
+            log.warning("a client takes nothing; its connection is ended", address=peer[0])
+            await asyncio.to_thread(self.hang_up, peer)
+            raise asyncio.CancelledError from None
+        finally:
+            del self._unread[context]
+
+    def _num_unread(self) -> int:
+        since_s = time.monotonic() - UNREAD_AT_STOP_S
+        return sum(begun_s < since_s for begun_s in self._unread.values())
 
     def _trim_soon(self) -> None:
         """Once large messages are done with, the memory for them goes back to the machine."""

@@ -120,6 +120,7 @@ class Server:
             raise
         await self._server.start()
         caretaker = Caretaker(port, self._max_connections, self._guard.has_call_from)
+        self._guard.hang_up = caretaker.hang_up
         self._tasks = [
             asyncio.create_task(self._follow_backend()),
             asyncio.create_task(caretaker.run()),

@@ -1,0 +1,58 @@
+"""Which gRPC connections are ended when there are many, and which are not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from backend.transport.rpc import connections
+from backend.transport.rpc.connections import Connection, too_many_of_a_peer
+from tests.support.fakes import FakeModel, Gate
+from tests.support.served import ask, served, until
+
+
+def test_the_oldest_of_a_peer_are_too_many() -> None:
+    many = [Connection(n, ("10.0.0.7", n)) for n in range(5)]
+    other = Connection(9, ("10.0.0.8", 9))
+    assert [*too_many_of_a_peer([*many, other], 3)] == many[:2]
+
+
+@contextlib.contextmanager
+def idle(port: int, number: int) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(number)
+        ]
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Whether the server hung up; what it greeted us with is read away."""
+    sock.setblocking(False)
+    try:
+        while sock.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+async def test_unused_ones_go_and_the_one_that_is_waited_on_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.05)
+    gate = Gate()
+    async with served(FakeModel(gate=gate), max_connections=16) as running:
+        call = asyncio.ensure_future(running.stub.GenerateImage(ask(), timeout=60))
+        await asyncio.to_thread(gate.wait_arrived, 1)
+        with idle(running.port, 12) as silent:  # a peer may have 4
+            await until(lambda: sum(map(has_ended, silent)) >= 8, 20)
+            assert not has_ended(silent[-1])
+        gate.open()
+        assert len((await call).images) == 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import streamlit as st
-from PIL import Image
 
 from ui import form
 from ui.components import html
@@ -14,6 +12,7 @@ from ui.metadata.reader import parse, read_file
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe, fit
 from ui.session import owner, shared
+from ui.storage.files import size_of
 
 STUDIO = "app_pages/studio.py"
 PASTE_ERROR = "_paste_error"
@@ -80,10 +79,9 @@ def _use_pasted() -> None:
 
 def _keep(data: bytes, recipe: Recipe) -> None:
     """Add a dropped picture to the gallery, by its own size."""
-    with Image.open(io.BytesIO(data)) as opened:
-        width, height = opened.size
-    kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
     try:
+        width, height = size_of(data)
+        kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
         shared().gallery.add(owner(), data, kept)
     except OSError as error:
         st.error(f"It could not be kept: {error}", icon=":material/error:")

@@ -246,6 +246,16 @@ def mime_type_of(data: bytes) -> str:
         return FORMATS[str(picture.format)]
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    Raises:
+        Unkeepable: as `mime_type_of`.
+    """
+    with _opened(data) as picture:
+        return picture.size
+
+
 def make_thumbnail(data: bytes) -> bytes:
     """A WebP of at most 384 pixels, smoothly enlarged where the original is smaller.
 

@@ -1,5 +1,6 @@
 """The gallery page, without a browser."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,6 +169,44 @@ def test_a_dropped_picture_can_be_kept(visit: Visit) -> None:
     assert services().gallery.read(kept) == data
 
 
+def test_too_large_a_dropped_picture_is_refused_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
+    app = on("gallery", visit())
+    app.file_uploader[0].upload("cat.png", picture_with_settings(side=6400)).run()
+    app.button(key="keep-dropped-gallery").click().run()
+    assert not app.exception
+    assert any("could not be kept" in e.body and "40 million" in e.body for e in app.error)
+    assert services().gallery.count(OWNER) == 0
+    assert not [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("cut", [0, 8, 20])
+def test_a_damaged_picture_with_settings_is_refused_in_a_sentence(visit: Visit, cut: int) -> None:
+    data = picture_with_settings()
+    broken = data[: len(data) - 60 + cut]
+    app = on("gallery", visit())
+    app.file_uploader[0].upload("cat.png", broken).run()
+    app.button(key="keep-dropped-gallery").click().run()
+    assert not app.exception
+    assert any("could not be kept" in error.body for error in app.error)
+
+
+def test_a_phone_s_picture_is_kept(visit: Visit) -> None:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    settings = "a cat\nSteps: 3, Seed: 5"
+    first, second = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+    first.save(file, "MPO", save_all=True, append_images=[second], comment=settings)
+    app = on("gallery", visit())
+    app.file_uploader[0].upload("phone.jpg", file.getvalue()).run()
+    app.button(key="keep-dropped-gallery").click().run()
+    kept = services().gallery.page(OWNER, Search(), 1)[0]
+    assert (kept.mime_type, kept.width, kept.height) == ("image/jpeg", 40, 30)
+    assert services().gallery.read(kept) == file.getvalue()
+
+
 def test_a_dropped_picture_s_settings_can_be_used(visit: Visit) -> None:
     app = on("gallery", visit())
     app.file_uploader[0].upload("cat.png", picture_with_settings()).run()
@@ -175,7 +214,7 @@ def test_a_dropped_picture_s_settings_can_be_used(visit: Visit) -> None:
     assert app.text_area(key="prompt").value == "a dropped cat"
 
 
-def picture_with_settings() -> bytes:
+def picture_with_settings(side: int = 16) -> bytes:
     import io
 
     from PIL import Image
@@ -183,7 +222,7 @@ def picture_with_settings() -> bytes:
 
     info, file = PngInfo(), io.BytesIO()
     info.add_text("parameters", "a dropped cat\nSteps: 9, Seed: 5, Size: 128x128")
-    Image.new("RGB", (16, 16)).save(file, "PNG", pnginfo=info)
+    Image.new("1", (side, side)).save(file, "PNG", pnginfo=info)
     return file.getvalue()
 
 

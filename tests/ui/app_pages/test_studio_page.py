@@ -233,13 +233,13 @@ def test_pasted_parameters_fill_the_form(visit: Visit) -> None:
     assert app.number_input(key="seed").value == 99
     app.text_area(key="pasted").set_value("rubbish").run()
     app.button(key="use-pasted").click().run()
-    assert any("not parameters" in error.body for error in app.error)
+    assert any("not settings" in error.body for error in app.error)
 
 
 def test_a_dropped_picture_without_settings_is_refused_in_words(visit: Visit) -> None:
     app = visit().run()
     app.file_uploader[0].upload("x.png", png()).run()
-    assert any("carries no parameters" in error.body for error in app.error)
+    assert any("carries no settings" in error.body for error in app.error)
 
 
 def test_a_database_that_does_not_answer_is_said_and_tried_again(

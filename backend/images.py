@@ -121,7 +121,6 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, story: Story) -
 
 
 def encode_preview(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a preview as a small JPEG."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=PREVIEW_QUALITY)
     return out.getvalue()

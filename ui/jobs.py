@@ -104,7 +104,6 @@ class Jobs:
         return batch_id
 
     def get(self, owner: str, job_id: str | None) -> Job | None:
-        """The owner's job, or None."""
         job = self._jobs.get(job_id or "")
         return job if job is not None and job.owner == owner else None
 
@@ -113,7 +112,6 @@ class Jobs:
         return [job for job in self._all(owner) if job.batch_id is None]
 
     def of_batch(self, owner: str, batch_id: str) -> dict[int, Job]:
-        """The jobs of a batch by their cell."""
         jobs = (job for job in self._all(owner) if job.batch_id == batch_id)
         return {job.cell: job for job in jobs if job.cell is not None}
 
@@ -144,7 +142,6 @@ class Jobs:
                 self.retry_save(job)
 
     def forget(self, owner: str) -> None:
-        """Stop and drop all jobs of an owner."""
         for job in self._all(owner):
             job.cancel()
             self._jobs.pop(job.id, None)

@@ -26,7 +26,6 @@ def owner() -> str:
 
 
 def signed_in() -> str | None:
-    """The id of the person signed in, or None."""
     if services().settings.oidc is None or not st.user.is_logged_in:
         return None
     who = f"{st.user.get('iss', '')}\n{st.user.get('sub', '')}"

@@ -143,7 +143,6 @@ class AsyncEngine:
 
     @property
     def stack(self) -> str:
-        """Where the thread is now."""
         return stack_of(self._thread.ident)
 
     async def stop(self) -> bool:

@@ -13,7 +13,7 @@ import transformers
 from backend.config import Settings
 from backend.domain import Exactness
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
-from backend.model.checkpoint.components import Components, Reading
+from backend.model.checkpoint.components import Components, LoadOptions
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Source, resolve_source
 from backend.model.choose_runtime import Choice, Wanted, choose_runtime, reading_dtype
@@ -55,7 +55,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
     dtype = pick_dtype(settings, device)
     set_up(settings, device)
     on_progress(f"Loading {source.name}")
-    reading = Reading(
+    reading = LoadOptions(
         device,
         reading_dtype(settings, device, dtype),
         settings.safety_checker,

@@ -28,7 +28,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.source import SD1
 from tests.support.original_layout import to_original
@@ -77,7 +77,7 @@ def build_sd14(folder: Path, *, variant: str | None = None) -> Path:
 
 def build_single_file(folder: Path, path: Path) -> Path:
     """Write the model of `folder` to one file in the original layout, in float16."""
-    components = read_folder(folder, Reading(torch.device("cpu"), torch.float16))
+    components = read_folder(folder, LoadOptions(torch.device("cpu"), torch.float16))
     save_file(to_original(components), path)
     return path
 

@@ -1,4 +1,4 @@
-"""Reading and moving the app's pages without a browser."""
+"""LoadOptions and moving the app's pages without a browser."""
 
 from __future__ import annotations
 

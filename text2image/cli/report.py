@@ -53,7 +53,6 @@ _EXIT_CODES: tuple[tuple[type[errors.Text2ImageError], ExitCode], ...] = (
 
 
 def exit_code(error: errors.Text2ImageError) -> ExitCode:
-    """The code for an error of the client library."""
     for kind, code in _EXIT_CODES:
         if isinstance(error, kind):
             return code

@@ -17,7 +17,6 @@ SMALLER = 0.75
 
 
 def failure_card(job: Job) -> None:
-    """Say how a job failed and offer the remedy."""
     failure = job.failure
     if failure is None:
         raise ValueError("this job did not fail")

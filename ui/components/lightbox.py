@@ -34,7 +34,6 @@ def lightbox(search: Search) -> None:
 
 
 def close() -> None:
-    """Close the lightbox."""
     st.query_params.pop(IMAGE, None)
 
 

@@ -84,12 +84,10 @@ class PictureFiles:
             raise
 
     def original(self, picture_id: str) -> Path | None:
-        """The original file, or None where there is none."""
         candidates = (self._place(picture_id, suffix) for suffix in MIME_TYPES)
         return next((path for path in candidates if path.is_file()), None)
 
     def thumbnail(self, picture_id: str) -> Path | None:
-        """The thumbnail file, or None where there is none."""
         path = self._place(picture_id, THUMBNAIL_SUFFIX)
         return path if path.is_file() else None
 
@@ -156,7 +154,6 @@ class PictureFiles:
         return True
 
     def all_of(self, picture_id: str) -> list[Path]:
-        """Every file of this picture."""
         suffixes = (*MIME_TYPES, *(s + DELETED_SUFFIX for s in MIME_TYPES))
         suffixes = (*suffixes, THUMBNAIL_SUFFIX, NOTE_SUFFIX)
         paths = (self._place(picture_id, suffix) for suffix in suffixes)
@@ -168,7 +165,6 @@ class PictureFiles:
         return [original for path in paths if (original := as_original(path)) is not None]
 
     def noted(self) -> set[str]:
-        """The ids of all pictures that have a note."""
         notes = ((i, self._place(i, NOTE_SUFFIX)) for i in self._listing())
         return {picture_id for picture_id, note in notes if _has_content(note)}
 

@@ -103,7 +103,6 @@ class Gallery:
         return int(self._scalar(sa.select(sa.func.count()).select_from(PICTURES).where(*where)))
 
     def ids(self, owner: str, search: Search, limit: int) -> list[str]:
-        """The ids that a search finds, in its order."""
         query = self._ordered(owner, search).with_only_columns(PICTURES.c.id).limit(limit)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())

@@ -140,19 +140,12 @@ class Journal:
         return batch_id
 
     def batch(self, owner: str, batch_id: str) -> Batch | None:
-        """The owner's batch, or None."""
         query = sa.select(BATCHES).where(BATCHES.c.owner == owner, BATCHES.c.id == batch_id)
         return next(iter(self._batches(query)), None)
 
     def batches(self, owner: str, limit: int = 10) -> list[Batch]:
-        """The owner's latest batches, newest first."""
         query = sa.select(BATCHES).where(BATCHES.c.owner == owner)
         return self._batches(query.order_by(BATCHES.c.created_at.desc()).limit(limit))
-
-    def jobs_of_batch(self, owner: str, batch_id: str) -> list[Entry]:
-        """The jobs of a batch, by cell."""
-        where = (JOBS.c.owner == owner, JOBS.c.batch_id == batch_id)
-        return self._entries(_entries().where(*where).order_by(JOBS.c.cell))
 
     def forget(self, owner: str) -> None:
         """Remove all that is noted about an owner."""

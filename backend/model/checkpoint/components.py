@@ -25,7 +25,7 @@ class Networks(NamedTuple):
     vae: AutoencoderKL | AutoencoderTiny
 
 
-class Reading(NamedTuple):
+class LoadOptions(NamedTuple):
     """Device and dtype that weights are wanted in, and what is wanted beside the networks."""
 
     device: torch.device

@@ -14,7 +14,7 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import describe
-from backend.model.checkpoint.components import Components, Networks, Reading
+from backend.model.checkpoint.components import Components, LoadOptions, Networks
 from backend.model.checkpoint.model_index import (
     FILES,
     check_files,
@@ -45,7 +45,7 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"
 
 
-def read_folder(folder: Path, reading: Reading) -> Components:
+def read_folder(folder: Path, reading: LoadOptions) -> Components:
     """Load every part of a folder in diffusers layout; touches no network.
 
     Raises:
@@ -84,7 +84,7 @@ def _scheduler(folder: Path, class_name: str) -> Any:
     return scheduler_class.from_config(config)
 
 
-def read_safety_checker(folder: Path, reading: Reading) -> tuple[Any, Any]:
+def read_safety_checker(folder: Path, reading: LoadOptions) -> tuple[Any, Any]:
     """The safety checker of a folder that has one, and what prepares pictures for it.
 
     Raises:
@@ -97,7 +97,7 @@ def read_safety_checker(folder: Path, reading: Reading) -> tuple[Any, Any]:
     return _at_rest(checker, reading), processor
 
 
-def assemble(reading: Reading, **parts: Any) -> Components:
+def assemble(reading: LoadOptions, **parts: Any) -> Components:
     """Put loaded parts together, on their device, in the memory layout that convolutions like.
 
     diffusers' pipeline has a say first: it corrects the settings of outdated schedulers.
@@ -127,11 +127,11 @@ def assemble(reading: Reading, **parts: Any) -> Components:
     return components
 
 
-def _at_rest(network: Any, reading: Reading) -> Any:
+def _at_rest(network: Any, reading: LoadOptions) -> Any:
     return network.requires_grad_(False).eval().to(reading.device)
 
 
-def _network(network_class: Any, folder: Path, reading: Reading) -> Any:
+def _network(network_class: Any, folder: Path, reading: LoadOptions) -> Any:
     """One network with all its weights from the checkpoint, none left random."""
     if not folder.is_dir():
         raise ModelFailed(f"Its {folder.name} is missing: no folder {folder}.")
@@ -165,7 +165,7 @@ def _check_weights(folder: Path) -> None:
             raise ModelFailed(f"Its {folder.name} is broken, {path.name}. {error}") from None
 
 
-def _variant(folder: Path, reading: Reading) -> str | None:
+def _variant(folder: Path, reading: LoadOptions) -> str | None:
     """fp16 weights where they are wanted, or where there are no others."""
     half = [*folder.glob(f"*.{HALF_PRECISION_VARIANT}*.safetensors")]
     if not half:

@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer
 from backend.errors import DeviceLost, ModelFailed
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.cache import CheckpointCache
-from backend.model.checkpoint.components import Components, Networks, Reading
+from backend.model.checkpoint.components import Components, LoadOptions, Networks
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.hub import fetch
 from backend.model.checkpoint.model_index import names_safety_checker, read_index
@@ -33,7 +33,7 @@ class Checkpoint(NamedTuple):
     cache: CheckpointCache
 
 
-def open_checkpoint(source: Source, reading: Reading, data_dir: Path) -> Checkpoint:
+def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Checkpoint:
     """Fetch and read what `source` names; its networks only where nothing is known of it yet.
 
     Raises:
@@ -55,14 +55,14 @@ def open_checkpoint(source: Source, reading: Reading, data_dir: Path) -> Checkpo
         return Checkpoint(components, revision, cache)
 
 
-def _read_again(source: Source, path: Path, reading: Reading, revision: str) -> Networks:
+def _read_again(source: Source, path: Path, reading: LoadOptions, revision: str) -> Networks:
     with _clearly(source):
         if _revision(source, path) != revision:
             raise ModelFailed("Its files are others than when the service started: restart it.")
         return _read(source, path, reading).networks
 
 
-def _on_disk(source: Source, reading: Reading) -> Path:
+def _on_disk(source: Source, reading: LoadOptions) -> Path:
     if source.kind is not Kind.HUB:
         return Path(source.location)
     half = reading.dtype == torch.float16
@@ -73,7 +73,7 @@ def _revision(source: Source, path: Path) -> str:
     return path.name if source.kind is Kind.HUB else fingerprint(path)  # a snapshot has its commit
 
 
-def _read(source: Source, path: Path, reading: Reading) -> Components:
+def _read(source: Source, path: Path, reading: LoadOptions) -> Components:
     # Their imports take a second, and most starts read nothing.
     if source.kind is Kind.FILE:
         from backend.model.checkpoint.single_file import read_file
@@ -87,7 +87,7 @@ def _read(source: Source, path: Path, reading: Reading) -> Components:
 def _recall(
     source: Source,
     path: Path,
-    reading: Reading,
+    reading: LoadOptions,
     architecture: Architecture,
     read: Callable[[], Networks],
 ) -> Components:

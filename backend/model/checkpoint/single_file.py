@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Components, Reading
+from backend.model.checkpoint.components import Components, LoadOptions
 from backend.model.checkpoint.folder import assemble
 from backend.model.checkpoint.identify import WANTED, other_kind
 from backend.model.checkpoint.naming import to_original_names
@@ -34,7 +34,7 @@ LANDMARKS = {
 V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"
 
 
-def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
+def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Components:
     """Load a `.safetensors` file, or a `.ckpt` pickle where that is allowed.
 
     Args:
@@ -72,7 +72,7 @@ def read_file(path: Path, reading: Reading, configs: Path = SD1) -> Components:
     )
 
 
-def _weights(path: Path, reading: Reading) -> dict[str, torch.Tensor]:
+def _weights(path: Path, reading: LoadOptions) -> dict[str, torch.Tensor]:
     """The weights under their original names, of a file that has all parts."""
     if path.suffix.lower() == SAFETENSORS:
         _check_kind(read_shapes(path))  # before gigabytes are read

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from backend.config import Settings
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.open import open_checkpoint
 from backend.model.checkpoint.source import resolve_source
 from backend.model.choose_runtime import (
@@ -50,7 +50,7 @@ def check(settings: Settings, tell: Callable[[str], None]) -> bool:
     source, device = resolve_source(settings), pick_device(settings)
     set_up(settings, device)
     tell(f"{source.name} on {machine(device)}, {torch.get_num_threads()} threads")
-    reading = Reading(device, torch.float32, False, settings.allow_pickle)
+    reading = LoadOptions(device, torch.float32, False, settings.allow_pickle)
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
     dtype = pick_dtype(settings, device)
     wanted = Wanted(checkpoint.components, settings, dtype, checkpoint.revision)

@@ -22,7 +22,7 @@ class _Network(NamedTuple):
     num_bytes: int
 
 
-class CompiledNetworks:
+class NetworkCache:
     """By what they were compiled for. Each has its weights once more, and counts as its file."""
 
     def __init__(self, budget: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from backend.model.checkpoint.components import Components
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
-from backend.model.openvino.network_cache import CompiledNetworks, budget
+from backend.model.openvino.network_cache import NetworkCache, budget
 
 
 def bucket(rows: int) -> int:
@@ -55,7 +55,7 @@ class OpenVinoRuntime:
         self._converter = Converter(components, cache)
         self._precision = precision
         self._num_threads = num_threads
-        self._networks = CompiledNetworks(
+        self._networks = NetworkCache(
             budget(components.architecture.num_parameters, machine_bytes())
         )
 

@@ -1,4 +1,4 @@
-"""Reading a request: its media type, its size, and whether its client is still there."""
+"""LoadOptions a request: its media type, its size, and whether its client is still there."""
 
 from __future__ import annotations
 

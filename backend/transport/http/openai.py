@@ -55,12 +55,10 @@ async def generate(request: Request) -> Response:
 
 
 async def list_models(request: Request) -> Response:
-    """GET /v1/models."""
     return JSONResponse({"object": "list", "data": await _models(request)})
 
 
 async def get_model(request: Request) -> Response:
-    """GET /v1/models/{model}."""
     for model in await _models(request):
         if model["id"] == request.path_params["model"]:
             return JSONResponse(model)

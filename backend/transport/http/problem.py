@@ -37,8 +37,6 @@ HTTP_STATUS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 
-BAD_REQUEST = error_details_pb2.BadRequest.DESCRIPTOR.full_name
-
 
 class Problem(Exception):
     """A refusal or failure on its way to a client.

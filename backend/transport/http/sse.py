@@ -77,7 +77,6 @@ async def respond(
 
 
 def event(name: str, data: dict[str, Any], event_id: str = "") -> bytes:
-    """One event on the wire."""
     id_line = f"id: {event_id}\n" if event_id else ""
     return f"event: {name}\n{id_line}data: {json.dumps(data)}\n\n".encode()
 

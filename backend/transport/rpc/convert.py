@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
 from backend.domain import (
     Done,
     Event,
@@ -19,9 +23,10 @@ from backend.params import (
     GenerationParams,
     ImageFormat,
     Lora,
-    ModelInfo,
 )
 from proto import text2image_pb2 as pb
+
+M = TypeVar("M", bound=Message)
 
 FORMAT_FROM_PB = {
     pb.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.PNG,
@@ -29,11 +34,7 @@ FORMAT_FROM_PB = {
     pb.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
     pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
 }
-FORMAT_TO_PB = {
-    ImageFormat.PNG: pb.IMAGE_FORMAT_PNG,
-    ImageFormat.JPEG: pb.IMAGE_FORMAT_JPEG,
-    ImageFormat.WEBP: pb.IMAGE_FORMAT_WEBP,
-}
+FORMAT_TO_PB = {kind: number for number, kind in FORMAT_FROM_PB.items() if number}
 UNKNOWN_FORMAT = Violation(
     "output_format", f"Must be one of {', '.join(pb.ImageFormat.keys())}.", "UNKNOWN"
 )
@@ -139,7 +140,6 @@ def info_to_pb(done: Done) -> pb.GenerationInfo:
 
 
 def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
-    """One event of a generation."""
     out = pb.GenerateImageEvent(request_id=request_id)
     match event:
         case Queued():
@@ -161,77 +161,30 @@ def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
 
 def status_to_pb(status: ServiceStatus) -> pb.GetStatusResponse:
     """The service as people and dashboards see it."""
-    limits, counters, latency = status.limits, status.counters, status.latency
-    return pb.GetStatusResponse(
+    answer = pb.GetStatusResponse
+    resources = status.resources
+    return answer(
         state=f"STATE_{status.state.name}",
         message=status.message,
         version=status.version,
         uptime_s=status.uptime_s,
-        models=[_model_to_pb(model) for model in status.models],
-        queue=pb.GetStatusResponse.Queue(
-            queued=status.queued, running=status.running, capacity=status.capacity
+        models=[_flat(answer.Model, model) for model in status.models],
+        queue=_flat(answer.Queue, status),
+        counters=_flat(answer.Counters, status.counters),
+        latency=_flat(answer.Latency, status.latency),
+        resources=answer.Resources(
+            cpu_percent=resources.cpu_percent,
+            process_memory_bytes=resources.process_memory_bytes,
+            system_memory_bytes=resources.system_memory_bytes,
+            system_memory_used_bytes=resources.system_memory_used_bytes,
+            gpus=[_flat(answer.Gpu, gpu) for gpu in resources.gpus],
         ),
-        counters=pb.GetStatusResponse.Counters(
-            received=counters.received,
-            completed=counters.completed,
-            failed=counters.failed,
-            cancelled=counters.cancelled,
-            rejected=counters.rejected,
-            images=counters.images,
-        ),
-        latency=pb.GetStatusResponse.Latency(
-            p50_ms=latency.p50_ms,
-            p95_ms=latency.p95_ms,
-            p99_ms=latency.p99_ms,
-            images_per_minute=latency.images_per_minute,
-        ),
-        resources=_resources_to_pb(status),
-        limits=pb.GetStatusResponse.Limits(
-            min_size=limits.min_size,
-            max_size=limits.max_size,
-            size_multiple=limits.size_multiple,
-            max_pixels=limits.max_pixels,
-            max_num_inference_steps=limits.max_num_inference_steps,
-            max_num_images=limits.max_num_images,
-            max_prompt_characters=limits.max_prompt_characters,
-        ),
+        limits=_flat(answer.Limits, status.limits),
         schedulers=status.models[0].schedulers if status.models else (),
         loras=status.models[0].loras if status.models else (),
     )
 
 
-def _model_to_pb(model: ModelInfo) -> pb.GetStatusResponse.Model:
-    return pb.GetStatusResponse.Model(
-        name=model.name,
-        source=model.source,
-        revision=model.revision,
-        loaded=model.loaded,
-        num_parameters=model.num_parameters,
-        native_height=model.native_height,
-        native_width=model.native_width,
-        default_scheduler=model.default_scheduler,
-        device=model.device,
-        dtype=model.dtype,
-        runtime=model.runtime,
-        runtime_reason=model.runtime_reason,
-    )
-
-
-def _resources_to_pb(status: ServiceStatus) -> pb.GetStatusResponse.Resources:
-    resources = status.resources
-    return pb.GetStatusResponse.Resources(
-        cpu_percent=resources.cpu_percent,
-        process_memory_bytes=resources.process_memory_bytes,
-        system_memory_bytes=resources.system_memory_bytes,
-        system_memory_used_bytes=resources.system_memory_used_bytes,
-        gpus=[
-            pb.GetStatusResponse.Gpu(
-                name=gpu.name,
-                memory_bytes=gpu.memory_bytes,
-                memory_used_bytes=gpu.memory_used_bytes,
-                utilization_percent=gpu.utilization_percent,
-                temperature_celsius=gpu.temperature_celsius,
-            )
-            for gpu in resources.gpus
-        ],
-    )
+def _flat(kind: type[M], source: object) -> M:
+    """A message whose fields are attributes of `source`, by the same names."""
+    return kind(**{field.name: getattr(source, field.name) for field in kind.DESCRIPTOR.fields})

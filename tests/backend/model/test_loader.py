@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.source import embedded_model
@@ -26,7 +26,7 @@ from backend.model.loader import load_model
 from tests.support.tiny_sd import build_tiny_sd, finish, load_tiny, tiny_params
 
 CPU = torch.device("cpu")
-READING = Reading(CPU, torch.float32)
+READING = LoadOptions(CPU, torch.float32)
 
 
 @pytest.fixture
@@ -127,11 +127,11 @@ def test_half_precision_files_are_found_where_there_are_no_others(tmp_path: Path
 def test_half_precision_is_read_from_its_own_files(folder: Path) -> None:
     half = read_folder(
         build_tiny_sd(folder.parent / "half", seed=1, dtype=torch.float16, variant="fp16"),
-        Reading(CPU, torch.float16),
+        LoadOptions(CPU, torch.float16),
     )
     for path in (folder.parent / "half").glob("*/*.fp16.safetensors"):
         shutil.copy(path, folder / path.parent.name / path.name)
-    both = read_folder(folder, Reading(CPU, torch.float16))
+    both = read_folder(folder, LoadOptions(CPU, torch.float16))
     whole = read_folder(folder, READING)
     from_both, from_half, from_whole = (
         components.networks.unet.state_dict()["conv_in.weight"]

@@ -12,13 +12,13 @@ import torch
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.folder import STAND_INS, read_folder
 from backend.model.checkpoint.source import resolve_source
 from backend.model.noise_schedulers import NoiseSchedulers
 from tests.support.tiny_sd import load_tiny, tiny_params
 
-READING = Reading(torch.device("cpu"), torch.float32)
+READING = LoadOptions(torch.device("cpu"), torch.float32)
 # As published with a model that many people have.
 DEIS = {
     "_class_name": "DEISMultistepScheduler", "algorithm_type": "deis", "beta_end": 0.012,

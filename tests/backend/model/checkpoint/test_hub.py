@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.hub import cached_folder, fetch, needed
 from tests.support.fake_hub import COMMIT, FakeHub
@@ -50,7 +50,7 @@ def test_a_model_is_fetched_whole_and_nothing_besides(hub: FakeHub, tmp_path: Pa
     assert not any(
         "fp16" in name or name.endswith((".bin", ".ckpt", ".md")) for name in hub.fetched
     )
-    components = read_folder(folder, Reading(torch.device("cpu"), torch.float32))
+    components = read_folder(folder, LoadOptions(torch.device("cpu"), torch.float32))
     assert components.safety_checker is not None
 
 
@@ -59,7 +59,7 @@ def test_half_precision_fetches_its_variant(hub: FakeHub, tmp_path: Path) -> Non
     weights = [name for name in hub.fetched if name.endswith(".safetensors")]
     assert len(weights) == 4
     assert all("fp16" in name for name in weights)
-    components = read_folder(folder, Reading(torch.device("cpu"), torch.float16))
+    components = read_folder(folder, LoadOptions(torch.device("cpu"), torch.float16))
     assert components.networks.unet.dtype == torch.float16
 
 

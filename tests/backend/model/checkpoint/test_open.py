@@ -19,7 +19,7 @@ from backend.errors import ModelFailed
 from backend.model import loader
 from backend.model.checkpoint import folder as checkpoint
 from backend.model.checkpoint.cache import CheckpointCache
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Kind, Source
@@ -35,7 +35,7 @@ GARBAGE = {
     "too little": b'{"native_size": [64, 64]}',
     "zeros": bytes(100),
 }
-READING = Reading(torch.device("cpu"), torch.float32)
+READING = LoadOptions(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def opened(folder: Path, data_dir: Path, reading: Reading = READING) -> Checkpoint:
+def opened(folder: Path, data_dir: Path, reading: LoadOptions = READING) -> Checkpoint:
     return open_checkpoint(Source(Kind.FOLDER, str(folder)), reading, data_dir)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from backend.config import Settings
 from backend.errors import ModelFailed
-from backend.model.checkpoint.components import Reading
+from backend.model.checkpoint.components import LoadOptions
 from backend.model.checkpoint.folder import read_folder
 from backend.model.checkpoint.single_file import read_file
 from backend.model.checkpoint.source import SD1, Kind, resolve_source
@@ -20,7 +20,7 @@ from backend.model.noise_schedulers import NoiseSchedulers
 from tests.support.original_layout import NAMINGS, UNET, Weights, to_original
 from tests.support.tiny_sd import load_tiny
 
-READING = Reading(torch.device("cpu"), torch.float32)
+READING = LoadOptions(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from backend.model.memory import machine_bytes
-from backend.model.openvino.network_cache import MOST, CompiledNetworks, budget
+from backend.model.openvino.network_cache import MOST, NetworkCache, budget
 
 
 class Files:
@@ -19,7 +19,7 @@ class Files:
         self._folder = folder
         self.compiled: list[str] = []
 
-    def get(self, networks: CompiledNetworks, key: str, num_bytes: int = 10) -> object:
+    def get(self, networks: NetworkCache, key: str, num_bytes: int = 10) -> object:
         path = self._folder / f"{num_bytes}.xml"
         path.with_suffix(".bin").write_bytes(bytes(num_bytes))
 
@@ -44,13 +44,13 @@ def network(tmp_path: Path) -> Path:
 
 
 def test_a_network_is_compiled_once(files: Files) -> None:
-    networks = CompiledNetworks(100)
+    networks = NetworkCache(100)
     assert [files.get(networks, "a"), files.get(networks, "a")] == ["compiled a"] * 2
     assert files.compiled == ["a"]
 
 
 def test_the_least_used_makes_room(files: Files) -> None:
-    networks = CompiledNetworks(30)
+    networks = NetworkCache(30)
     for key in ("a", "b", "c", "a", "d"):
         files.get(networks, key)
     files.compiled.clear()
@@ -62,7 +62,7 @@ def test_the_least_used_makes_room(files: Files) -> None:
 
 
 def test_a_large_network_makes_several_leave_and_a_small_one_none(files: Files) -> None:
-    networks = CompiledNetworks(100)
+    networks = NetworkCache(100)
     for key, num_bytes in (("text", 10), ("unet", 70), ("decoder", 10)):
         files.get(networks, key, num_bytes)
     files.get(networks, "text")
@@ -74,7 +74,7 @@ def test_a_large_network_makes_several_leave_and_a_small_one_none(files: Files) 
 
 
 def test_room_is_made_before_and_not_after(network: Path) -> None:
-    networks = CompiledNetworks(10)
+    networks = NetworkCache(10)
 
     class Request:
         gone = False
@@ -88,12 +88,12 @@ def test_room_is_made_before_and_not_after(network: Path) -> None:
 
 
 def test_one_that_exceeds_the_budget_is_compiled_all_the_same(files: Files) -> None:
-    networks = CompiledNetworks(5)
+    networks = NetworkCache(5)
     assert files.get(networks, "a", 50) == "compiled a"
 
 
 def test_there_is_a_limit_to_their_number(files: Files) -> None:
-    networks = CompiledNetworks(10**9)
+    networks = NetworkCache(10**9)
     for number in range(MOST + 1):
         files.get(networks, str(number))
     files.compiled.clear()
@@ -103,7 +103,7 @@ def test_there_is_a_limit_to_their_number(files: Files) -> None:
 
 
 def test_threads_that_want_the_same_compile_it_once(network: Path) -> None:
-    networks, compiled = CompiledNetworks(100), []
+    networks, compiled = NetworkCache(100), []
     together = threading.Barrier(4)
 
     def compile(_: Path) -> str:
@@ -121,7 +121,7 @@ def test_threads_that_want_the_same_compile_it_once(network: Path) -> None:
 
 
 def test_one_that_fails_to_compile_can_be_asked_for_again(network: Path) -> None:
-    networks = CompiledNetworks(100)
+    networks = NetworkCache(100)
 
     def fail(_: Path) -> object:
         raise RuntimeError("no")

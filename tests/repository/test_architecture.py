@@ -39,6 +39,8 @@ HOMES = {
     "pydantic": ("backend/config.py", "backend/disk_cache.py", "backend/transport/http/"),
     "pydantic_settings": ("backend/config.py",),
     "prometheus_client": ("backend/transport/",),
+    "limits": ("backend/transport/access/",),
+    "opentelemetry": ("backend/transport/tracing.py",),
 }
 # Package of ours: those of ours that it may import.
 ALLOWED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from proto import text2image_pb2
 
 SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
 CLIENT_METADATA = "x-text2image-client"
+TRACE_PARENT = re.compile(r"[0-9a-f-]{55}")
 FORWARDED = "forwarded"  # in a request's state: an rpc is made of it
 
 # A picture may be larger than gRPC's default of 4 MB; the caller is ours.
@@ -47,6 +49,9 @@ def caller_of(request: Request) -> Caller:
         if not (authorization.isascii() and authorization.isprintable()):
             raise Problem(grpc.StatusCode.UNAUTHENTICATED, "The Authorization header is malformed.")
         metadata.append(("authorization", authorization))
+    parent = request.headers.get("traceparent", "")
+    if TRACE_PARENT.fullmatch(parent):
+        metadata.append(("traceparent", parent))
     return Caller(tuple(metadata), _timeout_s(request.headers.get("connect-timeout-ms")))
 
 

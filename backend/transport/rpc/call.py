@@ -7,6 +7,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from backend.domain import Timings
+from proto import text2image_pb2 as pb
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Text2ImageService"].full_name
 
 
 @dataclass(slots=True)

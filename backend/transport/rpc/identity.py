@@ -52,7 +52,7 @@ class Identifier:
             Unauthenticated: keys are configured and the call brings none of them.
             LockedOut: too many wrong ones came from there.
         """
-        metadata = _metadata(context)
+        metadata = metadata_of(context)
         address = _address(metadata, peer_address(context.peer()))
         key = self.check(metadata.get(AUTHORIZATION, ""), address)
         if key is not None:
@@ -91,7 +91,8 @@ def _address(metadata: Mapping[str, str], peer: str) -> str:
     return metadata.get(CLIENT_HEADER, peer)[:MAX_CLIENT_CHARACTERS] if peer == "unix" else peer
 
 
-def _metadata(context: Context) -> Mapping[str, str]:
+def metadata_of(context: Context) -> Mapping[str, str]:
+    """The call's metadata that is text."""
     pairs = context.invocation_metadata() or ()
     return {str(key): value for key, value in pairs if isinstance(value, str)}
 

@@ -29,7 +29,8 @@ from backend.transport.access.limits import Limiter
 from backend.transport.metrics import Metrics
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.errors import Refusal, internal, malformed, refusal, too_many_fields
-from backend.transport.rpc.identity import Caller, Identifier, peer_end
+from backend.transport.rpc.identity import Caller, Identifier, metadata_of, peer_end
+from backend.transport.tracing import Tracer
 from backend.transport.wire import is_bounded
 from proto import text2image_pb2 as pb
 
@@ -64,10 +65,12 @@ class Guard(grpc.aio.ServerInterceptor):
         metrics: Metrics | None = None,
         requests_per_minute: int = 0,
         concurrent_requests: int = 0,
+        tracer: Tracer | None = None,
     ) -> None:
         """The limits are of each client whose key has none of its own; 0: no limit."""
         self._identifier = identifier
         self._metrics = metrics or Metrics()
+        self._tracer = tracer or Tracer()
         self._limiter = Limiter()
         self._requests_per_minute = requests_per_minute
         self._concurrent_requests = concurrent_requests
@@ -115,7 +118,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> Any:
             answering = self._answer(handler, method, data, context)
             del data
-            with self._count(context), self._tell(method) as told:
+            with self._count(context), self._tell(method, context) as told:
                 answer = await answering
                 if isinstance(answer, Refusal):
                     told.code = answer.code
@@ -128,7 +131,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Context) -> None:
             events = self._events(handler, method, data, context)
             del data
-            with self._count(context), self._tell(method) as told:
+            with self._count(context), self._tell(method, context) as told:
                 # Closed at once when the caller is gone, not when it is collected.
                 async with aclosing(events):
                     async for event in events:
@@ -190,12 +193,13 @@ class Guard(grpc.aio.ServerInterceptor):
         return self._limiter.hold(caller.client, per_minute, at_once)
 
     @contextmanager
-    def _tell(self, method: MethodDescriptor) -> Iterator[Call]:
-        """Log and count the call once it is over."""
+    def _tell(self, method: MethodDescriptor, context: Context) -> Iterator[Call]:
+        """Log, count and trace the call once it is over."""
         call = Call(method.name)
         CURRENT.set(call)
         try:
-            yield call
+            with self._tracer.span(call, metadata_of(context)):
+                yield call
         except (asyncio.CancelledError, GeneratorExit):
             call.code = "CANCELLED"
             raise

@@ -26,6 +26,7 @@ from backend.transport.rpc.identity import Identifier
 from backend.transport.rpc.interceptor import Guard
 from backend.transport.rpc.servicer import Text2ImageServicer
 from backend.transport.rpc.tls import server_credentials
+from backend.transport.tracing import tracer_of_environment
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 
@@ -89,6 +90,7 @@ class Server:
             self.metrics,
             settings.requests_per_minute,
             settings.concurrent_requests,
+            tracer_of_environment(),
         )
         self._health = _Health(backend)
         self._max_connections = connections_per_server(settings.max_connections)

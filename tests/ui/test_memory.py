@@ -10,7 +10,7 @@ import io, threading
 from pathlib import Path
 from PIL import Image
 from ui.memory import return_large_blocks
-from ui.storage.files import make_thumbnail
+from ui.storage.decoding import make_thumbnail
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

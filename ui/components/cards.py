@@ -8,7 +8,7 @@ import streamlit as st
 
 from ui.components import html
 from ui.session import address
-from ui.storage.files import THUMBNAIL_SIDE
+from ui.storage.decoding import THUMBNAIL_SIDE
 from ui.storage.gallery import Picture
 
 IMAGE = "img"  # the query parameter that opens the lightbox

@@ -12,7 +12,7 @@ from ui.metadata.reader import parse, read_file
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe, fit
 from ui.session import owner, shared
-from ui.storage.files import size_of
+from ui.storage.decoding import size_of
 
 STUDIO = "app_pages/studio.py"
 PASTE_ERROR = "_paste_error"

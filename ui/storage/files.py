@@ -7,36 +7,24 @@ picture that its owner deleted says so by its own name.
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
-import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from ui.storage.picture import Unkeepable
+from ui.storage.decoding import make_thumbnail
 from ui.storage.whole import DRAFT_PREFIX, write_whole
 
 LOG = logging.getLogger("inkling.storage")
 
-THUMBNAIL_SIDE = 384  # px, the longer side
-THUMBNAIL_QUALITY = 80
-MAX_PIXELS = 40_000_000  # decoding takes four bytes of memory for each
-TOO_LARGE = f"it has more than {MAX_PIXELS // 10**6} million pixels, the most that are kept"
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".orig.webp"}
 MIME_TYPES = {suffix: mime_type for mime_type, suffix in SUFFIXES.items()}
-# Pillow's name of a format -> ours; MPO is a JPEG that has further pictures behind it.
-FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 THUMBNAIL_SUFFIX = ".thumb.webp"
 NOTE_SUFFIX = ".json"
 DELETED_SUFFIX = ".deleted"  # behind the name of an original: its owner deleted it
 FORGOTTEN_AFTER_S = 600.0
-
-_DECODING = threading.Lock()  # one large picture in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,65 +218,6 @@ def _has_content(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
-
-
-def mime_type_of(data: bytes) -> str:
-    """What the data is, whatever its name says.
-
-    Raises:
-        Unkeepable: it is not a picture of a format that the gallery keeps, or too large a one.
-    """
-    with _opened(data) as picture:
-        return FORMATS[str(picture.format)]
-
-
-def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels.
-
-    Raises:
-        Unkeepable: as `mime_type_of`.
-    """
-    with _opened(data) as picture:
-        return picture.size
-
-
-def make_thumbnail(data: bytes) -> bytes:
-    """A WebP of at most 384 pixels, smoothly enlarged where the original is smaller.
-
-    Raises:
-        Unkeepable: the data is no picture, or too large a one.
-    """
-    with _DECODING, _opened(data) as picture:
-        scale = THUMBNAIL_SIDE / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        picture.draft("RGB", (width * 2, height * 2))  # a JPEG is decoded at a fraction of its size
-        try:
-            small = _resized(picture, (width, height))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise Unkeepable("the picture is damaged") from error
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=THUMBNAIL_QUALITY)
-    return file.getvalue()
-
-
-def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Shrunk before it is converted: a second copy in full size would double the memory."""
-    if picture.mode not in ("RGB", "RGBA", "L", "LA"):
-        return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    small = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return small.convert("RGB")
-
-
-def _opened(data: bytes) -> Image.Image:
-    try:
-        picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
-    except Image.DecompressionBombError as error:
-        raise Unkeepable(TOO_LARGE) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Unkeepable("it is no PNG, JPEG or WebP picture") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise Unkeepable(TOO_LARGE)
-    return picture
 
 
 def as_original(path: Path) -> Original | None:

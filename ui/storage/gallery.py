@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from ui.recipe import Recipe
-from ui.storage.files import PictureFiles, mime_type_of
+from ui.storage.decoding import mime_type_of
+from ui.storage.files import PictureFiles
 from ui.storage.parts import parts
 from ui.storage.picture import Picture as Picture
 from ui.storage.picture import check, fold

@@ -1,9 +1,6 @@
 import errno
-import io
 import os
-import struct
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.ui.conftest import png
+from tests.ui.storage.test_decoding import large_png
 from ui.storage import files as module
-from ui.storage.files import PictureFiles, make_thumbnail
+from ui.storage.decoding import mime_type_of
+from ui.storage.files import PictureFiles
 from ui.storage.picture import Unkeepable
 
 
@@ -82,13 +81,7 @@ def test_every_format_keeps_its_name(files: PictureFiles, tmp_path: Path) -> Non
         path = files.original(f"p{number}")
         assert path is not None
         assert module.MIME_TYPES["".join(path.suffixes)] == mime_type
-        assert module.mime_type_of(source.read_bytes()) == mime_type
-
-
-def test_a_thumbnail_of_transparency_is_made(tmp_path: Path) -> None:
-    source = tmp_path / "clear.png"
-    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(source)
-    assert make_thumbnail(source.read_bytes())
+        assert mime_type_of(source.read_bytes()) == mime_type
 
 
 def test_deleting_is_a_mark_that_can_be_taken_back(files: PictureFiles) -> None:
@@ -141,45 +134,3 @@ def test_too_large_a_picture_is_refused_before_it_is_decoded(files: PictureFiles
     with pytest.raises(Unkeepable, match="40 million"):
         files.write("abc", large_png(9000), "image/png", b"{}")
     assert files.all_of("abc") == []
-
-
-def large_png(side: int) -> bytes:
-    """A square of this many pixels, black, by rows of zeros."""
-    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes(1 + -(-side // 8)) * side)
-    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])
-def test_a_thumbnail_shows_the_picture_in_every_mode(mode: str, tmp_path: Path) -> None:
-    kind = "JPEG" if mode == "CMYK" else "PNG"
-    source = tmp_path / "source"
-    Image.new("RGB", (600, 300), "white").convert("L" if mode == "I;16" else mode).convert(
-        mode
-    ).save(source, kind)
-    with Image.open(io.BytesIO(make_thumbnail(source.read_bytes()))) as small:
-        assert small.size == (384, 192)
-        pixel = small.convert("RGB").getpixel((100, 100))
-    assert isinstance(pixel, tuple)
-    assert min(pixel) > 240 or mode == "I;16"
-
-
-def test_the_second_picture_of_a_phone_s_file_does_not_matter(tmp_path: Path) -> None:
-    source = tmp_path / "phone.jpg"
-    first, second = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
-    first.save(source, "MPO", save_all=True, append_images=[second])
-    assert module.mime_type_of(source.read_bytes()) == "image/jpeg"
-    assert make_thumbnail(source.read_bytes())
-
-
-def test_damaged_and_foreign_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    whole = png(size=(300, 300))
-    source = tmp_path / "source"
-    Image.new("RGB", (8, 8)).save(source, "GIF")
-    for data in (whole[:60], whole[: len(whole) // 2], source.read_bytes(), b"", b"\0" * 99):
-        with pytest.raises(Unkeepable):
-            make_thumbnail(data)

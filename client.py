@@ -22,6 +22,7 @@ if __name__ == "__main__":
     # gRPC reads it while it is imported; what its core would log, our errors say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from text2image.abilities import Abilities, Example, Thing, Words
 from text2image.channel import DEFAULT_ADDRESS, Keepalive, Tls
 from text2image.cli.arguments import build_parser
 from text2image.cli.main import main
@@ -75,6 +76,7 @@ from text2image.types import (
 __all__ = [
     "ADDRESS_VARIABLE",
     "DEFAULT_ADDRESS",
+    "Abilities",
     "Cancelled",
     "Conflict",
     "Counters",
@@ -83,6 +85,7 @@ __all__ = [
     "ErrorDetails",
     "Event",
     "Exactness",
+    "Example",
     "Exhausted",
     "FinishedImage",
     "Generation",
@@ -114,11 +117,13 @@ __all__ = [
     "State",
     "Text2ImageClient",
     "Text2ImageError",
+    "Thing",
     "Timings",
     "Tls",
     "Unauthenticated",
     "Unavailable",
     "Violation",
+    "Words",
     "build_parser",
     "main",
 ]

@@ -69,11 +69,16 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWarning:
-    """What could not be followed in full: the request's field, a sentence, a name for programs."""
+    """What could not be followed in full: the request's field, a sentence, a name for programs.
+
+    `excerpt`: the part of the field that it is about; `alternatives`: what could stand there.
+    """
 
     field: str
     description: str
     reason: str
+    excerpt: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

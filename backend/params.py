@@ -9,10 +9,13 @@ import enum
 import hashlib
 import math
 import re
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from backend.errors import Violation
+
+if TYPE_CHECKING:
+    from backend.abilities import Abilities
 
 MAX_SEED = 2**53 - 1
 RANDOM_SEED = -1
@@ -82,6 +85,7 @@ class ModelInfo:
     loras: tuple[str, ...] = ()
     loaded: bool = True
     note: str = ""
+    abilities: Abilities | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,14 +155,18 @@ class GenerationInfo(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., request: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., exactness: _Optional[_Union[Exactness, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[GenerationWarning, _Mapping]]] = ...) -> None: ...
 
 class GenerationWarning(_message.Message):
-    __slots__ = ("field", "description", "reason")
+    __slots__ = ("field", "description", "reason", "excerpt", "alternatives")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    EXCERPT_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     field: str
     description: str
     reason: str
-    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    excerpt: str
+    alternatives: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ..., reason: _Optional[str] = ..., excerpt: _Optional[str] = ..., alternatives: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("queued_ms", "encode_ms", "denoise_ms", "decode_ms", "total_ms")
@@ -178,9 +182,89 @@ class Timings(_message.Message):
     total_ms: float
     def __init__(self, queued_ms: _Optional[float] = ..., encode_ms: _Optional[float] = ..., denoise_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
+class CheckPromptRequest(_message.Message):
+    __slots__ = ("prompt", "model")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    model: str
+    def __init__(self, prompt: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class CheckPromptResponse(_message.Message):
+    __slots__ = ("warnings",)
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    warnings: _containers.RepeatedCompositeFieldContainer[GenerationWarning]
+    def __init__(self, warnings: _Optional[_Iterable[_Union[GenerationWarning, _Mapping]]] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("include_abilities",)
+    INCLUDE_ABILITIES_FIELD_NUMBER: _ClassVar[int]
+    include_abilities: bool
+    def __init__(self, include_abilities: _Optional[bool] = ...) -> None: ...
+
+class Abilities(_message.Message):
+    __slots__ = ("about", "languages", "reads_emoji", "token_limit", "sizes", "things", "colours", "backgrounds", "landscapes", "looks", "counts", "compositions", "examples")
+    class Size(_message.Message):
+        __slots__ = ("width", "height")
+        WIDTH_FIELD_NUMBER: _ClassVar[int]
+        HEIGHT_FIELD_NUMBER: _ClassVar[int]
+        width: int
+        height: int
+        def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+    class Thing(_message.Message):
+        __slots__ = ("name", "group", "emoji", "synonyms")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        GROUP_FIELD_NUMBER: _ClassVar[int]
+        EMOJI_FIELD_NUMBER: _ClassVar[int]
+        SYNONYMS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        group: str
+        emoji: str
+        synonyms: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, name: _Optional[str] = ..., group: _Optional[str] = ..., emoji: _Optional[str] = ..., synonyms: _Optional[_Iterable[str]] = ...) -> None: ...
+    class Words(_message.Message):
+        __slots__ = ("name", "words")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        WORDS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        words: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, name: _Optional[str] = ..., words: _Optional[_Iterable[str]] = ...) -> None: ...
+    class Example(_message.Message):
+        __slots__ = ("prompt", "seed", "thumbnail")
+        PROMPT_FIELD_NUMBER: _ClassVar[int]
+        SEED_FIELD_NUMBER: _ClassVar[int]
+        THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
+        prompt: str
+        seed: int
+        thumbnail: bytes
+        def __init__(self, prompt: _Optional[str] = ..., seed: _Optional[int] = ..., thumbnail: _Optional[bytes] = ...) -> None: ...
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    READS_EMOJI_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    THINGS_FIELD_NUMBER: _ClassVar[int]
+    COLOURS_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUNDS_FIELD_NUMBER: _ClassVar[int]
+    LANDSCAPES_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    COMPOSITIONS_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    about: str
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    reads_emoji: bool
+    token_limit: int
+    sizes: _containers.RepeatedCompositeFieldContainer[Abilities.Size]
+    things: _containers.RepeatedCompositeFieldContainer[Abilities.Thing]
+    colours: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    backgrounds: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    landscapes: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    looks: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    counts: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    compositions: _containers.RepeatedCompositeFieldContainer[Abilities.Words]
+    examples: _containers.RepeatedCompositeFieldContainer[Abilities.Example]
+    def __init__(self, about: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., reads_emoji: _Optional[bool] = ..., token_limit: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[Abilities.Size, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[Abilities.Thing, _Mapping]]] = ..., colours: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., backgrounds: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., landscapes: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., compositions: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Abilities.Example, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
     __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras")
@@ -199,7 +283,7 @@ class GetStatusResponse(_message.Message):
     STATE_FAILED: GetStatusResponse.State
     STATE_STUCK: GetStatusResponse.State
     class Model(_message.Message):
-        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason")
+        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities")
         NAME_FIELD_NUMBER: _ClassVar[int]
         SOURCE_FIELD_NUMBER: _ClassVar[int]
         REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +296,7 @@ class GetStatusResponse(_message.Message):
         DTYPE_FIELD_NUMBER: _ClassVar[int]
         RUNTIME_FIELD_NUMBER: _ClassVar[int]
         RUNTIME_REASON_FIELD_NUMBER: _ClassVar[int]
+        ABILITIES_FIELD_NUMBER: _ClassVar[int]
         name: str
         source: str
         revision: str
@@ -224,7 +309,8 @@ class GetStatusResponse(_message.Message):
         dtype: str
         runtime: str
         runtime_reason: str
-        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ...) -> None: ...
+        abilities: Abilities
+        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ..., abilities: _Optional[_Union[Abilities, _Mapping]] = ...) -> None: ...
     class Queue(_message.Message):
         __slots__ = ("queued", "running", "capacity")
         QUEUED_FIELD_NUMBER: _ClassVar[int]

@@ -50,6 +50,11 @@ class Text2ImageServiceStub:
                 request_serializer=proto_dot_text2image__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=proto_dot_text2image__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.CheckPrompt = channel.unary_unary(
+                '/text2image.Text2ImageService/CheckPrompt',
+                request_serializer=proto_dot_text2image__pb2.CheckPromptRequest.SerializeToString,
+                response_deserializer=proto_dot_text2image__pb2.CheckPromptResponse.FromString,
+                _registered_method=True)
 
 
 class Text2ImageServiceServicer:
@@ -83,6 +88,15 @@ class Text2ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckPrompt(self, request, context):
+        """Tells what a prompt would ask in vain, without generating anything: words
+        that the model does not know, text that it would not read. Cheap enough to
+        be asked while somebody types; never waits for the model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_Text2ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +114,11 @@ def add_Text2ImageServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=proto_dot_text2image__pb2.GetStatusRequest.FromString,
                     response_serializer=proto_dot_text2image__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'CheckPrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckPrompt,
+                    request_deserializer=proto_dot_text2image__pb2.CheckPromptRequest.FromString,
+                    response_serializer=proto_dot_text2image__pb2.CheckPromptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +203,33 @@ class Text2ImageService:
             '/text2image.Text2ImageService/GetStatus',
             proto_dot_text2image__pb2.GetStatusRequest.SerializeToString,
             proto_dot_text2image__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckPrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/text2image.Text2ImageService/CheckPrompt',
+            proto_dot_text2image__pb2.CheckPromptRequest.SerializeToString,
+            proto_dot_text2image__pb2.CheckPromptResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -114,11 +114,14 @@ def _is_local(address: str) -> bool:
 
 
 def _service_config() -> Mapping[str, object]:
-    # Only for GetStatus: streams are tried again in `stream.py`, which says why.
+    # Not for generations: streams are tried again in `stream.py`, which says why.
     return {
         "methodConfig": [
             {
-                "name": [{"service": SERVICE, "method": "GetStatus"}],
+                "name": [
+                    {"service": SERVICE, "method": "GetStatus"},
+                    {"service": SERVICE, "method": "CheckPrompt"},
+                ],
                 "retryPolicy": {
                     "maxAttempts": 2,  # it is polled: the next poll is the better retry
                     "initialBackoff": "0.1s",

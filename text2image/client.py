@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc
 from text2image.channel import DEFAULT_ADDRESS, SERVICE, Keepalive, Tls, open_channel
-from text2image.convert import request_to_pb, status_from_pb
+from text2image.convert import request_to_pb, status_from_pb, warnings_from_pb
 from text2image.errors import (
     DeadlineExceeded,
     Incompatible,
@@ -23,7 +23,7 @@ from text2image.errors import (
     map_rpc_errors,
 )
 from text2image.stream import GenerationStream
-from text2image.types import Generation, GenerationOptions, ServiceStatus, State
+from text2image.types import Generation, GenerationOptions, GenerationWarning, ServiceStatus, State
 
 ADDRESS_VARIABLE = "TEXT2IMAGE_ADDRESS"
 MAX_HEADER_CHARACTERS = 1000
@@ -70,17 +70,40 @@ class Text2ImageClient:
         self._stub = text2image_pb2_grpc.Text2ImageServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
-    def status(self, *, timeout: float | None = 5.0) -> ServiceStatus:
+    def status(
+        self, *, timeout: float | None = 5.0, include_abilities: bool = False
+    ) -> ServiceStatus:
         """Ask how the service is; cheap enough for every second. `timeout` is in seconds.
+
+        With `include_abilities` the models tell what they draw, too: some 100 kB that change with
+        a model's revision alone.
 
         Raises:
             Text2ImageError: for example Unavailable, where nobody answers.
         """
         with map_rpc_errors(self.address):
             message = self._stub.GetStatus(
-                pb.GetStatusRequest(), timeout=timeout, metadata=self._metadata(None)
+                pb.GetStatusRequest(include_abilities=include_abilities),
+                timeout=timeout,
+                metadata=self._metadata(None),
             )
         return status_from_pb(message)
+
+    def check_prompt(
+        self, prompt: str, *, model: str = "", timeout: float | None = 5.0
+    ) -> tuple[GenerationWarning, ...]:
+        """Ask what a prompt would ask in vain; generates nothing, and is cheap while typing.
+
+        Raises:
+            Text2ImageError: for example Unavailable, where nobody answers.
+        """
+        with map_rpc_errors(self.address):
+            message = self._stub.CheckPrompt(
+                pb.CheckPromptRequest(prompt=prompt, model=model),
+                timeout=timeout,
+                metadata=self._metadata(None),
+            )
+        return warnings_from_pb(message.warnings)
 
     def generate(
         self,

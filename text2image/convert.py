@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from google.protobuf.message import Message
 
 from proto import text2image_pb2 as pb
 from text2image import types
+from text2image.abilities import Abilities, Example, Thing, Words
 from text2image.errors import ErrorDetails, InvalidRequest, Violation
 
 T = TypeVar("T")
@@ -96,7 +98,7 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         message=message.message,
         version=message.version,
         uptime_s=message.uptime_s,
-        models=tuple(_flat(types.ModelStatus, model) for model in message.models),
+        models=tuple(_model(model) for model in message.models),
         queue=_flat(types.Queue, message.queue),
         counters=_flat(types.Counters, message.counters),
         latency=_flat(types.Latency, message.latency),
@@ -104,6 +106,41 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         limits=_flat(types.Limits, message.limits),
         schedulers=tuple(message.schedulers),
         loras=tuple(message.loras),
+    )
+
+
+def warnings_from_pb(
+    messages: Iterable[pb.GenerationWarning],
+) -> tuple[types.GenerationWarning, ...]:
+    """What the service could not, or would not, follow in full."""
+    return tuple(
+        types.GenerationWarning(w.field, w.description, w.reason, w.excerpt, tuple(w.alternatives))
+        for w in messages
+    )
+
+
+def _model(message: pb.GetStatusResponse.Model) -> types.ModelStatus:
+    plain = {f.name for f in fields(types.ModelStatus)} - {"abilities"}
+    abilities = _abilities(message.abilities) if message.HasField("abilities") else None
+    return types.ModelStatus(
+        **{name: getattr(message, name) for name in plain}, abilities=abilities
+    )
+
+
+def _abilities(message: pb.Abilities) -> Abilities:
+    kinds = ("colours", "backgrounds", "landscapes", "looks", "counts", "compositions")
+    return Abilities(
+        about=message.about,
+        languages=tuple(message.languages),
+        reads_emoji=message.reads_emoji,
+        token_limit=message.token_limit,
+        sizes=tuple((size.width, size.height) for size in message.sizes),
+        things=tuple(Thing(t.name, t.group, t.emoji, tuple(t.synonyms)) for t in message.things),
+        examples=tuple(_flat(Example, example) for example in message.examples),
+        **{
+            kind: tuple(Words(w.name, tuple(w.words)) for w in getattr(message, kind))
+            for kind in kinds
+        },
     )
 
 
@@ -139,7 +176,7 @@ def _info(message: pb.GenerationInfo) -> types.GenerationInfo:
         runtime=message.runtime,
         exactness=_EXACTNESS.get(message.exactness, types.Exactness.UNKNOWN),
         timings=_flat(types.Timings, message.timings),
-        warnings=tuple(_flat(types.GenerationWarning, warning) for warning in message.warnings),
+        warnings=warnings_from_pb(message.warnings),
     )
 
 

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import TypedDict
 
+from text2image.abilities import Abilities
+
 
 class ImageFormat(enum.Enum):
     """File format of the pictures; the value is its usual file ending."""
@@ -136,11 +138,16 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWarning:
-    """What the service could not follow in full: a prompt that was cut, for example."""
+    """What the service could not follow in full: a prompt that was cut, for example.
+
+    `excerpt` is the part of the field that it is about, `alternatives` what could stand there.
+    """
 
     field: str
     description: str
     reason: str
+    excerpt: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +200,7 @@ class ModelStatus:
     dtype: str
     runtime: str
     runtime_reason: str
+    abilities: Abilities | None = None  # where they were asked for, and the model declares any
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ def _describe(
         runtime=runtime.description,
         runtime_reason=choice.reason,
         note=source.note,
+        abilities=checkpoint.abilities,
     )
 
 

@@ -68,13 +68,14 @@ class LatentDiffusion:
         """See `DiffusionModel.warnings`."""
         if params.do_classifier_free_guidance or not params.negative_prompt:
             texts = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
-            return tuple(self._cut_warnings(texts))
+            return (*self._cut_warnings(texts), *self._unknown_words(params))
         no_effect = GenerationWarning(
             "negative_prompt",
             "The negative prompt has no effect: guidance_scale must be above 1 for that.",
             "NO_EFFECT",
         )
-        return (*self._cut_warnings({"prompt": params.prompt}), no_effect)
+        cut = self._cut_warnings({"prompt": params.prompt})
+        return (*cut, *self._unknown_words(params), no_effect)
 
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
@@ -174,6 +175,10 @@ class LatentDiffusion:
         if not params.do_classifier_free_guidance:
             return cond
         return torch.cat([self._prompts.encode(params.negative_prompt), cond])
+
+    def _unknown_words(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
+        abilities = self.info.abilities
+        return () if abilities is None else abilities.warnings(params.prompt)
 
     def _cut_warnings(self, texts: Mapping[str, str]) -> Iterator[GenerationWarning]:
         for field, text in texts.items():

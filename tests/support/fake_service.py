@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,13 +105,15 @@ class FakeService:
     hang_at_step: int | None = None  # stop here until the caller leaves
     warnings: Sequence[pb.GenerationWarning] = ()  # told with Done
     cut_short: bool = False  # end well, but without Done
-    status_failure: Failure | None = None
+    status_failure: Failure | None = None  # of GetStatus and CheckPrompt
+    prompt_warnings: Mapping[str, Sequence[pb.GenerationWarning]] | None = None  # by prompt
     status: pb.GetStatusResponse = field(default_factory=ready_status)
     port: int = 0
     credentials: grpc.ServerCredentials | None = None  # serve with TLS
 
     # What was seen, written by the service's threads.
     requests: list[pb.GenerateImageRequest] = field(default_factory=list, init=False)
+    checked: list[str] = field(default_factory=list, init=False)  # prompts
     metadata: list[dict[str, str]] = field(default_factory=list, init=False)
     steps_done: int = field(default=0, init=False)
     active: int = field(default=0, init=False)
@@ -194,7 +196,19 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
     def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
         if self._service.status_failure:
             self._service.status_failure.abort(context)
-        return self._service.status
+        status = pb.GetStatusResponse()
+        status.CopyFrom(self._service.status)
+        for model in status.models:
+            if not request.include_abilities:
+                model.ClearField("abilities")
+        return status
+
+    def CheckPrompt(self, request: pb.CheckPromptRequest, context: Any) -> pb.CheckPromptResponse:
+        self._service.checked.append(request.prompt)
+        if self._service.status_failure:
+            self._service.status_failure.abort(context)
+        found = (self._service.prompt_warnings or {}).get(request.prompt, ())
+        return pb.CheckPromptResponse(warnings=found)
 
     def GenerateImage(
         self, request: pb.GenerateImageRequest, context: Any

@@ -11,7 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import client as t2i
-from client import Done, FinishedImage, Progress, Queued, Text2ImageClient
+from client import (
+    Abilities,
+    Done,
+    Example,
+    FinishedImage,
+    GenerationWarning,
+    Progress,
+    Queued,
+    Text2ImageClient,
+    Thing,
+    Words,
+)
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
 from text2image.convert import event_from_pb, status_from_pb
@@ -246,3 +257,31 @@ def test_wait_ready_does_not_wait_for_a_failed_model(
     service.status.message = "weights are truncated"
     with pytest.raises(t2i.ModelFailed, match="truncated"):
         client.wait_ready(timeout=5)
+
+
+def test_abilities_come_where_asked_for(service: FakeService, client: Text2ImageClient) -> None:
+    declared = service.status.models[0].abilities
+    declared.about = "One thing at a time."
+    declared.things.add(name="dog face", group="animals", emoji="🐶", synonyms=["dog"])
+    declared.colours.add(name="red", words=["red", "crimson"])
+    declared.sizes.add(width=64, height=32)
+    declared.examples.add(prompt="a dog", seed=3, thumbnail=b"webp")
+    assert client.status().models[0].abilities is None
+    told = client.status(include_abilities=True).models[0].abilities
+    assert told == Abilities(
+        about="One thing at a time.",
+        sizes=((64, 32),),
+        things=(Thing("dog face", "animals", "🐶", ("dog",)),),
+        colours=(Words("red", ("red", "crimson")),),
+        examples=(Example("a dog", 3, b"webp"),),
+    )
+
+
+def test_a_prompt_can_be_checked(service: FakeService, client: Text2ImageClient) -> None:
+    warning = pb.GenerationWarning(
+        field="prompt", description="No.", reason="R", excerpt="wolf", alternatives=["dog"]
+    )
+    service.prompt_warnings = {"a wolf": [warning]}
+    expected = GenerationWarning("prompt", "No.", "R", "wolf", ("dog",))
+    assert client.check_prompt("a wolf") == (expected,)
+    assert client.check_prompt("a dog") == ()

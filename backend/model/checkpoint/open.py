@@ -12,7 +12,9 @@ from typing import NamedTuple
 import torch
 from transformers import CLIPTokenizer
 
+from backend.abilities import Abilities
 from backend.errors import DeviceLost, ModelFailed
+from backend.model.abilities import read_abilities
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.cache import CheckpointCache
 from backend.model.checkpoint.components import Components, LoadOptions, Networks
@@ -31,6 +33,7 @@ class Checkpoint(NamedTuple):
     components: Components
     revision: str
     cache: CheckpointCache
+    abilities: Abilities | None = None
 
 
 def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Checkpoint:
@@ -43,16 +46,20 @@ def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Che
         path = _on_disk(source, reading)
         revision = _revision(source, path)
         cache = CheckpointCache(data_dir, revision)
+        abilities = read_abilities(path)
         read_again = partial(_read_again, source, path, reading, revision)
         architecture = cache.architecture.load()
         if architecture is not None:
             return Checkpoint(
-                _recall(source, path, reading, architecture, read_again), revision, cache
+                _recall(source, path, reading, architecture, read_again),
+                revision,
+                cache,
+                abilities,
             )
         components = _read(source, path, reading)
         components.read = read_again
         cache.architecture.save(components.architecture)
-        return Checkpoint(components, revision, cache)
+        return Checkpoint(components, revision, cache, abilities)
 
 
 def _read_again(source: Source, path: Path, reading: LoadOptions, revision: str) -> Networks:

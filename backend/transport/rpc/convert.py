@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from backend.abilities import Abilities, Words
 from backend.domain import (
     Done,
     Event,
     Exactness,
     FinishedImage,
     GeneratedImage,
+    GenerationWarning,
     Progress,
     Queued,
     ServiceStatus,
@@ -23,6 +27,7 @@ from backend.params import (
     GenerationParams,
     ImageFormat,
     Lora,
+    ModelInfo,
 )
 from proto import text2image_pb2 as pb
 
@@ -130,13 +135,22 @@ def info_to_pb(done: Done) -> pb.GenerationInfo:
             decode_ms=timings.decode_ms,
             total_ms=timings.total_ms,
         ),
-        warnings=[
-            pb.GenerationWarning(
-                field=warning.field, description=warning.description, reason=warning.reason
-            )
-            for warning in done.warnings
-        ],
+        warnings=warnings_to_pb(done.warnings),
     )
+
+
+def warnings_to_pb(warnings: Iterable[GenerationWarning]) -> list[pb.GenerationWarning]:
+    """What could not be followed in full."""
+    return [
+        pb.GenerationWarning(
+            field=warning.field,
+            description=warning.description,
+            reason=warning.reason,
+            excerpt=warning.excerpt,
+            alternatives=warning.alternatives,
+        )
+        for warning in warnings
+    ]
 
 
 def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
@@ -159,8 +173,8 @@ def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
     return out
 
 
-def status_to_pb(status: ServiceStatus) -> pb.GetStatusResponse:
-    """The service as people and dashboards see it."""
+def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> pb.GetStatusResponse:
+    """The service as people and dashboards see it; what models draw only where asked for."""
     answer = pb.GetStatusResponse
     resources = status.resources
     return answer(
@@ -168,7 +182,7 @@ def status_to_pb(status: ServiceStatus) -> pb.GetStatusResponse:
         message=status.message,
         version=status.version,
         uptime_s=status.uptime_s,
-        models=[_flat(answer.Model, model) for model in status.models],
+        models=[_model_to_pb(model, include_abilities) for model in status.models],
         queue=_flat(answer.Queue, status),
         counters=_flat(answer.Counters, status.counters),
         latency=_flat(answer.Latency, status.latency),
@@ -183,6 +197,45 @@ def status_to_pb(status: ServiceStatus) -> pb.GetStatusResponse:
         schedulers=status.models[0].schedulers if status.models else (),
         loras=status.models[0].loras if status.models else (),
     )
+
+
+def _model_to_pb(model: ModelInfo, include_abilities: bool) -> pb.GetStatusResponse.Model:
+    message = _flat(pb.GetStatusResponse.Model, replace(model, abilities=None))
+    if include_abilities and model.abilities is not None:
+        message.abilities.CopyFrom(_abilities_to_pb(model.abilities))
+    return message
+
+
+def _abilities_to_pb(abilities: Abilities) -> pb.Abilities:
+    return pb.Abilities(
+        about=abilities.about,
+        languages=abilities.languages,
+        reads_emoji=abilities.reads_emoji,
+        token_limit=abilities.token_limit,
+        sizes=[pb.Abilities.Size(width=w, height=h) for w, h in abilities.sizes],
+        things=[
+            pb.Abilities.Thing(
+                name=thing.name, group=thing.group, emoji=thing.emoji, synonyms=thing.synonyms
+            )
+            for thing in abilities.things
+        ],
+        colours=_words_to_pb(abilities.colours),
+        backgrounds=_words_to_pb(abilities.backgrounds),
+        landscapes=_words_to_pb(abilities.landscapes),
+        looks=_words_to_pb(abilities.looks),
+        counts=_words_to_pb(abilities.counts),
+        compositions=_words_to_pb(abilities.compositions),
+        examples=[
+            pb.Abilities.Example(
+                prompt=example.prompt, seed=example.seed, thumbnail=example.thumbnail
+            )
+            for example in abilities.examples
+        ],
+    )
+
+
+def _words_to_pb(words: Words) -> list[pb.Abilities.Words]:
+    return [pb.Abilities.Words(name=name, words=texts) for name, texts in words.items()]
 
 
 def _flat(kind: type[M], source: object) -> M:

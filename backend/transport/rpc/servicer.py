@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +11,8 @@ import grpc
 
 from backend.domain import Done, FinishedImage
 from backend.engine.protocols import Backend
-from backend.params import REQUEST_ID
+from backend.errors import InvalidParams, UnknownModel, Violation
+from backend.params import REQUEST_ID, ModelInfo
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.convert import (
     draft_from_pb,
@@ -19,6 +20,7 @@ from backend.transport.rpc.convert import (
     image_to_pb,
     info_to_pb,
     status_to_pb,
+    warnings_to_pb,
 )
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
@@ -76,7 +78,35 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        return status_to_pb(self._backend.status())
+        return status_to_pb(self._backend.status(), include_abilities=request.include_abilities)
+
+    async def CheckPrompt(
+        self, request: pb.CheckPromptRequest, context: Context
+    ) -> pb.CheckPromptResponse:
+        status = self._backend.status()
+        if len(request.prompt) > status.limits.max_prompt_characters:
+            text = f"At most {status.limits.max_prompt_characters:,} characters."
+            raise InvalidParams((Violation("prompt", text, "TOO_LONG"),))
+        model = _named(request.model, status.models)
+        if model is None or model.abilities is None:
+            return pb.CheckPromptResponse()
+        return pb.CheckPromptResponse(
+            warnings=warnings_to_pb(model.abilities.check(request.prompt))
+        )
+
+
+def _named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """The served model of this name, or the default one; None while there is none yet.
+
+    Raises:
+        UnknownModel: no served model has this name.
+    """
+    for model in models:
+        if name in ("", model.name):
+            return model
+    if name and models:
+        raise UnknownModel(name, tuple(model.name for model in models))
+    return None
 
 
 def _note(call: Call, done: Done) -> None:

@@ -53,7 +53,12 @@ class TestReflection:
 
             services, methods = await asyncio.to_thread(look)
             assert {SERVICE, "grpc.health.v1.Health"} <= services
-            assert methods == {"GenerateImage", "StreamGenerateImage", "GetStatus"}
+            assert methods == {
+                "GenerateImage",
+                "StreamGenerateImage",
+                "GetStatus",
+                "CheckPrompt",
+            }
 
 
 class TestHealth:

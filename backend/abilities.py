@@ -1,0 +1,202 @@
+"""What a model says that it draws, and which words of a prompt it does not know.
+
+The keys of `abilities.json`, and the rule for unknown words: see `docs/abilities.md`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from backend.domain import GenerationWarning
+
+MAX_UNKNOWN = 8  # words that are named in one answer
+MAX_WORD = 40  # characters, beyond which nothing is looked up
+MIN_LIKENESS = 0.8  # of spellings, 0 to 1
+# Letters and digits, with apostrophes and hyphens inside.
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+NUMBERS = frozenset(("2", "3", "4", "5", "6", "two", "three", "four", "five", "six"))
+
+Words = Mapping[str, tuple[str, ...]]
+Phrase = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something that the model draws, with all the words for it."""
+
+    name: str
+    group: str
+    emoji: str = ""
+    synonyms: tuple[str, ...] = ()
+    other_words: tuple[str, ...] = ()  # plurals and names in other languages
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt that works. `thumbnail` is a small WebP, or empty."""
+
+    prompt: str
+    seed: int
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a model declares. Sizes are (width, height) in pixels; words are in lower case."""
+
+    about: str = ""
+    languages: tuple[str, ...] = ("en",)
+    reads_emoji: bool = False
+    token_limit: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    things: tuple[Thing, ...] = ()
+    colours: Words = field(default_factory=dict)
+    backgrounds: Words = field(default_factory=dict)
+    landscapes: Words = field(default_factory=dict)
+    looks: Words = field(default_factory=dict)
+    counts: Words = field(default_factory=dict)
+    compositions: Words = field(default_factory=dict)
+    modifiers: tuple[str, ...] = ()
+    near: Words = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+
+    def check(self, prompt: str) -> tuple[GenerationWarning, ...]:
+        """What the prompt would ask in vain, as far as its text alone can tell."""
+        return (*self._length(prompt), *self.warnings(prompt))
+
+    def _length(self, prompt: str) -> Iterator[GenerationWarning]:
+        """A word is a token or more: with more words than tokens, the end is certainly cut."""
+        words = list(re.finditer(r"\S+", prompt))
+        if self.token_limit and len(words) > self.token_limit:
+            rest = prompt[words[self.token_limit].start() :]
+            text = f"Only about the first {self.token_limit} words are read."
+            yield GenerationWarning("prompt", text, "PROMPT_CUT", rest)
+
+    def warnings(self, prompt: str) -> tuple[GenerationWarning, ...]:
+        """What the model has not learned: words, up to a number of them, and two things at once."""
+        found = list(dict.fromkeys(self.unknown_words(prompt)))
+        warnings = [*self._crowd(prompt)]
+        warnings += [_warning(word, self.nearest(word)) for word in found[:MAX_UNKNOWN]]
+        if len(found) > MAX_UNKNOWN:
+            more = f"I don't know {len(found) - MAX_UNKNOWN} more words of this prompt."
+            warnings.append(GenerationWarning("prompt", more, "UNKNOWN_WORD"))
+        return tuple(warnings)
+
+    def unknown_words(self, prompt: str) -> Iterator[str]:
+        """The words that no name, phrase or colour takes, the longest taken first."""
+        if not self.reads_emoji:
+            yield from (sign for sign in self._by_emoji if sign in prompt)
+        words = WORD.findall(prompt.lower())
+        taken = self._phrases(words)
+        for place, word in enumerate(words):
+            if place in taken:
+                continue
+            parts = re.split("['’-]", word)
+            if (word not in NUMBERS or self.counts) and not all(
+                (part,) in self._lexicon for part in parts
+            ):
+                yield word
+
+    def _phrases(self, words: Sequence[str]) -> dict[int, Phrase]:
+        """The known phrase that takes the word at each place; no word is taken twice."""
+        taken: dict[int, Phrase] = {}
+        for length in range(min(self._longest, len(words)), 0, -1):
+            for start in range(len(words) - length + 1):
+                phrase = tuple(words[start : start + length])
+                places = range(start, start + length)
+                if phrase in self._lexicon and not any(place in taken for place in places):
+                    taken.update(dict.fromkeys(places, phrase))
+        return taken
+
+    def _crowd(self, prompt: str) -> Iterator[GenerationWarning]:
+        """Where the model draws one thing at a time: a second thing, or a number."""
+        taken = self._phrases(WORD.findall(prompt.lower()))
+        named = {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
+        if len(named) > 1 and not self.compositions:
+            second = list(named.values())[1]
+            text = f"I draw one thing at a time, and may leave out “{second}”."
+            yield GenerationWarning("prompt", text, "ONE_THING", second)
+        for word in WORD.findall(prompt.lower()) if not self.counts else ():
+            if word in NUMBERS:
+                text = f"I draw one thing at a time: “{word}” changes nothing."
+                yield GenerationWarning("prompt", text, "ONE_THING", word)
+                return
+
+    def nearest(self, word: str) -> tuple[str, ...]:
+        """Names of things that could stand in for an unknown word, the nearest first."""
+        if word in self._by_emoji:
+            return (self._by_emoji[word],)
+        if word in self._near:
+            return (self._near[word],)
+        if len(word) > MAX_WORD:
+            return ()
+        alike = [
+            name
+            for name in self._names
+            if name[0] == word[0] and abs(len(name) - len(word)) <= len(word) // 3
+        ]
+        return tuple(difflib.get_close_matches(word, alike, 1, MIN_LIKENESS))
+
+    @cached_property
+    def _lexicon(self) -> frozenset[Phrase]:
+        """Everything that is understood, as tuples of words."""
+        kinds = (
+            self.colours,
+            self.backgrounds,
+            self.landscapes,
+            self.looks,
+            self.counts,
+            self.compositions,
+        )
+        texts = {
+            *(text for kind in kinds for texts in kind.values() for text in texts),
+            *self.counts,
+            *self.modifiers,
+            *(text for t in self.things for text in (t.name, *t.synonyms, *t.other_words)),
+        }
+        return frozenset(tuple(WORD.findall(text)) for text in texts)
+
+    @cached_property
+    def _things(self) -> Mapping[Phrase, str]:
+        """Phrases that name a thing and nothing else, with the thing's name.
+
+        Of the synonyms, those that have a plural among the thing's: others are loose.
+        """
+        kinds = (self.colours, self.backgrounds)
+        others = {*self.modifiers, *(t for kind in kinds for texts in kind.values() for t in texts)}
+        found: dict[Phrase, str] = {}
+        for thing in self.things:
+            plurals = set(thing.other_words)
+            nouns = {text for text in thing.synonyms if {f"{text}s", f"{text}es"} & plurals}
+            for text in {thing.name, *nouns, *plurals} - others:
+                found.setdefault(tuple(WORD.findall(text)), thing.name)
+        return found
+
+    @cached_property
+    def _longest(self) -> int:
+        return max((len(phrase) for phrase in self._lexicon), default=0)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """Single words that name a thing and nothing else."""
+        return tuple(phrase[0] for phrase in self._things if len(phrase) == 1)
+
+    @cached_property
+    def _by_emoji(self) -> Mapping[str, str]:
+        return {thing.emoji: thing.name for thing in self.things if thing.emoji}
+
+    @cached_property
+    def _near(self) -> Mapping[str, str]:
+        return {word: name for name, words in self.near.items() for word in words}
+
+
+def _warning(word: str, nearest: tuple[str, ...]) -> GenerationWarning:
+    text = f"I don't know “{word}”"
+    if nearest:
+        text += f"; the nearest I can draw is “{nearest[0]}”"
+    return GenerationWarning("prompt", f"{text}.", "UNKNOWN_WORD", word, nearest)

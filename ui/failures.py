@@ -13,6 +13,9 @@ from ui.recipe import Recipe
 FIELDS = {"num_inference_steps": "steps", "guidance_scale": "guidance", "num_images": "count"}
 
 
+BY_ITSELF = "The picture starts by itself when the server is back, from the same prompt and seed."
+
+
 class Remedy(enum.Enum):
     """What the person can do about it with one click."""
 
@@ -119,10 +122,9 @@ def _unavailable(error: client.Text2ImageError, step: int) -> tuple[str, str, Re
         text = "The image server is about to restart. Your prompt is kept."
         return "The image server is restarting", text, Remedy.TRY_AGAIN
     if step:
-        text = f"The connection broke after step {step}. Trying again uses the same seed."
+        text = f"The connection broke after step {step}. {BY_ITSELF}"
         return "The image server went away", text, Remedy.TRY_AGAIN
-    text = "Your prompt is kept. You can still browse your gallery."
-    return "The image server can't be reached", text, Remedy.TRY_AGAIN
+    return "The image server can't be reached", BY_ITSELF, Remedy.TRY_AGAIN
 
 
 def _server_error(error: client.Text2ImageError, step: int) -> tuple[str, str, Remedy]:

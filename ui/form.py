@@ -16,26 +16,26 @@ CUSTOM = "Custom"
 RANDOM_SEED_BELOW = 2**32
 PENDING = "_pending_recipe"
 NOTES = "_recipe_notes"
+DEFAULTS: dict[str, Any] = {
+    "prompt": "",
+    "negative": "",
+    "aspect": "1:1",
+    "scale": "1×",
+    "quality": "Standard",
+    "steps": QUALITIES["Standard"],
+    "guidance": 7.5,
+    "count": 1,
+    "lock": False,
+    "scheduler": "",
+    "model": "",
+}
 
 State = MutableMapping[Any, Any]
 
 
 def settle(state: State, abilities: Abilities) -> None:
     """Give every widget a value that it accepts, before the widgets are made."""
-    defaults = {
-        "prompt": "",
-        "negative": "",
-        "aspect": "1:1",
-        "scale": "1×",
-        "quality": "Standard",
-        "steps": QUALITIES["Standard"],
-        "guidance": 7.5,
-        "count": 1,
-        "lock": False,
-        "seed": random.randrange(RANDOM_SEED_BELOW),
-        "scheduler": "",
-        "model": "",
-    }
+    defaults = {**DEFAULTS, "seed": random.randrange(RANDOM_SEED_BELOW)}
     for key, value in defaults.items():
         state.setdefault(key, value)
     if abilities.is_known:

@@ -66,7 +66,7 @@ class Job:
     preview: bytes | None = None  # a small JPEG
     pictures: list[Picture] = field(default_factory=list)
     unsaved: list[Unsaved] = field(default_factory=list)
-    warnings: tuple[str, ...] = ()  # what the service could not follow in full, as sentences
+    warnings: tuple[client.GenerationWarning, ...] = ()  # what could not be followed in full
     withheld: int = 0  # pictures that the safety checker kept back
     seed: int | None = None  # of the first picture, once known
     message: str = ""  # what the service says while it loads

@@ -261,7 +261,7 @@ class Jobs:
             case client.FinishedImage(index, image):
                 self._keep(job, index, image)
             case client.Done(info):
-                job.warnings = tuple(warning.description for warning in info.warnings)
+                job.warnings = info.warnings
 
     def _keep(self, job: Job, index: int, image: client.Image) -> None:
         if index == 0:

@@ -27,10 +27,11 @@ class Sample:
     status: client.ServiceStatus | None
     error: client.Text2ImageError | None = None
     down_since: float | None = None
+    drawn: client.Abilities | None = None  # what the first model declares
 
     @property
     def abilities(self) -> Abilities | None:
-        return None if self.status is None else abilities_of(self.status)
+        return None if self.status is None else abilities_of(self.status, self.drawn)
 
 
 class Monitor:
@@ -43,6 +44,8 @@ class Monitor:
         self._history: deque[Sample] = deque()
         self._changed = threading.Condition()
         self._watched_until = 0.0
+        self._revision: str | None = None
+        self._drawn: client.Abilities | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="monitor", daemon=True)
         self._thread.start()
@@ -103,13 +106,27 @@ class Monitor:
 
     def _ask(self) -> Sample:
         try:
-            return Sample(time.time(), self._service.status(timeout=TIMEOUT_S))
+            return Sample(time.time(), self._status(), drawn=self._drawn)
         except client.Text2ImageError as error:
             before = self._latest
             known = before.down_since if before is not None else None
             return Sample(time.time(), None, error, known or time.time())
         except ValueError as error:  # the channel was closed
             return Sample(time.time(), None, client.Unavailable(str(error), "UNAVAILABLE"))
+
+    def _status(self) -> client.ServiceStatus:
+        """The status; what the model draws is asked for once for each revision."""
+        is_new = self._revision is None
+        status = self._service.status(timeout=TIMEOUT_S, include_abilities=is_new)
+        model = status.models[0] if status.models else None
+        if model is None:
+            self._revision = self._drawn = None
+        elif is_new:
+            self._revision, self._drawn = model.revision, model.abilities
+        elif model.revision != self._revision:
+            self._revision = None
+            return self._status()
+        return status
 
     def _keep(self, sample: Sample) -> None:
         self._latest = sample
@@ -120,7 +137,7 @@ class Monitor:
             self._history.popleft()
 
 
-def abilities_of(status: client.ServiceStatus) -> Abilities:
+def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = None) -> Abilities:
     """What the composer may offer, from what the service says."""
     limits = status.limits
     model = status.models[0] if status.models else None
@@ -139,4 +156,5 @@ def abilities_of(status: client.ServiceStatus) -> Abilities:
         models=tuple(found.name for found in status.models),
         schedulers=status.schedulers,
         default_scheduler=model.default_scheduler if model else "",
+        model=drawn,
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import client
+
 MAX_SEED = 2**53 - 1
 MAX_GUIDANCE = 50.0
 MAX_NEGATIVE_CHARACTERS = 2000
@@ -32,6 +34,7 @@ class Abilities:
     schedulers: tuple[str, ...] = ()
     default_scheduler: str = ""
     is_known: bool = True
+    model: client.Abilities | None = None  # what the first one declares
 
     def allows_size(self, width: int, height: int) -> bool:
         """Whether pictures of this size, in pixels, may be asked for."""
@@ -47,6 +50,16 @@ class Abilities:
         width, height = self.native_width * ratio * scale, self.native_height / ratio * scale
         grow = max(1.0, self.min_size / min(width, height))
         return self._rounded(width * grow), self._rounded(height * grow)
+
+    @property
+    def trained_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height that the model declares to be good at; empty where it declares none."""
+        return self.model.sizes if self.model else ()
+
+    @property
+    def trained_shapes(self) -> list[str]:
+        """The named proportions among them."""
+        return [name for name in ASPECTS if self.size_for(name) in self.trained_sizes]
 
     def _rounded(self, size: float) -> int:
         """To the multiple that suits the model: an eighth of its native size, where allowed."""

@@ -24,12 +24,14 @@ if str(ROOT) not in sys.path:
 
 from ui import web  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
+from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
 from ui.storage.lock import hold  # noqa: E402
+from ui.styled_page import StyledPage, style_route  # noqa: E402
 from ui.uploads import UploadLimit  # noqa: E402
 
 LOG = logging.getLogger("inkling")
@@ -89,20 +91,22 @@ except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
 
 return_large_blocks()
+base = web.base_path(config.get_option("server.baseUrlPath"))
 app = st.App(
     Path(__file__).with_name("app.py"),
     secrets=_secrets(settings, signer),
     lifespan=_lifespan,
-    routes=web.routes(
-        PictureFiles(settings.data_dir / "pictures"),
-        signer,
-        web.base_path(config.get_option("server.baseUrlPath")),
-    ),
+    routes=[
+        *web.routes(PictureFiles(settings.data_dir / "pictures"), signer, base),
+        style_route(base),
+        example_route(base),
+    ],
     middleware=[
         Middleware(OriginGuard, hosts=settings.allowed_hosts),
         Middleware(web.SecurityHeaders),
         Middleware(web.IdentityCookie, signer=signer),
         Middleware(UploadLimit),
+        Middleware(StyledPage),
     ],
     on_script_error=show_crash,
 )

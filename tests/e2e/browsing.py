@@ -59,11 +59,16 @@ class Visitor:
 
     def picture(self) -> Locator:
         """The finished picture on the stage."""
-        return self.page.locator(".st-key-stage-live img.ink-picture[src^='/img/']")
+        return self.page.locator(".st-key-stage img.ink-large[src^='/img/']:not(.ink-under)")
 
     def progress(self) -> Locator:
         """The progress bar on the stage."""
-        return self.page.locator(".st-key-stage-live .ink-bar")
+        return self.page.locator(".st-key-stage .ink-bar[role=progressbar]")
+
+    def open_settings(self) -> None:
+        """Open the settings behind the prompt bar."""
+        self.button("Settings").click(delay=PRESS_MS)
+        expect(self.page.get_by_label("Negative prompt")).to_be_visible()
 
     def forgive(self, pattern: str) -> None:
         """Drop complaints that the test itself has caused."""

@@ -45,6 +45,11 @@ def has(app: AppTest, key: str) -> bool:
     return any(button.key == key for button in app.button)
 
 
+def keys_of(app: AppTest) -> list[str]:
+    """The keys of the page's buttons, in their order."""
+    return [button.key for button in app.button if button.key]
+
+
 def choose(app: AppTest, key: str, value: Any) -> AppTest:
     """Set a widget that AppTest has no list for, such as a segmented control."""
     widget: Any = app.get_by_key(key)

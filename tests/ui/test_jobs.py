@@ -74,7 +74,8 @@ def test_a_job_keeps_what_the_service_could_not_follow(jobs: Jobs, service: Fake
     service.warnings = [
         pb.GenerationWarning(field="prompt", description="It was cut.", reason="PROMPT_CUT")
     ]
-    assert finish(jobs.submit("me", RECIPE)).warnings == ("It was cut.",)
+    (warning,) = finish(jobs.submit("me", RECIPE)).warnings
+    assert (warning.description, warning.reason) == ("It was cut.", "PROMPT_CUT")
 
 
 def test_a_size_that_nobody_knew_yet_is_the_service_s_own(jobs: Jobs, service: FakeService) -> None:

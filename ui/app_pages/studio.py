@@ -1,33 +1,38 @@
-"""The studio: a prompt on the left, the picture forming on the right."""
+"""The studio: a prompt, the picture forming below it, and the latest ones."""
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
+import client
 from ui import form
 from ui.components import html
-from ui.components.cards import cards
-from ui.components.composer import JOB, PROBLEMS, composer, submit_recipe
+from ui.components.cards import show
+from ui.components.filmstrip import filmstrip
 from ui.components.header import page_header
 from ui.components.lightbox import SUBMIT, lightbox, undo_bar
+from ui.components.prompt_bar import prompt_bar
 from ui.components.stage import stage
+from ui.components.submit import (
+    JOB,
+    PROBLEMS,
+    SHOWN,
+    show_on_stage,
+    submit_recipe,
+)
+from ui.components.wall import WALL, wall
 from ui.job import Job
 from ui.recipe import Abilities, Recipe, fit
 from ui.recipe_link import LINK_NAMES, from_link
 from ui.session import owner, shared
-from ui.storage.gallery import Search
+from ui.storage.gallery import Picture, Search
 from ui.storage.journal import Entry
 
-RECENT = 8
-SMALL_MODEL_PX = 256
-# What a small model has learned, and what Stable Diffusion does well.
-SMALL_EXAMPLES = ("a red apple", "a rocket on a blue background", "cat face", "a birthday cake")
-EXAMPLES = (
-    "a lighthouse at dusk, volumetric fog, 35 mm",
-    "a bowl of ramen, woodblock print",
-    "an astronaut's garden on Mars, watercolour",
-)
+RECENT = WALL
 MARKED = "_marked_job"
+STARTED_OVER = "_started_over_job"
 
 
 def main() -> None:
@@ -35,26 +40,37 @@ def main() -> None:
     shared().monitor.look()  # a first visitor waits a moment for the service's limits
     abilities = shared().monitor.abilities
     _bring_in(abilities)
-    page_header("Studio", toast=False, explain=True)
-    _notes()
     job = _current_job()
+    if job is not None and _is_back_after(job):
+        job = _start_over(job)
     _mark_refused_fields(job)
-    undo_bar()
     num_active = _num_active()
-    with st.container(horizontal=True, key="studio", gap="medium"):
-        with st.container(border=True, key="composer", width=408):
-            composer(abilities, num_active)
-        with st.container(key="stage-live" if job else "stage", width="stretch"):
-            interrupted = None if job else shared().journal.interrupted(owner())
-            stage(job, "" if interrupted else html.empty(*_welcome()))
-            if interrupted:
-                _interrupted(interrupted, abilities)
-            elif job is None:
-                _examples(abilities)
-    _recent()
+    page_header("Studio", toast=False, explain=not _is_cut_off(job))
+    prompt_bar(abilities, num_active)
+    _notes()
+    undo_bar()
+    recent = shared().gallery.page(owner(), Search(), 1, RECENT)
+    shown = shared().gallery.get(owner(), st.session_state.get(SHOWN, ""))
+    interrupted = None if job or shown else shared().journal.interrupted(owner())
+    if job or shown:
+        stage(job, shown, next(iter(recent), None))
+    elif interrupted:
+        _interrupted(interrupted, abilities)
+    else:
+        wall(abilities, recent)
+    if recent:
+        is_active = job is not None and job.is_active
+        filmstrip(recent, _on_stage(job, shown), show if is_active else show_on_stage)
     lightbox(Search())
     if _num_active() < num_active:
         st.rerun()  # one ended while this was drawn: the button still counts it
+
+
+def _on_stage(job: Job | None, shown: Picture | None) -> str | None:
+    """The id of the picture on the stage."""
+    if shown is not None:
+        return shown.id
+    return job.pictures[0].id if job is not None and job.pictures else None
 
 
 def _bring_in(abilities: Abilities) -> None:
@@ -87,8 +103,10 @@ def _resume(abilities: Abilities) -> None:
 
 
 def _notes() -> None:
-    for note in st.session_state.pop(form.NOTES, []):
-        st.info(html.plain(note), icon=":material/info:")
+    """What a link or file brought, until the next picture is asked for: no click moves the page."""
+    notes = st.session_state.get(form.NOTES)
+    if notes:
+        st.info(html.plain(" ".join(notes)), icon=":material/info:")
 
 
 def _current_job() -> Job | None:
@@ -114,19 +132,30 @@ def _num_active() -> int:
     return sum(job.is_active for job in shared().jobs.of(owner()))
 
 
-def _welcome() -> tuple[str, str]:
-    return "Your picture appears here", "Describe it on the left, and watch it form."
+def _is_back_after(job: Job) -> bool:
+    """Whether the service, away when this job of this session failed, answers again."""
+    sample = shared().monitor.look(patience_s=0)
+    if not _is_cut_off(job) or job.finished is None or sample is None or sample.status is None:
+        return False
+    failed_s_ago = time.monotonic() - job.finished
+    return (
+        sample.status.state is client.State.READY
+        and time.time() - sample.at < failed_s_ago
+        and st.session_state.get(JOB) == job.id
+        and st.session_state.get(STARTED_OVER) != job.id  # once, not for ever
+    )
 
 
-def _examples(abilities: Abilities) -> None:
-    small = max(abilities.native_width, abilities.native_height) <= SMALL_MODEL_PX
-    with st.container(horizontal=True, horizontal_alignment="center", key="examples"):
-        for number, example in enumerate(SMALL_EXAMPLES if small else EXAMPLES):
-            st.button(example, key=f"example-{number}", on_click=_use_example, args=(example,))
+def _start_over(job: Job) -> Job | None:
+    submit_recipe(job.recipe.with_seed(job.seed if job.seed is not None else job.recipe.seed))
+    again = _current_job()
+    st.session_state[STARTED_OVER] = again.id if again else None
+    return again
 
 
-def _use_example(example: str) -> None:
-    st.session_state["prompt"] = example
+def _is_cut_off(job: Job | None) -> bool:
+    """Whether the stage itself says that the image server can't be reached."""
+    return job is not None and job.failure is not None and job.failure.code == "UNAVAILABLE"
 
 
 def _interrupted(entry: Entry, abilities: Abilities) -> None:
@@ -140,13 +169,6 @@ def _interrupted(entry: Entry, abilities: Abilities) -> None:
             on_click=submit_recipe,
             args=(recipe,),
         )
-
-
-def _recent() -> None:
-    pictures = shared().gallery.page(owner(), Search(), 1, RECENT)
-    if pictures:
-        st.html('<h2 class="ink-small">Recent</h2>')
-        cards(pictures, key="recent", min_width=120)
 
 
 main()

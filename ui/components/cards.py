@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -15,20 +15,48 @@ IMAGE = "img"  # the query parameter that opens the lightbox
 CHOSEN = "_chosen"
 LABEL_CHARACTERS = 60
 
+Open = Callable[[str], None]
+
+
+def show(picture_id: str) -> None:
+    """Open the lightbox with this picture."""
+    st.query_params[IMAGE] = picture_id
+
 
 def cards(
-    pictures: Sequence[Picture], *, key: str, min_width: int = 190, choosing: bool = False
+    pictures: Sequence[Picture],
+    *,
+    key: str,
+    min_width: int = 190,
+    columns: int | None = None,
+    choosing: bool = False,
+    on_open: Open = show,
 ) -> None:
-    """Draw the pictures' cards. `min_width` in pixels."""
-    grid = st.grid("auto", min_column_width=min_width, gap="small", key=f"grid-{key}")
+    """Draw the pictures' cards: in `columns`, else as many as fit at `min_width` pixels."""
+    if columns is None:
+        grid = st.grid("auto", min_column_width=min_width, gap="small", key=f"grid-{key}")
+    else:
+        grid = st.grid(columns, gap="small", key=f"grid-{key}")
     for picture in pictures:
         with grid.cell():
-            _card(picture, key, choosing)
+            if choosing:
+                card(
+                    picture, key, on_open=_choose, marked=picture.id in chosen_ids(), choosing=True
+                )
+            else:
+                card(picture, key, on_open=on_open)
 
 
-def _card(picture: Picture, key: str, choosing: bool) -> None:
-    chosen = choosing and picture.id in chosen_ids()
-    state = "chosen" if chosen else "card"
+def card(
+    picture: Picture,
+    key: str,
+    *,
+    on_open: Open = show,
+    marked: bool = False,
+    choosing: bool = False,
+) -> None:
+    """One thumbnail under its button. `marked`: it is chosen, or on the stage."""
+    state = "card" if not marked else "chosen" if choosing else "current"
     with st.container(key=f"{state}-{key}-{picture.id}", gap=None):
         scale = THUMBNAIL_SIDE / max(picture.width, picture.height)
         st.html(
@@ -38,12 +66,12 @@ def _card(picture: Picture, key: str, choosing: bool) -> None:
                 round(picture.height * scale),
             )
             + ('<span class="ink-heart" aria-hidden="true">♥</span>' if picture.favourite else "")
-            + ('<span class="ink-tick" aria-hidden="true">✓</span>' if chosen else "")
+            + ('<span class="ink-tick" aria-hidden="true">✓</span>' if choosing and marked else "")
         )
         st.button(
-            _label(picture, choosing, chosen),
+            _label(picture, choosing, marked),
             key=f"open-{key}-{picture.id}",
-            on_click=_choose if choosing else show,
+            on_click=on_open,
             args=(picture.id,),
             width="stretch",
             wrap=False,
@@ -56,11 +84,6 @@ def _label(picture: Picture, choosing: bool, chosen: bool) -> str:
     if choosing:
         return f"{'Leave out' if chosen else 'Choose'}: {text}"
     return text or "Open"
-
-
-def show(picture_id: str) -> None:
-    """Open the lightbox with this picture."""
-    st.query_params[IMAGE] = picture_id
 
 
 def chosen_ids() -> set[str]:

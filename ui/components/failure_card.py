@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from ui.components import html
-from ui.components.composer import JOB, submit_recipe
+from ui.components.submit import JOB, submit_recipe
 from ui.failures import Failure, Remedy
 from ui.job import Job
 from ui.recipe import Recipe

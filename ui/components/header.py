@@ -106,7 +106,7 @@ def _explain(sample: Sample) -> None:
         )
     elif sample.status.state is client.State.STARTING:
         st.info(
-            f"{html.plain(sample.status.message or 'The model is loading.')} "
+            f"{html.plain((sample.status.message or 'The model is loading').rstrip('.'))}. "
             "What you ask for now starts by itself.",
             icon=":material/hourglass_top:",
         )

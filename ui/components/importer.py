@@ -28,25 +28,24 @@ def use(recipe: Recipe, unknown: list[str] | None = None) -> None:
     st.session_state[form.NOTES] = notes
 
 
-def paste_popover(key: str) -> None:
-    """Settings from the clipboard or a file, straight into the composer."""
-    with st.popover("Import settings", icon=":material/content_paste_go:", key=f"paste-{key}"):
-        st.text_area(
-            "Paste parameters",
-            key="pasted",
-            height=120,
-            placeholder="JSON, or “prompt … Steps: 30, Seed: 42, …”",
-        )
-        st.button("Use these settings", key="use-pasted", on_click=_use_pasted)
-        if st.session_state.get(PASTE_ERROR):
-            st.error(html.plain(st.session_state[PASTE_ERROR]), icon=":material/error:")
-        drop_picture(key)
+def paste_settings(key: str) -> None:
+    """Settings from the clipboard or a file, straight into the form."""
+    st.text_area(
+        "Paste parameters",
+        key="pasted",
+        height=120,
+        placeholder="JSON, or “prompt … Steps: 30, Seed: 42, …”",
+    )
+    st.button("Use these settings", key="use-pasted", on_click=_use_pasted)
+    if st.session_state.get(PASTE_ERROR):
+        st.error(html.plain(st.session_state[PASTE_ERROR]), icon=":material/error:")
+    drop_picture(key)
 
 
 def drop_picture(key: str) -> None:
     """A place to drop a picture with its settings, and what to do with it."""
     file = st.file_uploader(
-        "Or drop a picture that carries its settings",
+        "A picture that carries its settings",
         type=FILE_TYPES,
         key=f"dropped-{key}",
         max_upload_size=16,

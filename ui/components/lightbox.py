@@ -18,6 +18,7 @@ from ui.storage.gallery import Picture, Search
 
 UNDO = "_undo"
 SUBMIT = "_submit_recipe"
+TITLE = 60  # characters
 
 
 def lightbox(search: Search) -> None:
@@ -66,7 +67,9 @@ def _dismiss() -> None:
 
 
 def _title(picture: Picture) -> str:
-    return f"Picture {picture.seed}"
+    """The beginning of its prompt, at which Streamlit looks for Markdown."""
+    text = picture.prompt
+    return html.plain(text if len(text) <= TITLE else text[: TITLE - 1] + "…") or "Picture"
 
 
 def _body(picture_id: str, search: Search) -> None:

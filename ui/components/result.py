@@ -1,53 +1,34 @@
-"""A finished job: its pictures, and what can be done with them."""
+"""What can be done with a picture on the stage, and what a job has to say at its end."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import streamlit as st
 
 from ui import form
-from ui.components import html
+from ui.components import easel, html
 from ui.components.actions import download_button, favourite_button, pin_button, zip_button
 from ui.components.cards import cards
-from ui.components.composer import submit_recipe
+from ui.components.ideas import another_take
+from ui.components.importer import use
+from ui.components.submit import show_on_stage, submit_recipe
+from ui.components.talk import replaced
 from ui.job import Job
-from ui.session import address, owner, shared
+from ui.recipe import Recipe
+from ui.session import shared
 from ui.storage.gallery import Picture
 
 
-def result(job: Job) -> None:
-    """Show what a job has made."""
-    # Read anew: the visitor may have deleted or favoured them meanwhile.
-    pictures = shared().gallery.get_many(owner(), [picture.id for picture in job.pictures])
-    _unsaved(job)
-    _withheld(job)
-    if len(pictures) == 1:
-        _single(job, pictures[0])
-    elif pictures:
-        _several(job, pictures)
-    elif not job.unsaved and not job.withheld:
-        st.html(html.empty("Deleted", "This picture is no longer in your gallery."))
-    if pictures:
-        st.html(html.announce("Your picture is ready"))
-        for warning in job.warnings:
-            st.caption(html.plain(warning))
-
-
-def _single(job: Job, picture: Picture) -> None:
-    src = address(picture)
-    st.html(
-        html.mat(
-            html.picture(src, picture.prompt, picture.width, picture.height),
-            picture.width,
-            picture.height,
-        )
-        + f'<p class="ink-line"><span>Seed {picture.seed}</span>'
-        f"<span>{picture.width} × {picture.height} · {html.seconds(picture.duration_ms)}</span></p>"
-    )
+def picture_actions(picture: Picture, job: Job | None) -> None:
+    """The side of one picture: its prompt, what could not be followed, and what to do next."""
+    st.html(f'<p class="ink-prompt">{html.escape(picture.prompt)}</p>')
+    if job is not None:
+        notes(job)
     with st.container(horizontal=True, key="result-actions", gap="small"):
         download_button(picture, "result")
-        _variation_button(job)
+        _more_button(picture.recipe)
         st.button(
             "Keep seed",
             key="keep-seed",
@@ -56,33 +37,82 @@ def _single(job: Job, picture: Picture) -> None:
             on_click=_keep_seed,
             args=(picture.seed,),
         )
+        st.button(
+            "Use as start",
+            key="use-as-start",
+            icon=":material/edit:",
+            help="Bring its prompt and settings back",
+            on_click=use,
+            args=(picture.recipe,),
+        )
         favourite_button(picture, "result")
         pin_button(picture, "result")
+        if job is not None and len(job.pictures) > 1:
+            st.button(
+                f"All {len(job.pictures)}",
+                key="back-to-all",
+                icon=":material/grid_view:",
+                on_click=show_on_stage,
+                args=(None,),
+            )
 
 
-def _several(job: Job, pictures: list[Picture]) -> None:
-    cards(pictures, key="result", min_width=220)
+def finished(job: Job, pictures: list[Picture]) -> None:
+    """Several pictures on the stage's square; each opens on the stage with all its actions."""
+    columns = 1 if len(pictures) == 1 else 2 if len(pictures) <= 4 else 3
+    cards(pictures, key="result", columns=columns, on_open=show_on_stage)
     seconds = html.seconds(job.elapsed_s * 1000)
-    st.html(f'<p class="ink-line"><span>{len(pictures)} pictures</span><span>{seconds}</span></p>')
-    with st.container(horizontal=True, key="result-actions", gap="small"):
-        zip_button([picture.id for picture in pictures], "result")
-        _variation_button(job)
-
-
-def _variation_button(job: Job) -> None:
-    st.button(
-        "Variation",
-        key="variation",
-        icon=":material/casino:",
-        help="The same with another seed",
-        on_click=_vary,
-        args=(job,),
+    st.html(
+        easel.line(f"{len(pictures)} pictures", seconds) + html.announce("Your pictures are ready")
     )
 
 
-def _vary(job: Job) -> None:
+def batch_actions(job: Job, pictures: list[Picture]) -> None:
+    """The side of several pictures."""
+    st.html(f'<p class="ink-prompt">{html.escape(job.recipe.prompt)}</p>')
+    notes(job)
+    with st.container(horizontal=True, key="result-actions", gap="small"):
+        zip_button([picture.id for picture in pictures], "result")
+        _more_button(job.recipe)
+    st.caption("Choose one to download, keep or compare it.")
+
+
+def notes(job: Job) -> None:
+    """What the service could not follow in full."""
+    for number, warning in enumerate(job.warnings):
+        st.caption(html.plain(warning.description))
+        for alternative in warning.alternatives[:2]:
+            st.button(
+                f"Draw {html.plain(alternative)} instead",
+                key=f"again-with-{number}-{alternative}",
+                icon=":material/swap_horiz:",
+                on_click=_draw_instead,
+                args=(job.recipe, warning.excerpt, alternative),
+            )
+
+
+def _draw_instead(recipe: Recipe, word: str, alternative: str) -> None:
+    prompt = replaced(recipe.prompt, word, alternative)
+    st.session_state["prompt"] = prompt
+    submit_recipe(replace(recipe, prompt=prompt))
+
+
+def _more_button(recipe: Recipe) -> None:
+    st.button(
+        "More like this",
+        key="variation",
+        icon=":material/casino:",
+        help="Another seed, and another background where the model knows some",
+        on_click=_vary,
+        args=(recipe,),
+    )
+
+
+def _vary(recipe: Recipe) -> None:
     st.session_state["lock"] = False
-    submit_recipe(job.recipe.with_seed(random.randrange(form.RANDOM_SEED_BELOW)))
+    prompt = another_take(recipe.prompt, shared().monitor.abilities)
+    seed = random.randrange(form.RANDOM_SEED_BELOW)
+    submit_recipe(replace(recipe, prompt=prompt, seed=seed))
 
 
 def _keep_seed(seed: int) -> None:
@@ -90,7 +120,8 @@ def _keep_seed(seed: int) -> None:
     st.session_state["lock"] = True
 
 
-def _withheld(job: Job) -> None:
+def withheld(job: Job) -> None:
+    """Say how many pictures the safety checker kept back."""
     if job.withheld:
         st.info(
             "The safety checker kept it back. Another seed or wording may pass."
@@ -100,10 +131,11 @@ def _withheld(job: Job) -> None:
             icon=":material/visibility_off:",
         )
         if not job.pictures:
-            _variation_button(job)
+            _more_button(job.recipe)
 
 
-def _unsaved(job: Job) -> None:
+def unsaved(job: Job) -> None:
+    """Pictures that could not be kept: shown all the same, with a way to save them."""
     for number, item in enumerate(job.unsaved):
         st.warning(
             f"Download it now, or make room and try again. The reason: {item.reason}.",

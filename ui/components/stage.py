@@ -1,36 +1,49 @@
-"""The stage: where the picture forms. Only reads jobs; drawing it is cheap enough for a timer."""
+"""The stage: one place of one size, where pictures form and stay. Drawing it is cheap."""
 
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 import client
-from ui.components import html
+from ui.components import easel, html
+from ui.components.cards import show
 from ui.components.failure_card import failure_card
 from ui.components.header import NAME
-from ui.components.result import result
+from ui.components.result import (
+    batch_actions,
+    finished,
+    picture_actions,
+    unsaved,
+    withheld,
+)
 from ui.job import Job, Phase
-from ui.session import owner, shared
+from ui.recipe import Recipe
+from ui.session import address, owner, shared
+from ui.storage.gallery import Picture
 
 FAST_S = 0.5
 SLOW_S = 2.0
 SLOW_AFTER_S = 3.0
 
 
-def stage(job: Job | None, idle: str) -> None:
-    """Draw a job, and again while it goes on; `idle` is the HTML of an empty stage.
+def stage(job: Job | None, shown: Picture | None, last: Picture | None) -> None:
+    """Draw a job, and again while it goes on; else a picture of the gallery.
 
-    What is over is drawn outside of the fragment: its buttons start other jobs and fill the form,
-    which only a full run shows.
+    `last` stays dimmed while the next forms. What is over is drawn outside of the fragment: its
+    buttons start other jobs and fill the form, which only a full run shows.
     """
     period = period_of(job)
-    if job is None:
-        if idle:
-            st.html(idle)
-    elif period is None:
-        _over(job)
-    else:
-        st.fragment(_live, run_every=period)(job, period)
+    with st.container(key="easel"):  # keeps the place while what is in it changes
+        if job is not None and period is not None:
+            st.fragment(_live, run_every=period)(job, period, last)
+            return
+        # In a container as a fragment is: the same elements then change in place.
+        with st.container(), _row():
+            if shown is not None:
+                _picture(shown, job)
+            elif job is not None:
+                _over(job, last)
 
 
 def period_of(job: Job | None) -> float | None:
@@ -41,19 +54,36 @@ def period_of(job: Job | None) -> float | None:
     return SLOW_S if waiting and job.elapsed_s > SLOW_AFTER_S else FAST_S
 
 
-def _live(job: Job, period: float) -> None:
+def _live(job: Job, period: float, last: Picture | None) -> None:
     if period_of(job) != period:
         st.rerun()  # only a full run sets another timer, or none
-    _under_way(job)
+    with _row():
+        with _canvas():
+            st.html(_forming(job, last))
+        with _side():
+            _under_way(job)
+
+
+def _row() -> DeltaGenerator:
+    return st.container(horizontal=True, key="stage", gap="medium")
+
+
+def _canvas() -> DeltaGenerator:
+    return st.container(key="canvas", gap="small")
+
+
+def _side() -> DeltaGenerator:
+    return st.container(key="side", gap="small")
 
 
 def _under_way(job: Job) -> None:
-    st.html(_forming(job) + html.announce(milestone(job)))
+    st.html(f'<p class="ink-prompt">{html.escape(job.recipe.prompt)}</p>')
+    st.html(html.announce(milestone(job)))
     st.button(
         "Cancel",
         key="cancel",
         icon=":material/stop_circle:",
-        shortcut="Esc",
+        help="Esc",
         on_click=job.cancel,
         disabled=job.is_cancelled(),
     )
@@ -64,34 +94,81 @@ def _under_way(job: Job) -> None:
         st.set_page_config(page_title=f"{job.fraction:.0%} · {NAME}")
 
 
-def _over(job: Job) -> None:
+def _over(job: Job, last: Picture | None) -> None:
     if job.phase is Phase.DONE:
-        result(job)
-    elif job.phase is Phase.CANCELLED:
-        st.html(html.empty("Cancelled", "Nothing was kept. Your prompt and settings are."))
-        st.html(html.announce("Cancelled"))
-    else:
-        failure_card(job)
+        _done(job, last)
+        return
+    with _canvas():
+        st.html(easel.frame(_dimmed(last)) + easel.line("", ""))
+    with _side():
+        if job.phase is Phase.CANCELLED:
+            st.html("<h2>Cancelled</h2><p>Nothing was kept. Your prompt and settings are.</p>")
+            st.html(html.announce("Cancelled"))
+        else:
+            failure_card(job)
 
 
-def _forming(job: Job) -> str:
-    recipe = job.recipe
+def _done(job: Job, last: Picture | None) -> None:
+    # Read anew: the visitor may have deleted or favoured them meanwhile.
+    pictures = shared().gallery.get_many(owner(), [picture.id for picture in job.pictures])
+    if len(pictures) == 1 and not job.unsaved:
+        _picture(pictures[0], job)
+        return
+    with _canvas():
+        if not pictures:
+            st.html(easel.frame(_dimmed(last)) + easel.line("", ""))
+        else:
+            finished(job, pictures)
+    with _side():
+        unsaved(job)
+        withheld(job)
+        if pictures:
+            batch_actions(job, pictures)
+        elif not job.unsaved and not job.withheld:
+            st.html("<h2>Deleted</h2><p>This picture is no longer in your gallery.</p>")
+
+
+def _picture(picture: Picture, job: Job | None) -> None:
+    """One picture with all that can be done with it."""
+    made_now = job is not None and any(made.id == picture.id for made in job.pictures)
+    preview = job.preview if job is not None and made_now else None
+    with _canvas():
+        sides = picture.width, picture.height
+        under = easel.under(html.data_address(preview), *sides) if preview else ""
+        size = f"{picture.width} × {picture.height} · {html.seconds(picture.duration_ms)}"
+        st.html(
+            easel.frame(under + easel.large(address(picture), picture.prompt, *sides))
+            + easel.line(f"Seed {picture.seed}", size)
+            + (html.announce("Your picture is ready") if made_now else "")
+        )
+        st.button("Enlarge", key="zoom", on_click=show, args=(picture.id,), width="stretch")
+    with _side():
+        if job is not None and made_now:
+            withheld(job)
+        picture_actions(picture, job if made_now else None)
+
+
+def _forming(job: Job, last: Picture | None) -> str:
+    inner = _dimmed(last)
     if job.preview is not None:
         alt = f"Preview at step {job.step} of {job.num_steps}"
-        source = html.data_address(job.preview)
-        inner = html.picture(source, alt, recipe.width, recipe.height, "ink-forming")
-    else:
-        inner = f'<div class="ink-picture ink-blank">{html.MARK}</div>'
+        inner = easel.large(html.data_address(job.preview), alt, *_size(job.recipe), "ink-forming")
     left, right = caption(job)
-    percent = round(job.fraction * 100)
-    busy = "" if job.phase is Phase.RUNNING else " ink-waiting"
-    return (
-        html.mat(inner, recipe.width, recipe.height)
-        + f'<div class="ink-bar{busy}" role="progressbar" aria-label="Progress" '
-        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-        f'<i style="width:{percent}%"></i></div>'
-        f'<p class="ink-line"><span>{html.escape(left)}</span><span>{html.escape(right)}</span></p>'
-    )
+    waiting = job.phase is not Phase.RUNNING
+    return easel.frame(inner) + easel.line(left, right, round(job.fraction * 100), waiting=waiting)
+
+
+def _size(recipe: Recipe) -> tuple[int, int]:
+    """In pixels; the native one where the recipe leaves it open."""
+    abilities = shared().monitor.abilities
+    return recipe.width or abilities.native_width, recipe.height or abilities.native_height
+
+
+def _dimmed(last: Picture | None) -> str:
+    """The last picture, faint, or the mark where there is none."""
+    if last is None:
+        return easel.blank()
+    return easel.under(address(last, "thumb"), last.width, last.height, "ink-dim")
 
 
 def caption(job: Job) -> tuple[str, str]:
@@ -106,6 +183,8 @@ def caption(job: Job) -> tuple[str, str]:
             return "The image server doesn't answer; trying again…", ""
         case Phase.LOADING:
             return _loading_text(job.message), "Your picture starts by itself."
+        case Phase.QUEUED if job.position == 0 and _is_alone():
+            return _starting_text(job), ""
         case Phase.QUEUED:
             return queue_text(job.position), _about(job.wait_ms)
         case Phase.CANCELLING:
@@ -126,6 +205,22 @@ def milestone(job: Job) -> str:
         return caption(job)[0]
     quarter = int(job.fraction * 4) * 25
     return f"{quarter} percent" if quarter else "Started"
+
+
+def _is_alone() -> bool:
+    """Whether nobody else's request is being worked on, as far as known."""
+    sample = shared().monitor.look(patience_s=0)
+    if sample is None or sample.status is None:
+        return False
+    queue = sample.status.queue
+    return queue.running + queue.queued <= 1
+
+
+def _starting_text(job: Job) -> str:
+    """Some runtimes prepare themselves for a size when it is first asked for."""
+    if job.elapsed_s <= SLOW_AFTER_S:
+        return "Starting…"
+    return f"Getting ready for {job.recipe.size_words}: the first picture of a size takes longer"
 
 
 def _is_loading() -> bool:

@@ -83,6 +83,23 @@ def test_an_unreachable_server_is_said_and_the_studio_stays(
     assert not app.button(key="generate").disabled
 
 
+def test_a_job_that_was_cut_off_starts_over_when_the_server_is_back(
+    visit: Visit, service: FakeService
+) -> None:
+    away = Failure(CODE.UNAVAILABLE, "gone")
+    service.failure, service.fail_at_step, service.status_failure = away, 2, away
+    app = visit(prompt="a cat", seed="7").run()
+    app.button(key="generate").click().run()
+    wait_for(app, lambda a: any("went away" in error.proto.title for error in a.error))
+    assert "starts by itself" in app.error[0].body
+    assert not app.warning  # said once, not twice
+    app.run()
+    assert len(service.requests) == 1
+    service.failure = service.status_failure = None
+    wait_for(app, shows("Seed 7"))
+    assert [request.seed for request in service.requests] == [7, 7]
+
+
 def test_a_failed_model_is_said(visit: Visit, service: FakeService) -> None:
     service.status.state = STATES.STATE_FAILED
     service.status.message = "The file is broken."

@@ -1,0 +1,198 @@
+"""The settings behind the prompt bar. Their limits and choices come from the service."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import streamlit as st
+
+from ui import form
+from ui.components.header import short_name
+from ui.components.importer import paste_settings
+from ui.form import CUSTOM, RANDOM_SEED_BELOW
+from ui.recipe import (
+    ASPECTS,
+    MAX_GUIDANCE,
+    MAX_NEGATIVE_CHARACTERS,
+    MAX_SEED,
+    QUALITIES,
+    Abilities,
+)
+from ui.session import shared
+
+KEEP: Final = "session"
+
+
+def controls(abilities: Abilities) -> None:
+    """A button that opens the settings: a popover on a desk, a sheet on a phone."""
+    with st.popover("Settings", icon=":material/tune:", key="settings"):
+        _model(abilities)
+        _quality(abilities)
+        if abilities.trained_sizes:
+            _trained_shapes(abilities)
+        else:
+            _shape(abilities)
+        _seed()
+        st.text_area(
+            "Negative prompt",
+            key="negative",
+            height=68,
+            max_chars=MAX_NEGATIVE_CHARACTERS,
+            placeholder="What it should not show",
+            persist_state=KEEP,
+        )
+        if abilities.trained_sizes:
+            _experiment(abilities)
+        else:
+            _guidance()
+            _scheduler(abilities)
+        st.button("Reset settings", key="reset", icon=":material/restart_alt:", on_click=_reset)
+        with st.expander("Import settings", icon=":material/content_paste_go:"):
+            paste_settings("studio")
+
+
+def _reset() -> None:
+    """Everything but the prompt as it was at the first visit."""
+    for key in set(form.DEFAULTS) - {"prompt"} | {"width", "height"}:
+        st.session_state.pop(key, None)
+    form.settle(st.session_state, shared().monitor.abilities)
+
+
+def _model(abilities: Abilities) -> None:
+    if len(abilities.models) > 1:
+        st.selectbox(
+            "Model",
+            ["", *abilities.models[1:]],
+            key="model",
+            format_func=lambda name: short_name(name or abilities.models[0]),
+            persist_state=KEEP,
+        )
+
+
+def _quality(abilities: Abilities) -> None:
+    offered = [name for name, number in QUALITIES.items() if number <= abilities.max_steps]
+    st.segmented_control(
+        "Quality",
+        [*offered, CUSTOM],
+        key="quality",
+        required=True,
+        format_func=lambda name: f"{name} {QUALITIES[name]}" if name in QUALITIES else name,
+        help="More steps take longer and bring out more detail.",
+        persist_state=KEEP,
+    )
+    if st.session_state["quality"] == CUSTOM:
+        st.slider("Steps", 1, abilities.max_steps, key="steps", persist_state=KEEP)
+
+
+def _shape(abilities: Abilities) -> None:
+    if not abilities.is_known:
+        st.caption("The picture's size is chosen when the image server answers.")
+        return
+    st.segmented_control(
+        "Shape", [*ASPECTS, CUSTOM], key="aspect", required=True, persist_state=KEEP
+    )
+    if st.session_state["aspect"] == CUSTOM:
+        _custom_size(abilities)
+    else:
+        _scale(abilities)
+
+
+def _trained_shapes(abilities: Abilities) -> None:
+    """The shapes that the model was trained for, where there are several."""
+    shapes = abilities.trained_shapes
+    if len(shapes) > 1:
+        now = st.session_state["aspect"]
+        st.segmented_control(
+            "Shape",
+            shapes if now in shapes else [*shapes, now],
+            key="aspect",
+            required=True,
+            persist_state=KEEP,
+        )
+
+
+def _experiment(abilities: Abilities) -> None:
+    """What this model is not good at, for the curious."""
+    sizes = ", ".join(f"{width} × {height}" for width, height in abilities.trained_sizes)
+    with st.expander("Experiment", icon=":material/science:"):
+        st.caption(
+            f"This model was trained at {sizes}: other sizes melt or repeat what it draws, and "
+            "other values seldom help."
+        )
+        if len(abilities.trained_shapes) < 2:
+            _shape(abilities)
+        _guidance()
+        _scheduler(abilities)
+
+
+def _custom_size(abilities: Abilities) -> None:
+    with st.container(horizontal=True, key="custom-size"):
+        for name in ("Width", "Height"):
+            st.number_input(
+                f"{name} in pixels",
+                abilities.min_size,
+                abilities.max_size,
+                step=abilities.size_multiple,
+                key=name.lower(),
+                persist_state=KEEP,
+            )
+
+
+def _scale(abilities: Abilities) -> None:
+    scales = abilities.scales(st.session_state["aspect"])
+    width, height = form.size(st.session_state, abilities)
+    with st.container(horizontal=True, vertical_alignment="center", key="scale-row"):
+        if len(scales) > 1:
+            st.segmented_control(
+                "Size",
+                scales,
+                key="scale",
+                required=True,
+                label_visibility="collapsed",
+                persist_state=KEEP,
+            )
+        st.caption(f"{width} × {height} pixels")
+
+
+def _seed() -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", key="seed-row"):
+        st.toggle(
+            "Lock seed",
+            key="lock",
+            help="The same seed and settings make the same picture.",
+            persist_state=KEEP,
+        )
+        if st.session_state["lock"]:
+            st.number_input("Seed", 0, MAX_SEED, step=1, key="seed", width=230, persist_state=KEEP)
+            st.button(
+                "Roll", icon=":material/casino:", key="dice", on_click=_roll, help="Another seed"
+            )
+
+
+def _roll() -> None:
+    st.session_state["seed"] = random.randrange(RANDOM_SEED_BELOW)
+
+
+def _guidance() -> None:
+    st.slider(
+        "Guidance",
+        0.0,
+        MAX_GUIDANCE if st.session_state["guidance"] > 20 else 20.0,
+        step=0.5,
+        key="guidance",
+        persist_state=KEEP,
+        help="How closely to follow the prompt. 7 to 8 suits most; at 1 or less it follows "
+        "loosely, in half the time.",
+    )
+
+
+def _scheduler(abilities: Abilities) -> None:
+    if len(abilities.schedulers) > 1:
+        st.selectbox(
+            "Noise scheduler",
+            ["", *abilities.schedulers],
+            key="scheduler",
+            format_func=lambda name: name or f"The model's own ({abilities.default_scheduler})",
+            persist_state=KEEP,
+        )

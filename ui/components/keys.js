@@ -1,0 +1,42 @@
+// What Streamlit's shortcuts can't do: keys that mind where the focus is, and a tidy history.
+const FIELD = "input, textarea, select, [contenteditable], [role=combobox], [role=listbox], [role=slider]";
+const OPEN = "[role=dialog], [data-testid=stPopoverBody], [role=listbox], [role=menu]";
+
+const click = (...keys) => {
+  const button = keys.map((key) => document.querySelector(`.st-key-${key} button`)).find(Boolean);
+  if (button && !button.disabled) button.click();
+  return Boolean(button);
+};
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  const dialog = document.querySelector("[role=dialog]");
+  // A button that was disabled for a moment, as Download is, loses the focus to the page.
+  if (event.key === "Escape" && dialog && !dialog.contains(event.target)) {
+    dialog.querySelector("[aria-label=Close]")?.click();
+    return;
+  }
+  if (event.target.closest?.(FIELD) || document.querySelector(OPEN)) return;
+  if (event.key === "Escape") click("cancel", "cancel-grid");
+  else if (event.key === "ArrowLeft") click("film-previous");
+  else if (event.key === "ArrowRight") click("film-next");
+}
+
+// Leafing through pictures is one step in the history, not one for each picture.
+function tidyHistory() {
+  if (history.pushState.isTidy) return;
+  const push = history.pushState;
+  const isOpen = (address) => new URL(address, location.href).searchParams.has("img");
+  history.pushState = function (state, title, address) {
+    const leafs = address && isOpen(address) && isOpen(location.href);
+    return (leafs ? history.replaceState : push).call(history, state, title, address);
+  };
+  history.pushState.isTidy = true;
+}
+
+export default function () {
+  tidyHistory();
+  // Before anything else: what is open now may be closed by this very key.
+  document.addEventListener("keydown", onKey, true);
+  return () => document.removeEventListener("keydown", onKey, true);
+}

@@ -1,0 +1,50 @@
+"""Sending what the form holds, and saying what is wrong with it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import form
+from ui.components import html
+from ui.jobs import TooManyJobs
+from ui.recipe import Recipe, problems
+from ui.session import owner, shared
+
+PROBLEMS = "_problems"
+JOB = "_job"
+SHOWN = "_shown"  # the picture on the stage, where it is not the last job's
+
+
+def submit() -> None:
+    """Check what the widgets hold and start a job, or note what is wrong with it."""
+    submit_recipe(form.read(st.session_state, shared().monitor.abilities))
+
+
+def submit_recipe(recipe: Recipe) -> None:
+    """Start a job of this recipe, or note what is wrong with it."""
+    found = problems(recipe, shared().monitor.abilities)
+    st.session_state[PROBLEMS] = found
+    if found:
+        return
+    try:
+        st.session_state[JOB] = shared().jobs.submit(owner(), recipe).id
+    except TooManyJobs as error:
+        st.session_state[PROBLEMS] = {"queue": f"Wait a moment: {error}."}
+    else:
+        st.session_state.pop(SHOWN, None)
+        st.session_state.pop(form.NOTES, None)
+
+
+def show_on_stage(picture_id: str | None) -> None:
+    """Put a picture of the gallery on the stage, or the last job again."""
+    if picture_id is None:
+        st.session_state.pop(SHOWN, None)
+    else:
+        st.session_state[SHOWN] = picture_id
+
+
+def problem(field: str) -> None:
+    """What is wrong with a field, below it."""
+    text = st.session_state.get(PROBLEMS, {}).get(field)
+    if text:
+        st.error(html.plain(text), icon=":material/error:")

@@ -1,0 +1,82 @@
+"""Our style sheet in the page itself: sent by the script it would come late, and move things."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SHEETS = ("style.css", "studio.css")
+STYLE = "".join((Path(__file__).parent / name).read_text() for name in SHEETS)
+VERSION = hashlib.sha256(STYLE.encode()).hexdigest()[:12]
+LINK = f'<link rel="stylesheet" href="./style.css?v={VERSION}">'
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def style_route(base: str = "") -> Route:
+    """Where the style sheet is found; `base` is the path below which the studio is served."""
+
+    def style(_request: Request) -> Response:
+        return Response(STYLE, media_type="text/css", headers={"Cache-Control": FOR_EVER})
+
+    return Route(f"{base}/style.css", style)
+
+
+class StyledPage:
+    """Names the style sheet in the head of every page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+            await self._app(scope, receive, send)
+            return
+        await self._app(_uncached(scope), receive, _Styling(send))
+
+
+def _uncached(scope: Scope) -> Scope:
+    """The request for a whole and plain page: what is compressed, or kept, can't be changed."""
+    headers = MutableHeaders(raw=list(scope["headers"]))
+    for name in ("accept-encoding", "if-none-match", "if-modified-since", "range"):
+        del headers[name]
+    return {**scope, "headers": headers.raw}
+
+
+class _Styling:
+    """Sends an HTML answer with the link in its head, and any other as it is."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_html(message):
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            await self._take(self._start, message)
+
+    async def _take(self, start: Message, message: Message) -> None:
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        body = self._body.replace(b"</head>", f"{LINK}</head>".encode(), 1)
+        headers = MutableHeaders(scope=start)
+        headers["content-length"] = str(len(body))
+        for name in ("etag", "last-modified", "accept-ranges"):
+            del headers[name]
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_html(message: Message) -> bool:
+    content_type = Headers(raw=message["headers"]).get("content-type", "")
+    return message["status"] == 200 and content_type.startswith("text/html")

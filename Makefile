@@ -23,7 +23,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python scripts/install.py backend ui openvino
 	@touch $@
 $(VENV)/.dev: $(VENV)/.demo
-	@$(BIN)/python scripts/install.py backend ui openvino postgres train dev
+	@$(BIN)/python scripts/install.py backend ui openvino postgres telemetry train dev
 	@touch $@
 
 demo: $(VENV)/.demo ## Start backend and studio, and stop both on Ctrl-C

@@ -9,9 +9,12 @@ import ssl
 from pathlib import Path
 
 import grpc
+import structlog
 
 from backend.config import Settings
 from backend.errors import ConfigError
+
+log = structlog.get_logger(__name__)
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
@@ -22,13 +25,49 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     """
     if settings.tls_cert is None or settings.tls_key is None:
         return None
-    key, certificate = _pem(settings.tls_key, "KEY"), _pem(settings.tls_cert, "CERTIFICATE")
-    _check_pair(settings.tls_cert, settings.tls_key)
-    if settings.tls_client_ca is None:
-        return grpc.ssl_server_credentials([(key, certificate)])
-    authority = _pem(settings.tls_client_ca, "CERTIFICATE")
-    _check_authority(settings.tls_client_ca)
-    return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+    files = _Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return grpc.dynamic_ssl_server_credentials(
+        files.configuration,
+        files.renewed,
+        require_client_authentication=settings.tls_client_ca is not None,
+    )
+
+
+class _Files:
+    """The files as they were read last; grpc asks with each handshake for newer ones."""
+
+    def __init__(self, certificate: Path, key: Path, authority: Path | None) -> None:
+        self._certificate, self._key, self._authority = certificate, key, authority
+        self._stamp = self._look()
+        self.configuration = self._read()
+
+    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Where the files have changed, and are good: what to use from now on."""
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return None
+            configuration = self._read()
+        except (ConfigError, OSError) as error:  # half written: looked at again
+            log.warning("certificates not reloaded", server="grpc", error=str(error))
+            return None
+        self._stamp = stamp
+        log.info("certificates reloaded", server="grpc")
+        return configuration
+
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        paths = (self._certificate, self._key, self._authority)
+        stats = [path.stat() for path in paths if path is not None]
+        return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        key, certificate = _pem(self._key, "KEY"), _pem(self._certificate, "CERTIFICATE")
+        _check_pair(self._certificate, self._key)
+        if self._authority is None:
+            return grpc.ssl_server_certificate_configuration([(key, certificate)])
+        authority = _pem(self._authority, "CERTIFICATE")
+        _check_authority(self._authority)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
 
 
 def _pem(path: Path, kind: str) -> bytes:

@@ -197,3 +197,23 @@ class TestFiles:
         authority.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         text = await self.start(tls_cert=cert, tls_key=key, tls_client_ca=authority)
         assert text == f"{authority}: can't be read as a certificate."
+
+
+async def test_renewed_certificates_are_used_without_a_restart(tmp_path: Path) -> None:
+    old, new = Authority.create(tmp_path / "old"), Authority.create(tmp_path / "new")
+    before, after = old.issue("alice"), new.issue("alice")
+    cert, key = old.issue("server")
+    renewed = new.issue("server")
+    async with tls_server(old, before, Issued(cert, key)) as running:
+        await running.stub.GetStatus(pb.GetStatusRequest(), timeout=15)
+        await status(running, trusting(old, before))
+        cert.write_bytes(b"half written")
+        await status(running, trusting(old, before))
+        new_authority = new.ca.read_bytes()
+        old_trust = trusting(old, before)
+        cert.write_bytes(renewed.cert.read_bytes())
+        key.write_bytes(renewed.key.read_bytes())
+        old.ca.write_bytes(new_authority)
+        await status(running, trusting(new, after))
+        await assert_unavailable(running, old_trust, server_is_well=False)
+        await running.stub.GetStatus(pb.GetStatusRequest(), timeout=15)  # connected before

@@ -28,7 +28,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     files = _Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     return grpc.dynamic_ssl_server_credentials(
         files.configuration,
-        files.renewed,
+        files.renewed,  # type: ignore[arg-type]  # None: as before
         require_client_authentication=settings.tls_client_ca is not None,
     )
 

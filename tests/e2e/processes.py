@@ -51,8 +51,12 @@ class Process:
             self._process.wait(60)
             self._process = None
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def check_alive(self) -> None:
-        if self._process is None or self._process.poll() is not None:
+        if not self.is_alive:
             raise RuntimeError(f"it ended:\n{self.output()[-3000:]}")
 
     def output(self) -> str:
@@ -75,7 +79,7 @@ class Backend(Process):
             "TEXT2IMAGE_HTTP_PORT": "0",
             "TEXT2IMAGE_DATA_DIR": str(folder),
             "TEXT2IMAGE_DEVICE": "cpu",
-            "TEXT2IMAGE_RUNTIME": "torch",  # starts without comparing runtimes
+            "TEXT2IMAGE_RUNTIME": "torch",  # starts without converting networks
             "TEXT2IMAGE_DRAIN_S": "0",
             # Two threads that wait for each other crawl where others want the cores, too.
             "TEXT2IMAGE_NUM_THREADS": "1",

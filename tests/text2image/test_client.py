@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,18 +25,6 @@ from client import (
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
 from text2image.convert import event_from_pb, status_from_pb
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as service:
-        yield service
-
-
-@pytest.fixture
-def client(service: FakeService) -> Iterator[Text2ImageClient]:
-    with Text2ImageClient(service.address) as client:
-        yield client
 
 
 def wait_idle(service: FakeService) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -32,18 +31,6 @@ CODES = [
     (grpc.StatusCode.UNKNOWN, t2i.ServerError),
     (grpc.StatusCode.DATA_LOSS, t2i.ServerError),
 ]
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as service:
-        yield service
-
-
-@pytest.fixture
-def client(service: FakeService) -> Iterator[Text2ImageClient]:
-    with Text2ImageClient(service.address) as client:
-        yield client
 
 
 @pytest.mark.parametrize(("code", "kind"), CODES)

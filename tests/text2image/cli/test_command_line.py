@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +14,10 @@ from PIL import Image
 from client import main
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
-from text2image import stream
 from text2image.cli import display, files, generate
 from text2image.types import Progress, Queued
 
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeService]:
-    monkeypatch.setattr(stream, "BACKOFFS_S", ())
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    with FakeService() as service:
-        monkeypatch.setenv("TEXT2IMAGE_ADDRESS", service.address)
-        yield service
-    signal.signal(signal.SIGTERM, handler)
+pytestmark = pytest.mark.usefixtures("found")
 
 
 def names() -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,19 +13,9 @@ from PIL import Image
 
 from client import main
 from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
-from text2image import stream
 from text2image.cli import files, generate
 
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeService]:
-    monkeypatch.setattr(stream, "BACKOFFS_S", ())
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    with FakeService() as service:
-        monkeypatch.setenv("TEXT2IMAGE_ADDRESS", service.address)
-        yield service
-    signal.signal(signal.SIGTERM, handler)
+pytestmark = pytest.mark.usefixtures("found")
 
 
 def names() -> list[str]:

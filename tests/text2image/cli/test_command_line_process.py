@@ -19,12 +19,6 @@ from tests.support.fake_service import FakeService
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
 def heard_interrupt() -> Iterator[None]:
     """A suite in a shell's background would hand its ignored Ctrl-C on to the processes.

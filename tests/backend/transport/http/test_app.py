@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -14,18 +13,6 @@ from backend.transport.http import upstream
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService
 from tests.support.http_front import GENERATE, STATUS, STREAM, front
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    async with front(service) as client:
-        yield client
 
 
 async def test_an_unexpected_error_tells_nothing_and_is_logged(

@@ -5,7 +5,7 @@ import base64
 import json
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc
 import httpx
@@ -19,18 +19,6 @@ from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM, front
 
 CONNECT_JSON = {"content-type": "application/connect+json"}
 CONNECT_PROTO = {"content-type": "application/connect+proto"}
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    async with front(service) as client:
-        yield client
 
 
 def envelope(payload: bytes, flags: int = 0) -> bytes:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -10,19 +9,7 @@ import httpx
 import pytest
 
 from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
-from tests.support.http_front import IMAGES, front, parse_events
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    async with front(service) as client:
-        yield client
+from tests.support.http_front import IMAGES, parse_events
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import httpx
 import pytest
 
 from tests.support.fake_service import FakeService
-from tests.support.http_front import GENERATE, front
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    async with front(service) as client:
-        yield client
+from tests.support.http_front import GENERATE
 
 
 async def test_two_pictures_do_not_fit_into_one_answer(http: httpx.AsyncClient) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc
 import httpx
@@ -12,21 +12,9 @@ from starlette.responses import StreamingResponse
 
 from backend.transport.http import sse
 from tests.support.fake_service import Failure, FakeService, retry_info
-from tests.support.http_front import STREAM, front, parse_events
+from tests.support.http_front import STREAM, parse_events
 
 FOX = {"message": json.dumps({"prompt": "a fox"})}
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    async with front(service) as client:
-        yield client
 
 
 async def test_a_failure_before_the_first_event_keeps_its_status(

@@ -38,9 +38,9 @@ class _Lowered:
 class CostModel:
     """Predicts milliseconds; `observe` feeds it. Sizes are in pixels.
 
-    What else the machine does makes all calibrated steps and decodes slower alike: `slowdown`
-    follows that quickly. Were every row count to follow by itself, those that are not in use would
-    go on looking cheap, or dear, for ever, and batches be too large, or too small.
+    Other load on the machine slows all calibrated steps and decodes alike: `slowdown` tracks that
+    quickly. If each row count were tracked separately, unused counts would keep stale costs and
+    batches would be mis-sized.
 
     Attributes:
         caps: most rows of a UNet call that pay, per size; a size without one runs alone.

@@ -1,4 +1,4 @@
-"""The engine: schedule, run, tell. Synchronous and single-threaded; knows no asyncio, no torch."""
+"""The engine: schedule, run, report. Synchronous and single-threaded; no asyncio, no torch."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Engine:
         self._remove(request)
 
     def fail_all(self) -> None:
-        """Give up everything it holds, after an error that it can't lay on one request."""
+        """Fail every request, after an error that no single request caused."""
         requests = [*self._requests]
         self._requests.clear()
         for request in requests:

@@ -106,23 +106,21 @@ class UnawaitedMoves(TorchFunctionMode):
 
 
 def settle_torch_threads() -> None:
-    """Settle how many threads torch computes with for the calling thread: as many as now.
+    """Fix the number of torch threads of the calling thread at the current number.
 
-    Else that is settled by its first computation, and were another thread within
-    `one_torch_thread` just then, it would be one for good.
+    Otherwise torch fixes it at the thread's first computation, and a concurrent
+    `one_torch_thread` could pin it to 1.
     """
     torch.get_num_threads()
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Inside, the calling thread computes alone.
+    """Inside, torch computes on the calling thread alone.
 
-    Torch's threads sleep while another library's compute: to wake them for a pass over one
-    picture takes longer than the pass. And whoever calls torch from a thread of its own gets
-    helpers of its own, in MKL for a thousand square roots; where they and the engine's are more
-    than the cores, OpenMP sends all of them to sleep after every operation, and torch's steps take
-    half as long again.
+    Waking torch's threads for one pass over a picture takes longer than the pass. And every thread
+    that calls torch gets an OpenMP pool of its own: where pools hold more threads than there are
+    cores, OpenMP puts them to sleep after every operation, and steps take half as long again.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -213,7 +213,7 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
 
 
 def quieten_libraries() -> None:
-    """What they would print is said once, by us: as progress, or as one clear error."""
+    """Turn off their logs and progress bars: we report progress and errors ourselves."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()

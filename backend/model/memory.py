@@ -1,4 +1,4 @@
-"""How much memory there is, and how it is given back."""
+"""Memory: the limit of this machine or container, and returning what is freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoadOptions and moving the app's pages without a browser."""
+"""Reading and moving the app's pages without a browser."""
 
 from __future__ import annotations
 

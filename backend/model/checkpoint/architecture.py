@@ -1,4 +1,4 @@
-"""What is known of a checkpoint without its weights; plain values that JSON can keep."""
+"""A checkpoint's sizes and settings, without its weights: plain values that JSON can hold."""
 
 from __future__ import annotations
 

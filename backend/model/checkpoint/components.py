@@ -51,7 +51,7 @@ class Components:
         return self.read()
 
     def release(self) -> None:
-        """Leave the networks to whoever runs them; they are read anew should that be nobody."""
+        """Drop the networks; whoever runs them holds them, and the next use reads them again."""
         self.__dict__.pop("networks", None)
 
     @property

@@ -1,4 +1,4 @@
-"""From a source to components: only what no earlier start has found out is read."""
+"""Opens a checkpoint, reusing what an earlier start cached about it."""
 
 from __future__ import annotations
 

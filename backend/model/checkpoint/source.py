@@ -1,4 +1,4 @@
-"""Where the model comes from: the setting MODEL made definite."""
+"""Resolves the setting MODEL: a hub id, a folder or a single file."""
 
 from __future__ import annotations
 

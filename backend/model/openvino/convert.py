@@ -1,4 +1,4 @@
-"""Torch networks to OpenVINO's own format, once; kept on disk for the next start."""
+"""Converts torch networks to OpenVINO's format; the files are kept for the next start."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _mark_precise(path: Path) -> None:
 
 
 def _forget(network: nn.Module) -> None:
-    """Free its weights at once: torch keeps what it has traced, and the network is in circles."""
+    """Free its weights now: torch keeps traced modules, and the network has reference cycles."""
     for parameter in network.parameters():
         parameter.data = torch.empty(0)
     torch._C._jit_clear_class_registry()

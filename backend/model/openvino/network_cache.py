@@ -1,4 +1,4 @@
-"""Compiled networks in memory: as many as fit, and the least used make room for new ones."""
+"""An LRU cache of compiled networks, bounded by memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 48
 
 
 def budget(num_parameters: int, memory_bytes: int) -> int:
-    """Bytes that may be kept of a model on such a machine: what one picture needs, at least."""
+    """Bytes that the cache may take: a share of memory, and at least what one picture needs."""
     return max(int(SHARE_OF_MEMORY * memory_bytes), 4 * num_parameters)
 
 
@@ -23,7 +23,7 @@ class _Network(NamedTuple):
 
 
 class NetworkCache:
-    """By what they were compiled for. Each has its weights once more, and counts as its file."""
+    """Networks by the shapes they were compiled for; each counts as a copy of its weights."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -32,9 +32,9 @@ class NetworkCache:
         self._compiling = threading.Lock()  # held for seconds, when warming up in the background
 
     def get(self, key: Hashable, find: Callable[[], Path], compile: Callable[[Path], Any]) -> Any:
-        """The network of `key`; where it isn't here, compiled from the file that `find` finds.
+        """The network of `key`, compiled on a miss from the file that `find` returns.
 
-        Room is made before: where memory is short, both at once would be too much.
+        Others are evicted before compiling: where memory is short, both would not fit at once.
         """
         request = self._recall(key)
         if request is not None:

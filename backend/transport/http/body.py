@@ -1,4 +1,4 @@
-"""LoadOptions a request: its media type, its size, and whether its client is still there."""
+"""Reading a request: its media type, its size, and whether its client is still there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Two convolutions with nothing between them, as the smaller ones that they amount to.
 
-A first convolution makes many channels, a second sums few out of them, cell by cell of its
-window. Both are linear: the first may as well make what each cell of the window adds to each
-output, and the second only add that up.
+The first makes many channels, the second sums them to a few, over its window. Both are linear, so
+the first can make what each cell of the window adds to each output, and the second only adds up.
 """
 
 from __future__ import annotations

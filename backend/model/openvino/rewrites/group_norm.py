@@ -1,7 +1,7 @@
 """GroupNorm as sums and products, which OpenVINO fuses with what stands around them.
 
-Its own normalisation wants an image's values group by group: it turns the memory round before and
-after, and what scales, shifts and activates its result runs apart from it, pass after pass.
+OpenVINO's own normalisation needs the values group by group: it transposes them before and after,
+and scale, shift and activation run as separate passes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A timestep's sines and cosines, as OpenVINO computes them in float32.
 
-In bfloat16 timestep 999 is 1000. What diffusers writes can't be kept out of that: OpenVINO makes
-another layer of its first step, and forgets that this one was to be precise.
+In bfloat16 timestep 999 is 1000. diffusers' own layer can't be kept in float32: OpenVINO replaces
+its first operation, and drops the float32 annotation with it.
 """
 
 from __future__ import annotations

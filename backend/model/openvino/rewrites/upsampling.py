@@ -1,8 +1,7 @@
 """Doubling an image and convolving it, as the one transposed convolution that it amounts to.
 
-A 3 x 3 convolution over an image whose every cell stands there four times multiplies each cell nine
-times where four would do: with weights summed beforehand it takes 16 multiplications, not 36, for
-the same result.
+After 2x nearest upsampling, a 3 x 3 convolution multiplies each source cell 36 times (9 for each of
+its 4 outputs). With weights summed beforehand 16 are enough, for the same result.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from backend.config import Settings
 from backend.engine.backend import LocalBackend
@@ -20,7 +19,7 @@ from backend.transport.access.keyring import Keyring
 from backend.transport.address import why_not
 from backend.transport.descriptors import connections_per_server
 from backend.transport.metrics import Metrics
-from backend.transport.rpc import local_socket
+from backend.transport.rpc import local_socket, reflection
 from backend.transport.rpc.connections import Caretaker
 from backend.transport.rpc.identity import Identifier
 from backend.transport.rpc.interceptor import Guard
@@ -99,8 +98,7 @@ class Server:
         servicer = Text2ImageServicer(backend)
         pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable((SERVICE, health.SERVICE_NAME), self._server)
         self._tasks: list[asyncio.Task[None]] = []
         self._socket_folder: Path | None = None
         self.local_target = ""

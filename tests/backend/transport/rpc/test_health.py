@@ -10,8 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -59,6 +61,32 @@ class TestReflection:
                 "GetStatus",
                 "CheckPrompt",
             }
+
+    async def test_new_clients_ask_for_v1(self) -> None:
+        v1, alpha = "grpc.reflection.v1", "grpc.reflection.v1alpha"
+        async with served() as running:
+            told = {}
+            for package in (v1, alpha):
+                call = running.channel.stream_stream(
+                    f"/{package}.ServerReflection/ServerReflectionInfo",
+                    request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                    response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+                )
+                symbols = (SERVICE, f"{v1}.ServerReflection")
+                asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
+                asked += [
+                    reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+                    for symbol in symbols
+                ]
+                told[package] = [answer async for answer in call(iter(asked), timeout=15)]
+        listed, ours, itself = told[v1]
+        names = {service.name for service in listed.list_services_response.service}
+        assert {SERVICE, f"{v1}.ServerReflection", f"{alpha}.ServerReflection"} <= names
+        [file] = ours.file_descriptor_response.file_descriptor_proto
+        assert b"Text2ImageService" in file
+        [file] = itself.file_descriptor_response.file_descriptor_proto
+        assert descriptor_pb2.FileDescriptorProto.FromString(file).package == v1
+        assert told[v1] == told[alpha]
 
 
 class TestHealth:

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,15 +157,17 @@ class PictureFiles:
         notes = ((i, self._place(i, NOTE_SUFFIX)) for i in self._listing())
         return {picture_id for picture_id, note in notes if _has_content(note)}
 
-    def remove_leftovers(self) -> int:
+    def remove_leftovers(self, known: Container[str] = ()) -> int:
         """Remove what a crash in mid-write left: drafts, and thumbnails and notes of no picture.
+
+        Those of `known` pictures stay: where an original was lost, they are all that is left of it.
 
         Returns:
             How many files.
         """
         found = list(self.folder.glob(f"??/{DRAFT_PREFIX}*"))
         for picture_id, paths in self._listing().items():
-            if not any(as_original(path) for path in paths):
+            if picture_id not in known and not any(as_original(path) for path in paths):
                 companions = (THUMBNAIL_SUFFIX, NOTE_SUFFIX)
                 found += [p for p in paths if p.name in {picture_id + s for s in companions}]
         leftovers = [path for path in found if is_forgotten(path)]

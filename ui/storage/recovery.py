@@ -79,7 +79,7 @@ def recover(engine: Engine, files: PictureFiles, quarantine: Quarantine) -> Reco
         left=strays if too_many else 0,
         brought_back=_end_deletions(files, rows, originals),
         missing=sum(not deleted and i not in found for i, deleted in rows.items()),
-        leftovers=files.remove_leftovers(),
+        leftovers=files.remove_leftovers(known=rows),
     )
 
 

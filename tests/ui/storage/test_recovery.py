@@ -202,6 +202,7 @@ def test_a_row_without_a_file_is_told_and_kept(
     found = recover(engine, files, quarantine)
     assert found.missing == 1
     assert "lost their file: 1" in found.sentences()[0]
+    assert files.thumbnail(pictures[0].id) is not None  # all that is left of it
     assert gallery.get("a", pictures[0].id) == pictures[0]
 
 

@@ -127,6 +127,7 @@ def test_an_interrupted_stage_goes_on(sprites: Sprites, tmp_path: Path) -> None:
     assert state["clock"]["steps"] == 4
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("small_networks")
 def test_mild_guidance_and_a_traced_unet_train(sprites: Sprites, tmp_path: Path) -> None:
     """As on a GPU, but for the compiler's last step: what it traces is what the eager UNet does."""
@@ -156,6 +157,7 @@ def test_a_command_that_makes_no_sense_says_so(
 
 def test_the_judge_names_what_it_is_shown(sprites: Sprites, tmp_path: Path) -> None:
     settings = Settings(samples=800, batch=32, learning_rate=3e-3)
+    sprites = Sprites(sprites.things, judge.SIDE)
     model = judge.train(sprites, tmp_path / "judge.pt", settings)
     unseen = Scenes(sprites.things, random.Random(99))
     rows = [index % len(sprites.things) for index in range(40)]

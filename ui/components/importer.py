@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
 
 from ui import form
 from ui.components import html
@@ -14,8 +16,11 @@ from ui.recipe import Recipe, fit
 from ui.session import owner, shared
 from ui.storage.decoding import size_of
 
+LOG = logging.getLogger("inkling")
+
 STUDIO = "app_pages/studio.py"
 PASTE_ERROR = "_paste_error"
+MAX_LISTED = 8
 FILE_TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
@@ -23,7 +28,7 @@ def use(recipe: Recipe, unknown: list[str] | None = None) -> None:
     """Fill the composer with a recipe at its next run; what had to change is said there."""
     fitted, notes = fit(recipe, shared().monitor.abilities)
     if unknown:
-        notes.append(f"Not understood: {', '.join(unknown)}.")
+        notes.append(f"Not understood: {_listed(unknown)}.")
     st.session_state[form.PENDING] = fitted
     st.session_state[form.NOTES] = notes
 
@@ -83,9 +88,18 @@ def _keep(data: bytes, recipe: Recipe) -> None:
         kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)
         shared().gallery.add(owner(), data, kept)
     except OSError as error:
-        st.error(f"It could not be kept: {error}", icon=":material/error:")
+        st.error(html.plain(f"It could not be kept: {error}."), icon=":material/error:")
+    except SQLAlchemyError:
+        LOG.exception("a dropped picture could not be kept")
+        st.error("It could not be kept: the gallery's database did not answer.")
     else:
         st.toast("Kept in your gallery.", icon=":material/check:")
+
+
+def _listed(names: list[str]) -> str:
+    """Some names of others' settings: files may hold hundreds, of any length."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(_short(name, 40) for name in names[:MAX_LISTED]) + more
 
 
 def _short(text: str, length: int = 60) -> str:

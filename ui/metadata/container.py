@@ -18,6 +18,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # What else is dropped here, by its first bytes.
 OTHER_FILES = {
     b"GIF8": "a GIF",
@@ -51,6 +53,17 @@ def file_texts(data: bytes) -> dict[str, str]:
     raise UnreadableRecipe(f"{_name(data)}: settings are read from PNG, JPEG and WebP pictures.")
 
 
+def pixels_alone(data: bytes) -> bytes:
+    """The picture without what Pillow would read beside its pixels, and refuses where it is large.
+
+    Texts and colour profiles of a PNG, and the pictures of an animated one behind its first.
+    """
+    if not data.startswith(PNG):
+        return data
+    kept = [data[start:end] for kind, start, end in _png_chunks(data) if kind in PIXEL_CHUNKS]
+    return b"".join([PNG, *kept])
+
+
 def _name(data: bytes) -> str:
     if not data:
         return "This file is empty"
@@ -65,7 +78,8 @@ def _name(data: bytes) -> str:
 def _png_texts(data: bytes) -> dict[str, str]:
     """The text chunks, wherever they stand (PNG specification, 11.3.3), and those of eXIf."""
     texts: dict[str, str] = {}
-    for kind, body in _png_chunks(data):
+    for kind, start, end in _png_chunks(data):
+        body = data[start + 8 : end - 4] if kind in TEXT_CHUNKS else b""
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             name, _, rest = body.partition(b"\0")
             key = name.decode("latin-1")
@@ -77,17 +91,18 @@ def _png_texts(data: bytes) -> dict[str, str]:
     return texts
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    wanted = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
-    position = len(PNG)
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Every chunk's kind, and where it begins and ends: length, kind, body, checksum."""
+    start = len(PNG)
     for _ in range(MAX_BLOCKS):
-        length, kind = data[position : position + 4], data[position + 4 : position + 8]
-        if len(kind) < 4 or kind == b"IEND":
+        length, kind = data[start : start + 4], data[start + 4 : start + 8]
+        if len(kind) < 4:
             return
-        start = position + 8
-        position = start + int.from_bytes(length, "big") + 4
-        if kind in wanted:
-            yield kind, data[start : position - 4]
+        end = start + 8 + int.from_bytes(length, "big") + 4
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+        start = end
 
 
 def _png_text(kind: bytes, rest: bytes) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from tests.support.fake_service import FakeService
+from tests.ui.metadata.pictures import text
 from tests.ui.pages import OWNER, Visit, choose, has, html_of, keep, on, wait_for
 from ui.connection import services
 from ui.storage.gallery import Search
@@ -157,6 +158,9 @@ def test_several_can_be_chosen_deleted_and_brought_back(visit: Visit) -> None:
     assert cards(app) == []
     app.button(key="undo").click().run()
     assert len(cards(app)) == 3
+
+
+SETTINGS = text("parameters", "a dropped cat\nSteps: 9, Seed: 5, Size: 128x128")
 
 
 def test_a_dropped_picture_can_be_kept(visit: Visit) -> None:

@@ -14,10 +14,17 @@ BYTE, ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 1, 2, 3, 4, 7, 12  # TIFF 6.0, pag
 SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, UNDEFINED: 1, DOUBLE: 8}
 
 
-def png(*chunks: tuple[bytes, bytes], behind: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-    """A PNG of one pixel with chunks before its pixels, and others behind them."""
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(b"\0\0")
+def png(
+    *chunks: tuple[bytes, bytes],
+    behind: Sequence[tuple[bytes, bytes]] = (),
+    size: tuple[int, int] = (1, 1),
+    pixels: bytes | None = None,
+) -> bytes:
+    """A black PNG with chunks before its pixels, and others behind them."""
+    width, height = size
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    if pixels is None:
+        pixels = zlib.compress(bytes((width + 1) * height))
     every = [(b"IHDR", header), *chunks, (b"IDAT", pixels), *behind, (b"IEND", b"")]
     return PNG + b"".join(_chunk(kind, body) for kind, body in every)
 

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 gpu-check screenshots train evaluate \
-  images-check fresh audit lock clean
+  images-check fresh digests audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ images-check: $(VENV)/.dev ## Build both container images without an engine, and
 
 fresh: ## Install and make a first picture in a bare Debian (root)
 	scripts/fresh
+
+digests: $(VENV)/.dev ## Write the base images' digests behind their versions (needs the network)
+	$(BIN)/python -m scripts.digests
 
 audit: $(VENV)/.dev ## Ask for known vulnerabilities of what is pinned (needs the network)
 	$(BIN)/python -m venv build/audit

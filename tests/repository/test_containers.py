@@ -15,7 +15,7 @@ from backend.config import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILES = ("Dockerfile.backend", "Dockerfile.ui")
-PINNED = re.compile(r"[\w./-]+:\d[\w.-]*\d[\w.-]*")
+PINNED = re.compile(r"[\w./-]+:\d[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?")
 
 compose: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 services: dict[str, Any] = compose["services"]

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from ui.components import html
@@ -29,6 +31,13 @@ def test_plain_text_is_no_markdown(text: str) -> None:
     assert escaped.replace("\\", "").replace(html.JOINER, "") == text
     for sign in "*[$#<":
         assert f"\\{sign}" in escaped or sign not in text
+
+
+@pytest.mark.parametrize("piece", ["-", " ", "\n ", ": ", "<", "www", "@", "a", "-> "])
+def test_a_megabyte_is_made_plain_in_linear_time(piece: str) -> None:
+    started = time.thread_time()
+    html.plain(piece * (2**20 // len(piece)))
+    assert time.thread_time() - started < 3
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ JPEG = b"\xff\xd8\xff"
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
-PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # What else is dropped here, by its first bytes.
 OTHER_FILES = {
     b"GIF8": "a GIF",
@@ -51,17 +50,6 @@ def file_texts(data: bytes) -> dict[str, str]:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_texts(data)
     raise UnreadableRecipe(f"{_name(data)}: settings are read from PNG, JPEG and WebP pictures.")
-
-
-def pixels_alone(data: bytes) -> bytes:
-    """The picture without what Pillow would read beside its pixels, and refuses where it is large.
-
-    Texts and colour profiles of a PNG, and the pictures of an animated one behind its first.
-    """
-    if not data.startswith(PNG):
-        return data
-    kept = [data[start:end] for kind, start, end in _png_chunks(data) if kind in PIXEL_CHUNKS]
-    return b"".join([PNG, *kept])
 
 
 def _name(data: bytes) -> str:

@@ -150,7 +150,7 @@ def shoot_pages(photographer: Photographer) -> None:
     expect(page.get_by_text("Nothing was kept")).to_be_visible()
     photographer.take("studio-cancelled")
     visitor.open("/")
-    visitor.page.get_by_text("More settings").click()
+    visitor.open_settings()
     photographer.take("studio-settings", whole=True)
     visitor.open("/gallery")
     photographer.take("gallery")

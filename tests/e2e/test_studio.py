@@ -72,6 +72,7 @@ def test_escape_in_a_field_or_a_sheet_cancels_nothing(enter: Enter, backend: Bac
     box.click()
     box.press("Escape")
     visitor.open_settings()
+    visitor.page.get_by_text("Experiment", exact=True).click()
     visitor.page.get_by_label("Noise scheduler").click()
     visitor.page.keyboard.press("Escape")
     visitor.page.keyboard.press("Escape")

@@ -84,13 +84,14 @@ def _plots(sample: Sample) -> str:
 
 def _which_plots(sample: Sample) -> list[Plot]:
     plots = [
+        Plot("Running", lambda s: float(s.queue.running), lambda v: f"{v:.0f}"),
         Plot("Queue", lambda s: float(s.queue.queued), lambda v: f"{v:.0f}"),
         Plot(
             "Pictures a minute",
             lambda s: s.latency.images_per_minute,
             lambda v: f"{v:.1f}",
         ),
-        Plot("Half are ready within", lambda s: s.latency.p50_ms, html.seconds),
+        Plot("Time until half are ready", lambda s: s.latency.p50_ms, html.seconds),
         Plot("Processor", lambda s: s.resources.cpu_percent, _percent, 100.0),
         Plot(
             "Memory of the service",

@@ -26,7 +26,8 @@ def page_header(title: str, *, toast: bool = True, explain: bool = False) -> Non
     """
     restless = _is_restless(toast)
     draw = st.fragment(_header, run_every=RESTLESS_S if restless else None)
-    draw(title, toast, explain, restless)
+    with st.container(key="header"):
+        draw(title, toast, explain, restless)
     if not keeps_pictures():
         st.caption("Cookies are off: pictures can't be shown or kept after you close this tab.")
 

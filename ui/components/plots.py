@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import client
 from ui.components import html
 from ui.monitor import HISTORY_S, Sample
 
 NO_DATA = "no data yet"
+STRIPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def draw(plot: Plot, history: Sequence[Sample], now: float) -> str:
     area = _area([(_x(at, now), min(value / top, 1.0)) for at, value in points])
     latest, most = plot.show(points[-1][1]), plot.show(top)
     label = f"{plot.title}: {latest} now, scale up to {most}, last ten minutes"
-    return _box(plot.title, latest, _curve(area, most), label)
+    return _box(plot.title, latest, _curve(area, most, _hover(plot, points, now)), label)
 
 
 def _x(at: float, now: float) -> float:
@@ -51,18 +53,28 @@ def _area(points: Sequence[tuple[float, float]]) -> str:
     return f"polygon({first * 100:.2f}% 100%,{line},{last * 100:.2f}% 100%)"
 
 
-def _curve(area: str, most: str) -> str:
+def _curve(area: str, most: str, hover: str) -> str:
     return (
         f'<div class="ink-plot"><i style="clip-path:{area}"></i>'
-        f"<span>{html.escape(most)}</span></div>"
+        f"<span>{html.escape(most)}</span>{hover}</div>"
         '<div class="ink-axis"><span>10 min ago</span><span>now</span></div>'
+    )
+
+
+def _hover(plot: Plot, points: Sequence[tuple[float, float]], now: float) -> str:
+    """Upright strips that tell the value under the pointer, the latest of each strip's time."""
+    latest = {min(int(_x(at, now) * STRIPS), STRIPS - 1): (at, value) for at, value in points}
+    return "".join(
+        f'<b style="left:{strip * 100 / STRIPS:.2f}%;width:{100 / STRIPS:.2f}%" title="'
+        f'{html.escape(f"{datetime.fromtimestamp(at):%H:%M:%S}: {plot.show(value)}")}"></b>'
+        for strip, (at, value) in latest.items()
     )
 
 
 def _box(title: str, value: str, curve: str, label: str) -> str:
     blank = '<div class="ink-plot"></div>'
     return (
-        f'<section class="ink-tile" role="img" aria-label="{html.escape(label)}">'
+        f'<div class="ink-tile" role="img" aria-label="{html.escape(label)}">'
         f"<p>{html.escape(title)}</p><strong>{html.escape(value)}</strong>"
-        f"{curve or blank}</section>"
+        f"{curve or blank}</div>"
     )

@@ -22,6 +22,8 @@ def test_the_status_page_tells_numbers_models_and_the_studio(
     for text in ("3 of 64", "1.2 s", "Memory of H200", "64 GB", "0123abcd", "sqlite", "None yet"):
         assert text in seen
     assert "Busy · 3 waiting" in seen
+    assert seen.count("Half are ready within") == 1
+    assert ': 1.2 s"></b>' in seen  # under the pointer
 
 
 def test_the_status_page_says_since_when_the_service_is_gone(

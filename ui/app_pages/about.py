@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import streamlit as st
 
-from ui import form
+import client
+from ui import example_pictures, form
 from ui.components import html
 from ui.components.header import NAME, page_header
 from ui.components.sign_in import account
@@ -24,6 +27,7 @@ def main() -> None:
     """Draw the page."""
     page_header("About")
     _what()
+    _model()
     _api()
     _limits()
     _shortcuts()
@@ -37,6 +41,41 @@ def _what() -> None:
         "<p>Describe a picture and watch it form. Everything happens on your own machines: the "
         "model, the queue, the gallery. Nothing is sent anywhere else.</p></div></div>"
     )
+
+
+def _model() -> None:
+    """What the served model draws, in words and pictures, where it declares it."""
+    drawn = shared().monitor.abilities.model
+    if drawn is None:
+        return
+    st.html("<h2>What this model draws</h2>")
+    st.html(f"<p>{html.escape(drawn.about)}</p>" + html.facts(_repertoire(drawn)))
+    sheet = "".join(
+        html.picture(example_pictures.keep(example.thumbnail), example.prompt, 256, 256)
+        for example in drawn.examples
+        if example.thumbnail
+    )
+    if sheet:
+        st.html(f'<div class="ink-contact">{sheet}</div>')
+
+
+def _repertoire(drawn: client.Abilities) -> list[tuple[str, object]]:
+    groups = Counter(thing.group for thing in drawn.things)
+    facts = [
+        (group.capitalize(), f"{count} thing{'s' if count > 1 else ''}")
+        for group, count in groups.items()
+    ]
+    return [
+        *facts,
+        ("Colours", ", ".join(word.name for word in drawn.colours)),
+        ("Backgrounds", ", ".join(word.name for word in drawn.backgrounds)),
+        ("Good sizes", ", ".join(f"{width} × {height}" for width, height in drawn.sizes)),
+        ("Reads", f"{', '.join(drawn.languages)}, about {drawn.token_limit} words of a prompt"),
+    ]
+
+
+def _things(count: int) -> str:
+    return "1 thing" if count == 1 else f"{count} things"
 
 
 def _api() -> None:

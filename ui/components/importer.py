@@ -83,6 +83,9 @@ def _use_pasted() -> None:
 
 def _keep(data: bytes, recipe: Recipe) -> None:
     """Add a dropped picture to the gallery, by its own size."""
+    if shared().gallery.holds(owner(), data):
+        st.toast("It is in your gallery already.", icon=":material/check:")
+        return
     try:
         width, height = size_of(data)
         kept = replace(recipe, width=width, height=height, seed=recipe.seed or 0)

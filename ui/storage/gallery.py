@@ -112,6 +112,12 @@ class Gallery:
         """The owner's picture, or None: there is none, or it is someone else's."""
         return next(iter(self.get_many(owner, [picture_id])), None)
 
+    def holds(self, owner: str, data: bytes) -> bool:
+        """Whether this very file is among the owner's pictures."""
+        digest = hashlib.sha256(data).hexdigest()
+        query = _all().where(PICTURES.c.owner == owner, PICTURES.c.sha256 == digest, ~GONE)
+        return bool(self._pictures(query.limit(1)))
+
     def get_many(self, owner: str, picture_ids: Sequence[str]) -> list[Picture]:
         """Those of the pictures that are the owner's, in the order of the ids."""
         query = _all().where(PICTURES.c.owner == owner, PICTURES.c.id.in_(picture_ids), ~GONE)

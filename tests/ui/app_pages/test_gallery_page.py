@@ -171,6 +171,9 @@ def test_a_dropped_picture_can_be_kept(visit: Visit) -> None:
     kept = services().gallery.page(OWNER, Search(), 1)[0]
     assert (kept.prompt, kept.seed, kept.width) == ("a dropped cat", 5, 16)
     assert services().gallery.read(kept) == data
+    app.button(key="keep-dropped-gallery").click().run()
+    assert services().gallery.count(OWNER) == 1  # the same file, once
+    assert any("already" in toast.value for toast in app.toast)
 
 
 def test_too_large_a_dropped_picture_is_refused_in_a_sentence(visit: Visit, tmp_path: Path) -> None:

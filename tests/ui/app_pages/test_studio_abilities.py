@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
-from tests.ui.pages import Visit, choose, generate, has, html_of, keys_of, shows, wait_for
+from tests.ui.pages import Visit, choose, generate, has, html_of, keys_of, on, shows, wait_for
 from ui.connection import services
 from ui.example_pictures import example_route, keep
 
@@ -132,6 +132,12 @@ def test_only_what_the_model_is_good_at_is_offered_and_the_rest_is_an_experiment
     (experiment,) = [e for e in app.expander if e.label == "Experiment"]
     assert "trained at 64 × 64" in experiment.caption[0].value
     assert experiment.slider[0].key == "guidance"
+
+
+def test_about_opens_with_what_the_model_draws(visit: Visit, declared: pb.Abilities) -> None:
+    seen = html_of(on("about", visit()))
+    for text in ("One thing at a time.", "Animals", "1 thing<", "64 × 64", keep(b"RIFF webp")):
+        assert text in seen
 
 
 def test_a_model_that_declares_nothing_has_no_such_limits(visit: Visit) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
@@ -217,6 +217,7 @@ def diffusers_rates(bench: Bench, model: LatentDiffusion) -> Iterator[tuple[str,
         requires_safety_checker=False,
     ).to(pick_device(bench.settings()))
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)  # as ours
     yield "eager", _rate(bench, model, pipeline)
     if bench.compiles and shutil.which("cc"):
         pipeline.unet = torch.compile(pipeline.unet, mode="reduce-overhead", fullgraph=True)

@@ -21,6 +21,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_sd(tmp_path_factory.mktemp("gpu-check") / "tiny")
 
 
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibrations that measure little, and don't wait for a busy machine to calm down."""
+    monkeypatch.setattr("backend.engine.calibration.MOST_ROWS", 2)
+    monkeypatch.setattr("backend.engine.calibration.FEWEST_SAMPLES", 1)
+    monkeypatch.setattr("backend.engine.calibration.MOST_SAMPLES", 1)
+    monkeypatch.setattr("backend.engine.calibration.PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("backend.model.measure.costs.GRACE_S", 0.0)
+
+
 def bench(folder: Path, scratch: Path, device: str) -> Bench:
     return Bench(
         scratch,

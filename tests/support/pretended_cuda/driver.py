@@ -221,6 +221,7 @@ def _replace_driver(patch: pytest.MonkeyPatch, device: Device) -> None:
         "_cuda_getMemoryFraction": lambda _index: device.fraction,
         "_cuda_memoryStats": lambda _index: _memory_stats(device),
         "_cuda_resetPeakMemoryStats": lambda _index: setattr(device, "peak", device.allocated),
+        "_cuda_set_sync_debug_mode": lambda mode: setattr(device, "warns_of_syncs", mode > 0),
         "_cuda_getCurrentStream": current_stream,
         "_cuda_getDefaultStream": lambda _index: (0, 0, CUDA_TYPE),
         "_cuda_setStream": set_stream,

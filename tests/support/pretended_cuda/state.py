@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class Device:
         self.queued_ms = self.done_ms = 0.0  # of the device's own clock
         self.fault = ""  # what a poisoned context answers to everything
         self.fails_to_capture = ""
+        self.warns_of_syncs = False
         self.blocks: WeakValueDictionary[int, Block] = WeakValueDictionary()
         self.captures: dict[int, Capture] = {}  # by thread
         self._lock = threading.RLock()
@@ -168,6 +170,8 @@ class Device:
             )
         self.counts.syncs[what] += 1
         self.done_ms = self.queued_ms
+        if self.warns_of_syncs:
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=3)
 
     def sync_all(self) -> None:
         """cudaDeviceSynchronize: it breaks every capture, whatever its mode and thread."""

@@ -208,7 +208,9 @@ def _count_to_device(source: torch.Tensor, is_async: bool, again: Callable[[], A
 
 
 def _getitem(self: torch.Tensor, index: Any) -> Any:
-    if not isinstance(self, DeviceTensor):  # a tensor of the host by indices of the device
+    if not isinstance(self, DeviceTensor):
+        if isinstance(index, DeviceTensor) and index.ndim == 0:
+            return self[int(index.item())]  # a number, which has to be waited for
         raise RuntimeError("indices should be either on cpu or on the same device (pretended)")
     if _by_mask(index if isinstance(index, tuple) else (index,)):
         gpu().sync("index")

@@ -78,8 +78,8 @@ def noise_schedulers(bench: Bench) -> Iterator[Found]:
             generator=torch.Generator("cpu").manual_seed(params.seed),
             output_type="latent",
         ).images
-        ours = trajectory.latents
-        off = float((ours - theirs).float().norm() / theirs.float().norm())
+        ours, theirs = trajectory.latents.cpu().float(), theirs.cpu().float()
+        off = float((ours - theirs).norm() / theirs.norm())
         is_equal = bool(torch.equal(ours, theirs))
         yield Found(
             f"{name} against diffusers",

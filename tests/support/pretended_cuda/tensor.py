@@ -238,6 +238,20 @@ def _contiguous(
     return self.clone(memory_format=memory_format)
 
 
+def _item(self: torch.Tensor) -> Any:
+    assert isinstance(self, DeviceTensor)
+    gpu().sync("item")
+    return self.host.item()
+
+
+def _nonzero(self: torch.Tensor, *, as_tuple: bool = False) -> Any:
+    assert isinstance(self, DeviceTensor)
+    gpu().sync("nonzero")
+    host: Any = self.host
+    found: Any = host.nonzero(as_tuple=as_tuple)
+    return tree_map(DeviceTensor, found)
+
+
 def _attention(*args: Any, **kwargs: Any) -> torch.Tensor:
     """One fused kernel there; here the CPU's, which rounds as a model on the CPU does."""
     tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
@@ -255,6 +269,11 @@ _SPECIAL: dict[Any, Any] = {
     torch.Tensor.__setitem__: _setitem,
     torch.Tensor.copy_: copy_,
     torch.Tensor.contiguous: _contiguous,
+    torch.Tensor.nonzero: _nonzero,
+    torch.Tensor.item: _item,
+    torch.Tensor.__int__: _item,
+    torch.Tensor.__index__: _item,
+    torch.Tensor.float: lambda self: self.to(torch.float32),
     torch.nn.functional.scaled_dot_product_attention: _attention,
 }
 

@@ -55,8 +55,10 @@ def rehearsed(bench: Bench, *stages: Any) -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 def test_on_a_pretended_device(folder: Path, tmp_path: Path) -> None:
+    # diffusers' own pipeline beside ours is left to the CPU: here it takes a minute.
+    quick = [stage for stage in QUICK if stage is not right.noise_schedulers]
     with pretended_cuda():
-        found = rehearsed(bench(folder, tmp_path, "cuda"), *QUICK, *LONG, unloading)
+        found = rehearsed(bench(folder, tmp_path, "cuda"), *quick, *LONG, unloading)
     assert found["versions: device"] == "cuda:0: Pretended GPU"
     assert found["networks: a graph of 2 rows computes as eagerly"] is True
     assert found["networks: graphs"] > 0

@@ -38,6 +38,7 @@ def make_pictures(visitor: Visitor, number: int) -> None:
     visitor.button("Generate").click()
     cards = visitor.page.locator("[class*=st-key-card-result-]")
     expect(cards).to_have_count(number, timeout=READY_MS)
+    visitor.settle()  # until then what was there before is still fading
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

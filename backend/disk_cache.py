@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, RootModel
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +42,20 @@ class DiskCache(Generic[T]):
         digest = hashlib.sha256(json.dumps(make, sort_keys=True).encode()).hexdigest()
         self.path = folder / kind / f"{digest[:16]}.json"
         self._make = dict(make)
-        self._adapter = TypeAdapter(of)
+
+        class Value(RootModel[of]):  # type: ignore[valid-type]
+            model_config = ConfigDict(ser_json_inf_nan="constants")  # else -inf comes back as None
+
+        self._value = Value
 
     def load(self) -> T | None:
         """The value kept for this make, or None."""
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
-            return (
-                self._adapter.validate_python(kept["value"]) if kept["make"] == self._make else None
-            )
+            if kept["make"] != self._make:
+                return None
+            value: T = self._value.model_validate(kept["value"]).root
+            return value
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -59,7 +64,7 @@ class DiskCache(Generic[T]):
         # A name of its own: another process may be saving the same.
         draft = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}{DRAFT_SUFFIX}")
         try:
-            kept = {"make": self._make, "value": self._adapter.dump_python(value, mode="json")}
+            kept = {"make": self._make, "value": self._value(value).model_dump(mode="json")}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _remove_old_drafts(self.path.parent)
             with draft.open("x", encoding="utf-8") as file:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,16 @@ def cache(folder: Path, **make: str) -> DiskCache[Kept]:
 def test_a_value_comes_back_as_it_was(tmp_path: Path) -> None:
     cache(tmp_path).save(KEPT)
     assert cache(tmp_path).load() == KEPT
+
+
+def test_numbers_without_end_come_back_as_they_were(tmp_path: Path) -> None:
+    """Configurations of noise schedulers have them, and JSON proper does not."""
+
+    def config() -> DiskCache[dict[str, Any]]:
+        return DiskCache(tmp_path, "config", {}, dict[str, Any])
+
+    config().save({"lambda_min_clipped": -math.inf, "steps": [1, 2]})
+    assert config().load() == {"lambda_min_clipped": -math.inf, "steps": [1, 2]}
 
 
 def test_nothing_was_kept_for_another_make(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from backend.disk_cache import DiskCache
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.preview import PreviewProjector
 
-FORMAT = "3"  # raised when any of it is found in another way
+FORMAT = "4"  # raised when any of it is found in another way
 
 
 @dataclass(frozen=True)

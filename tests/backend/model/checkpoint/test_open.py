@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from backend.model.preview import PreviewProjector
 from tests.support.tiny_sd import build_tiny_sd, load_tiny, tiny_params
 
 ROOT = Path(__file__).parent.parent.parent.parent.parent
+EMBEDDED = ROOT / "models" / "text2image-mini"
 GARBAGE = {
     "empty": b"",
     "half": b'{"native_size": [1',
@@ -95,6 +97,15 @@ def test_torch_draws_the_same_after_a_second_start(folder: Path, data_dir: Path)
     assert second.info == first.info
     for ours, theirs in zip(drawn(second), drawn(first), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_the_embedded_models_architecture_is_the_same_after_a_second_start(
+    data_dir: Path,
+) -> None:
+    """Its noise scheduler's configuration holds an infinity."""
+    first, second = (opened(EMBEDDED, data_dir).components.architecture for _ in range(2))
+    assert second.scheduler_config == first.scheduler_config
+    assert second.scheduler_config["lambda_min_clipped"] == -math.inf
 
 
 def test_the_safety_checker_is_there_whenever_it_is_wanted(folder: Path, data_dir: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.e2e.browsing import Visitor, launch_options
 from tests.e2e.processes import Backend, Studio
@@ -41,12 +41,18 @@ def studio(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    """One for all tests: a thread can't run two."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright) -> Iterator[Browser]:
     options: dict[str, Any] = dict(launch_options())
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(**options)
-        yield launched
-        launched.close()
+    launched = playwright.chromium.launch(**options)
+    yield launched
+    launched.close()
 
 
 Enter = Callable[..., Visitor]

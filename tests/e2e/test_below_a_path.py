@@ -21,7 +21,7 @@ def test_pictures_are_found_below_the_path(browser: Browser, tmp_path: Path) -> 
             visitor = Visitor(browser.new_context(), studio.url)
             visitor.open("/", prompt="a red cat")
             visitor.button("Generate").click()
-            picture = visitor.page.locator("img.ink-picture")
+            picture = visitor.page.locator("img.ink-large[src*='/img/']:not(.ink-under)")
             expect(picture).to_be_visible()
             shown = picture.evaluate(
                 "async (image) => { await image.decode(); return [image.naturalWidth, image.src]; }"

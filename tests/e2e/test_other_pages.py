@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright
 
 from client import Text2ImageClient
 from tests.e2e.browsing import launch_options
@@ -81,14 +81,13 @@ def evil_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(playwright: Playwright) -> Iterator[Page]:
     """In a browser for which the other site's name leads to this machine, as by DNS rebinding."""
     options: dict[str, Any] = dict(launch_options())
     options["args"] = [*options.get("args", []), f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**options)
-        yield browser.new_page()
-        browser.close()
+    browser = playwright.chromium.launch(**options)
+    yield browser.new_page()
+    browser.close()
 
 
 def received(backend: BackendProcess) -> int:

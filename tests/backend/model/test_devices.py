@@ -27,6 +27,7 @@ def test_cuda_is_set_up_however_it_is_named(
 ) -> None:
     fractions: dict[int, float] = {}
     monkeypatch.setattr(torch.cuda, "_initialized", True)
+    monkeypatch.setattr(torch.cuda, "_cached_device_count", None)
     # Only what is compiled is replaced: torch's own checks of its arguments stay.
     for name, fake in {
         "_cuda_getDeviceCount": lambda: 2,

@@ -74,6 +74,7 @@ def test_settings_go_back_to_the_studio(visitor: Visitor) -> None:
     visitor.button("Use these settings").click()
     expect(visitor.page.locator("h1", has_text="Studio")).to_be_visible()
     expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a red apple")
+    visitor.button("Settings").click()
     expect(visitor.page.get_by_label("Seed", exact=True)).to_be_visible()
 
 

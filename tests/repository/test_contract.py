@@ -47,7 +47,7 @@ def spoil(folder: Path, old: str, new: str) -> None:
         ("optional int32 height = 2;", "optional int64 height = 2;", "changed type"),
         ("string prompt = 1;", "string prompt = 15;", "prompt"),
         ("int32 width = 3;\n  // In pixels.", "int32 wide = 3;\n  // In pixels.", "wide"),
-        ("message GetStatusRequest {}", "message GetStatusRequest {  }", "GetStatusRequest"),
+        ("bool include_abilities = 1;", "bool include_abilities  = 1;", "include_abilities"),
         ("double uptime_s = 4;", "double UptimeS = 4;", "lower_snake_case"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_change_that_breaks_clients_or_style_is_found(
 
 
 def test_an_added_field_breaks_nobody(copy: Path) -> None:
-    spoil(copy, "message GetStatusRequest {}", "message GetStatusRequest {\n  bool all = 1;\n}")
+    spoil(copy, "bool include_abilities = 1;", "bool include_abilities = 1;\n  bool all = 2;")
     result = check(copy)
     assert result.returncode == 0, result.stdout + result.stderr
 

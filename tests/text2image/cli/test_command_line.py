@@ -191,4 +191,5 @@ def test_warnings_go_to_stderr_and_into_the_json(
     assert "client.py: warning: Only the first 75 tokens were read" in err
     assert "\x1b[31m" not in err
     (warning,) = json.loads(out)["info"]["warnings"]
-    assert warning == {"field": "prompt", "description": text, "reason": "PROMPT_CUT"}
+    said = {"field": "prompt", "description": text, "reason": "PROMPT_CUT"}
+    assert warning == said | {"excerpt": "", "alternatives": []}

@@ -2,6 +2,8 @@
 const FIELD = "input, textarea, select, [contenteditable], [role=combobox], [role=listbox], [role=slider]";
 const OPEN = "[role=dialog], [data-testid=stPopoverBody], [role=listbox], [role=menu]";
 
+let closedAt = -Infinity;
+
 const click = (...keys) => {
   const button = keys.map((key) => document.querySelector(`.st-key-${key} button`)).find(Boolean);
   if (button && !button.disabled) button.click();
@@ -16,9 +18,13 @@ function onKey(event) {
     dialog.querySelector("[aria-label=Close]")?.click();
     return;
   }
-  if (event.target.closest?.(FIELD) || document.querySelector(OPEN)) return;
-  if (event.key === "Escape") click("cancel", "cancel-grid");
-  else if (event.key === "ArrowLeft") click("film-previous");
+  if (event.target.closest?.(FIELD) || document.querySelector(OPEN)) {
+    if (event.key === "Escape") closedAt = event.timeStamp;
+    return;
+  }
+  // Pressed once more than needed to close something, it is not meant for the job.
+  if (event.key === "Escape" && event.timeStamp - closedAt > 1000) click("cancel", "cancel-grid");
+  if (event.key === "ArrowLeft") click("film-previous");
   else if (event.key === "ArrowRight") click("film-next");
 }
 

@@ -96,7 +96,7 @@ def test_a_full_queue_says_so_readably(enter: Enter, backend: Backend) -> None:
     for number in range(3):
         visitor.page.get_by_label("Prompt", exact=True).fill(f"a rocket {number}")
         visitor.button("Add to queue").click()
-        visitor.settle()
+        expect(visitor.button(re.compile(rf"\({number + 2} of 4\)"))).to_be_visible()
     full = visitor.button(re.compile("queue is full"))
     expect(full).to_be_disabled()
     colours = full.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")

@@ -36,9 +36,13 @@ def make(visitor: Visitor, prompt: str = "a red apple", **settings: object) -> N
 
 
 def rectangle(locator: Locator) -> dict[str, float]:
-    found = locator.bounding_box()
-    assert found is not None
-    return {side: float(found[side]) for side in ("x", "y", "width", "height")}
+    """Of an element that is drawn anew while it is looked at: read until it stands in the page."""
+    for _ in range(20):
+        found = locator.bounding_box()
+        if found is not None:
+            return {side: float(found[side]) for side in ("x", "y", "width", "height")}
+        locator.page.wait_for_timeout(50)
+    raise AssertionError("it is not in the page")
 
 
 def is_in_view(page: Page, locator: Locator) -> bool:

@@ -123,17 +123,17 @@ class Listener:
         self.ended_s: dict[Request, float] = {}
         self.errors: list[BackendError] = []
 
-    def queued(self, request: Request, event: Queued) -> None: ...
+    def on_queued(self, request: Request, event: Queued) -> None: ...
 
-    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None: ...
+    def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None: ...
 
-    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+    def on_image(self, request: Request, index: int, picture: Picture) -> None:
         self.pixels[request] = picture.pixels
 
-    def finished(self, request: Request, timings: Timings) -> None:
+    def on_finished(self, request: Request, timings: Timings) -> None:
         self.ended_s[request] = time.monotonic()
 
-    def failed(self, request: Request, error: BackendError) -> None:
+    def on_failed(self, request: Request, error: BackendError) -> None:
         self.errors.append(error)
 
 

@@ -38,10 +38,10 @@ log = structlog.get_logger(__name__)
 
 
 class LocalBackend:
-    """The Backend of a single machine. Lives on the event loop.
+    """The Backend of a single machine. All methods are called on the event loop.
 
-    After `idle_unload_s` without requests the model goes, and READY stays: the next request waits
-    until it is loaded again.
+    After `idle_unload_s` without requests the model is unloaded; the state stays READY, and the
+    next request waits while it loads again.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class LocalBackend:
         self._loaded: Loaded | None = None
         self._engine: AsyncEngine | None = None
         self._used_s = 0.0
-        self._moving = asyncio.Lock()  # held while the model goes or comes back
+        self._moving = asyncio.Lock()  # held while the model is being unloaded or loaded
         self._waking: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._limits = settings.limits(size_multiple=8)
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request would be taken now."""
+        """Whether a new request would be accepted now."""
         alive = self._engine is None or self._engine.is_alive
         return self._state is State.READY and alive
 
@@ -138,11 +138,11 @@ class LocalBackend:
         self._on_device_lost()
 
     def drain(self) -> None:
-        """Take nothing new from now on; what is queued or running is finished."""
+        """Refuse new requests from now on; queued and running ones are finished."""
         self._become(State.DRAINING, "Finishing what runs, taking nothing new.")
 
     async def stop(self) -> None:
-        """End the engine's thread, and keep what it has learned of the model's costs."""
+        """End the engine's thread and save the measured costs."""
         for task in (*self._watching, self._waking):
             if task is not None:
                 task.cancel()
@@ -158,7 +158,7 @@ class LocalBackend:
         self._state, self._message = state, message
         log.info("state", state=state.name, message=message)
 
-    # Rest
+    # Unloading when idle
 
     async def _unload_when_idle(self) -> None:
         while (left_s := self._used_s + self._settings.idle_unload_s - time.monotonic()) > 0:
@@ -176,14 +176,14 @@ class LocalBackend:
         if engine is None or loaded is None:
             return
         if not await engine.stop():
-            return  # its thread holds the model
+            return  # stuck: its thread still holds the model
         await asyncio.to_thread(loaded.keep_costs)
         release = loaded.release
         del engine, loaded
         await asyncio.to_thread(release)
 
     async def _wake(self) -> None:
-        """Wait until the model is there again, with everyone else who does."""
+        """Load the model again if it was unloaded; concurrent callers share one load."""
         self._used_s = time.monotonic()
         if self._state is not State.READY or self._engine is not None:
             return
@@ -240,7 +240,7 @@ class LocalBackend:
         return self._engine, params
 
     def _check_open(self, engine: AsyncEngine) -> None:
-        """Refuse at once what is sure to be refused: the engine looks only between two steps."""
+        """Refuse early what the engine would refuse anyway: it reads its inbox between steps."""
         if self._state is State.DRAINING:
             raise self._draining()
         if engine.counts.queued >= self._settings.max_queue:

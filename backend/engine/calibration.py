@@ -1,4 +1,7 @@
-"""Measures what the model costs on this machine: a cost per row count, and how many rows pay."""
+"""Measures the model's speed on this machine: time per row count, and the best batch size.
+
+A row is one entry of the UNet's batch; an image with guidance takes two.
+"""
 
 from __future__ import annotations
 
@@ -11,66 +14,66 @@ from backend.engine.cost import CostModel
 from backend.errors import OutOfMemory
 
 MOST_ROWS = 32
-KNEE = 0.95  # of the best rows per millisecond: more rows would only add latency
-SLOWEST_TICK_MS = 500.0  # a longer UNet call would keep joiners and cancellations waiting
+KNEE = 0.95  # share of the best rows/ms that is enough: more rows would mostly add latency
+SLOWEST_TICK_MS = 500.0  # a longer UNet call would delay new requests and cancellations
 FEWEST_SAMPLES, MOST_SAMPLES = 3, 15
-ENOUGH_MS = 200.0  # of sampling
-LONG_MS = 3000.0  # of sampling, after which fewer samples will do: disturbances even out
-PAUSES_S = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # before each round, for a busy machine to calm down
-AGREEMENT = 1.25  # largest ratio between two rounds that count as the same
+ENOUGH_MS = 200.0  # total sampling time after which FEWEST_SAMPLES are enough
+LONG_MS = 3000.0  # total sampling time after which even fewer are enough: noise averages out
+PAUSES_S = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # before each round, so that other load can end
+AGREEMENT = 1.25  # largest ratio between two rounds that count as equal
 
 
 class Subject(Protocol):
-    """What is measured: a model on its runtime, fed with noise. Sizes in pixels, times in ms."""
+    """A model on its runtime, measured with random inputs. Sizes in pixels, times in ms."""
 
     def warm(self, height: int, width: int, rows: int) -> None:
-        """Compile what `step` and `decode` need."""
+        """Compile the networks that `step` and `decode` will run."""
 
     def step(self, height: int, width: int, rows: int) -> float:
         """Time of one UNet call.
 
         Raises:
-            OutOfMemory: so many rows do not fit.
+            OutOfMemory: this many rows do not fit.
         """
 
     def decode(self, height: int, width: int) -> float:
-        """Time of one image, latents to pixels."""
+        """Time to decode one image, latents to pixels."""
 
     def encode(self) -> float:
-        """Time of one prompt."""
+        """Time to encode one prompt."""
 
     def bucket(self, rows: int) -> int:
-        """The row count that is computed where `rows` are asked for."""
+        """The row count that the runtime computes for `rows` (some pad to fixed counts)."""
 
     def certified(self, height: int, width: int, counts: Iterable[int]) -> frozenset[int]:
-        """Those of `counts` at which images share a UNet call and none changes by a bit."""
+        """The row counts at which images in a shared UNet call are bitwise equal to alone."""
 
     def step_bytes(self, height: int, width: int, rows: int) -> int:
-        """Memory that one UNet call takes on top of what stays; 0 where that is not counted."""
+        """Peak working memory of one UNet call; 0 where the device does not report it."""
 
 
 @dataclass(frozen=True)
 class SizeCosts:
-    """Measurements of one size: milliseconds, by row count."""
+    """Measurements for one image size; `steps` maps row count to milliseconds."""
 
     height: int
     width: int
     steps: dict[int, float]
     decode_ms: float
-    cap: int  # rows that pay
+    cap: int  # most rows worth batching
     certified: list[int]
-    row_bytes: int = 0  # of a UNet call's memory; 0: not counted on this device
+    row_bytes: int = 0  # working memory per row of a UNet call; 0: not reported by the device
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of one model on one machine, in one make."""
+    """Measured costs of one model on one machine, runtime and dtype."""
 
     encode_ms: float
     sizes: list[SizeCosts] = field(default_factory=list)
 
     def cost_model(self, *, certified: bool, most_rows: int = 0) -> CostModel:
-        """For the scheduler: `most_rows` of the settings, 0 where there is no such limit."""
+        """The scheduler's cost model; `most_rows` is the configured batch limit, 0 = no limit."""
         cost = CostModel(certified={} if certified else None, encode=self.encode_ms)
         for size in self.sizes:
             key = size.height, size.width
@@ -85,7 +88,7 @@ class Calibration:
         return cost
 
     def refreshed(self, cost: CostModel) -> Calibration:
-        """The same with the times that `cost` has come to since, without what disturbed them."""
+        """A copy with the times `cost` has learned since, corrected for other load."""
         return Calibration(
             self.encode_ms if cost.encode is None else cost.encode,
             [
@@ -123,7 +126,7 @@ class Round(NamedTuple):
         )
 
     def least(self, other: Round) -> Round:
-        """The lower of both everywhere: what else the machine did only adds time."""
+        """The minimum of both at every entry, since other load can only make a run slower."""
         counts = self.steps.keys() | other.steps.keys()
         far = float("inf")
         return Round(
@@ -150,11 +153,11 @@ def calibrate(
         subject: what is measured.
         height: in pixels.
         width: in pixels.
-        pause: sleeps for so many seconds.
-        use: given the best knowledge after every round.
+        pause: sleeps for the given seconds.
+        use: called after every round with the best calibration so far.
 
     Returns:
-        What two rounds agreed on; None where the machine was too busy for that.
+        The calibration once two rounds agree; None if the machine was too busy for that.
     """
     best: Round | None = None
     certified: dict[int, bool] = {}
@@ -178,10 +181,10 @@ def _measure(subject: Subject, height: int, width: int) -> Round:
 
 
 def _measure_steps(subject: Subject, height: int, width: int) -> dict[int, float]:
-    """Row counts 1, 2, 4, …, until more gain nothing, take too long, or do not fit."""
+    """Time row counts 1, 2, 4, … until more are no faster per row, too slow, or do not fit."""
     measured: dict[int, float] = {}
     rows, best, disappointments = 1, 0.0, 0
-    while rows <= MOST_ROWS and disappointments < 2:  # one may have been disturbed
+    while rows <= MOST_ROWS and disappointments < 2:  # a single one may be noise
         try:
             subject.warm(height, width, rows)
             ms = _least_ms(partial(subject.step, height, width, rows))
@@ -200,8 +203,8 @@ def _measure_steps(subject: Subject, height: int, width: int) -> dict[int, float
 
 
 def _least_ms(sample: Callable[[], float]) -> float:
-    """The least of several: what it costs when nothing else disturbs; use shows the rest."""
-    sample()  # allocates
+    """The minimum of several samples: the time on an otherwise idle machine."""
+    sample()  # the first run also allocates
     samples: list[float] = []
     while (len(samples) < FEWEST_SAMPLES and sum(samples) < LONG_MS) or (
         len(samples) < MOST_SAMPLES and sum(samples) < ENOUGH_MS
@@ -213,7 +216,7 @@ def _least_ms(sample: Callable[[], float]) -> float:
 def _conclude(
     subject: Subject, height: int, width: int, measured: Round, certified: dict[int, bool]
 ) -> Calibration:
-    """The calibration that `measured` amounts to; `certified` remembers what was found before."""
+    """Build the calibration from `measured`; `certified` caches results of earlier rounds."""
     cap, steps = measured.cap, measured.steps
     open_counts = [rows for rows in steps if rows <= cap and rows not in certified]
     equal = subject.certified(height, width, open_counts)

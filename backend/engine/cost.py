@@ -1,4 +1,4 @@
-"""What a step, a decode and an encode cost: measured, kept up to date, predicted in between."""
+"""Predicts the time of a UNet step, a decode and an encode from running measurements."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ from backend.engine.request import BatchKey, Request, Stage, Task
 
 Kind = Literal["step", "decode", "encode"]
 Size = tuple[int, int]  # height, width in pixels
-Cell = tuple[int, ...]  # of a table: height, width, and for steps rows
+Cell = tuple[int, ...]  # a table's key: height, width, and for steps the row count
 C = TypeVar("C", bound=Cell)
 
 SMOOTHING = 0.1  # weight of a new measurement
-DRIFT = 0.02  # the same, for what one row count costs beside the others
-OUTLIER = 3.0  # a measurement counts at most this many times the value so far
-FIRST_RUNS = 2  # of a shape nobody calibrated count in full; the very first may have compiled it
-UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row: only for order, never to refuse anything
-UNMEASURED_DECODE_STEPS = 1.6  # VAE decode in guided steps of SD 1.4, by FLOPs
+DRIFT = 0.02  # the same, for one calibrated entry relative to the others
+OUTLIER = 3.0  # a measurement is clipped to this many times the prediction
+FIRST_RUNS = 2  # of an uncalibrated shape count in full; the very first may include compiling
+UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row; used to order requests, never to refuse
+UNMEASURED_DECODE_STEPS = 1.6  # cost of a VAE decode in guided SD 1.4 steps, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
 RECOVERY_STEPS, MOST_PATIENCE = 200, 20_000  # steps between two doublings of a lowered cap
 
 
 @dataclass
 class _Lowered:
-    """A cap that memory has lowered."""
+    """A row cap that was lowered after running out of memory."""
 
-    cap: int  # what it was
-    patience: int = RECOVERY_STEPS  # steps that must fit before it doubles
-    fitted: int = 0
+    cap: int  # before it was lowered
+    patience: int = RECOVERY_STEPS  # successful steps before it doubles
+    fitted: int = 0  # successful steps since
 
 
 @dataclass
 class CostModel:
-    """Predicts milliseconds; `observe` feeds it. Sizes are in pixels.
+    """Predicts milliseconds; `observe` adds measurements. Sizes are in pixels.
 
     Other load on the machine slows all calibrated steps and decodes alike: `slowdown` tracks that
     quickly. If each row count were tracked separately, unused counts would keep stale costs and
     batches would be mis-sized.
 
     Attributes:
-        caps: most rows of a UNet call that pay, per size; a size without one runs alone.
-        certified: per size, the row counts at which images may share a UNet call and none
-            changes by a bit; None where that is not promised (tolerant).
-        row_bytes: memory that every row of a UNet call takes, per size; empty where a device
-            does not count it.
-        free_bytes: memory that a UNet call may take.
-        steps, decodes: on a machine that does nothing else; times `slowdown` as it is now.
+        caps: per size, most rows worth putting into one UNet call.
+        certified: per size, the row counts at which images sharing a UNet call are bitwise
+            equal to running alone; None in tolerant mode, where any count is allowed.
+        steps, decodes: milliseconds on an otherwise idle machine; multiply by `slowdown`.
+        encode: milliseconds per request, None before the first measurement.
+        row_bytes: per size, working memory per row of a UNet call; empty where the device does
+            not report it.
+        free_bytes: memory available to a UNet call.
     """
 
     caps: dict[Size, int] = field(default_factory=dict)
@@ -61,14 +62,14 @@ class CostModel:
     free_bytes: int = 0
     slowdown: float = 1.0
     _lowered: dict[Size, _Lowered] = field(default_factory=dict)
-    _runs: Counter[Cell] = field(default_factory=Counter)  # of what was first met at run time
+    _runs: Counter[Cell] = field(default_factory=Counter)  # of shapes that were not calibrated
 
     def step_ms(self, height: int, width: int, rows: int) -> float:
-        """One UNet call of `rows` rows."""
+        """Predicted time of one UNet call of `rows` rows."""
         return self.slowdown * self._undisturbed_step_ms(height, width, rows)
 
     def decode_ms(self, height: int, width: int) -> float:
-        """One image, latents to pixels."""
+        """Predicted time to decode one image."""
         known = self.decodes.get((height, width))
         if known is not None:
             return self.slowdown * known
@@ -79,19 +80,19 @@ class CostModel:
 
     @property
     def encode_ms(self) -> float:
-        """The prompts of one request."""
+        """Predicted time to encode the prompts of one request."""
         return UNMEASURED_ENCODE_MS if self.encode is None else self.encode
 
     def is_measured(self, height: int, width: int) -> bool:
-        """Whether predictions for this size rest on a measurement of this size."""
+        """Whether a step of this size was ever measured."""
         return any(key[:2] == (height, width) for key in self.steps)
 
     def max_rows(self, height: int, width: int) -> int:
-        """Rows above which a UNet call gets no cheaper per row, or does not fit into memory.
+        """Most rows worth putting into one UNet call, limited by memory.
 
-        At least 2, one image: whether that fits, its first step shows. A size that was never
-        measured gets as many pixels as the nearest that was; where exactness is promised it runs
-        alone, since nothing is certified for it.
+        At least 2 (one guided image): whether that fits, its first step shows. An uncalibrated
+        size may use as many pixels per call as the nearest calibrated one; in certified mode it
+        runs alone, since no row count is certified for it.
         """
         cap = self.caps.get((height, width))
         if cap is None and self.certified is None and self.caps:
@@ -100,13 +101,13 @@ class CostModel:
         return max(2, min(cap or 2, self._fitting_rows(height, width)))
 
     def allowed_rows(self, height: int, width: int, alone: int) -> Collection[int] | None:
-        """Row counts that leave a request of `alone` rows as it is alone; None: any."""
+        """Row counts that don't change a request which alone has `alone` rows; None: any."""
         if self.certified is None:
             return None
         return self.certified.get((height, width), frozenset()) | {alone}
 
     def remaining_ms(self, task: Task) -> float:
-        """What `task` still needs, run alone."""
+        """Remaining time of `task` if it ran alone."""
         height, width, _ = task.request.batch_key
         if task.stage is Stage.FINISHED:
             return 0.0
@@ -117,11 +118,11 @@ class CostModel:
         return total + self.encode_ms if task.stage is Stage.WAITING else total
 
     def request_ms(self, request: Request) -> float:
-        """What the unfinished images of `request` still need, run alone, one after another."""
+        """Remaining time of `request` if its images ran alone, one after another."""
         return sum(self.remaining_ms(task) for task in request.tasks)
 
     def loaded_ms(self, request: Request) -> float:
-        """What `request` still needs of the model's time when it shares full batches."""
+        """Remaining model time of `request` when it shares full batches."""
         height, width, _ = request.batch_key
         rows = max(request.tasks[0].num_rows, self.max_rows(height, width))
         alone = request.tasks[0].num_rows
@@ -135,13 +136,13 @@ class CostModel:
         return self.request_ms(request) - steps * max(0.0, saved_ms)
 
     def adopt(self, calibrated: CostModel) -> None:
-        """Take over a calibration's figures; what was learned without it is forgotten."""
+        """Replace everything learned so far by a calibration, except `free_bytes`."""
         free_bytes = self.free_bytes
         vars(self).update(vars(calibrated))
         self.free_bytes = free_bytes
 
     def observe(self, kind: Kind, key: BatchKey | None, rows: int, ms: float) -> None:
-        """Take in one measurement; `key` is None for an encode, `rows` counts for a step alone."""
+        """Add one measurement. `key` is None for an encode; `rows` is used for steps only."""
         if kind == "encode":
             self.encode = _smooth(self.encode, ms)
         elif key is None:
@@ -167,8 +168,8 @@ class CostModel:
     def ran_out_of_memory(self, key: BatchKey, rows: int) -> int:
         """Halve the cap after `rows` rows did not fit; returns the new cap.
 
-        It doubles again, up to what it was, whenever enough steps have fitted: perhaps a neighbour
-        had the memory. Each time that was too early, twice as many are awaited.
+        Another process may have used the memory, so after enough successful steps the cap doubles
+        again, up to its old value. Each further failure doubles the number of steps to wait.
         """
         size = key.height, key.width
         lowered = self._lowered.get(size)
@@ -210,7 +211,7 @@ class CostModel:
             return None
         below = max((r for r in known if r < rows), default=None)
         above = min((r for r in known if r > rows), default=None)
-        if below is None or above is None:  # outside: as the nearest, per row
+        if below is None or above is None:  # outside the measured range: scale the nearest, per row
             nearest = below if below is not None else above
             assert nearest is not None
             return known[nearest] * max(1.0, rows / nearest)

@@ -22,27 +22,27 @@ log = structlog.get_logger(__name__)
 
 
 class Observer(Protocol):
-    """Who is told what happens, on the engine's thread. None of these may block or raise."""
+    """Receives the engine's events, on the engine's thread. No method may block or raise."""
 
-    def queued(self, request: Request, event: Queued) -> None:
-        """The request waits, at this position."""
+    def on_queued(self, request: Request, event: Queued) -> None:
+        """The request's place in the queue changed."""
 
-    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None:
-        """A step is done; a preview where one is due."""
+    def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
+        """A step is done; `preview` is set where one is due."""
 
-    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+    def on_image(self, request: Request, index: int, picture: Picture) -> None:
         """Image `index` is decoded."""
 
-    def finished(self, request: Request, timings: Timings) -> None:
+    def on_finished(self, request: Request, timings: Timings) -> None:
         """Every image is decoded."""
 
-    def failed(self, request: Request, error: BackendError) -> None:
-        """Refused, or broken; nothing more comes."""
+    def on_failed(self, request: Request, error: BackendError) -> None:
+        """The request was refused or failed; no further events follow."""
 
 
 @dataclass(slots=True)
-class _Clocked:
-    """What the engine keeps of a request beside the scheduler's view."""
+class _Timing:
+    """Time spent on a request, and what was last reported of it."""
 
     encode_ms: float = 0.0
     denoise_ms: float = 0.0
@@ -56,7 +56,7 @@ class Engine:
     """Owns the model and every request from admission to its end.
 
     Raises:
-        DeviceLost: from whatever asks the model: nothing can be computed any more.
+        DeviceLost: by every method that calls the model; no further computation is possible.
     """
 
     def __init__(
@@ -74,21 +74,21 @@ class Engine:
         self._observer = observer
         self._clock = clock
         self._watchdog = watchdog or Watchdog()
-        self._requests: dict[Request, _Clocked] = {}
+        self._requests: dict[Request, _Timing] = {}
         self._laps = Laps()
 
     def add(self, request: Request) -> None:
-        """Admit a request; a refusal is told to the observer."""
+        """Admit a request; a refusal goes to the observer."""
         try:
             self._scheduler.add(request, self._clock())
         except BackendError as error:
-            self._observer.failed(request, error)
+            self._observer.on_failed(request, error)
             return
-        self._requests[request] = _Clocked()
-        self._tell_positions()
+        self._requests[request] = _Timing()
+        self._report_positions()
 
     def abort(self, request: Request) -> None:
-        """Forget a request; its rows are gone before the next step. Finished ones are no error."""
+        """Remove a request before the next step. A finished one is not an error."""
         request.aborted = True
         self._remove(request)
 
@@ -97,11 +97,11 @@ class Engine:
         requests = [*self._requests]
         self._requests.clear()
         for request in requests:
-            self._observer.failed(request, GenerationFailed(f"request {request.id} failed"))
+            self._observer.on_failed(request, GenerationFailed(f"request {request.id} failed"))
             self._scheduler.remove(request)
 
     def step(self) -> bool:
-        """Do the next piece of work. False: there was none."""
+        """Run one UNet call or one decode. Returns False if there was nothing to do."""
         self._laps.settle()
         match self._scheduler.next_work(self._clock()):
             case Denoise(tasks):
@@ -120,11 +120,11 @@ class Engine:
             if task.stage is Stage.WAITING and task.request in self._requests:
                 self._prepare(task)
         if began:
-            self._tell_positions()
+            self._report_positions()
         self._advance([task for task in tasks if task.trajectory is not None])
 
     def _prepare(self, task: Task) -> None:
-        request, clocked = task.request, self._requests[task.request]
+        request, timing = task.request, self._requests[task.request]
         if request.started_at_s is None:
             request.started_at_s = self._clock()
         lap = self._start_lap()
@@ -139,14 +139,14 @@ class Engine:
         task.stage = Stage.DENOISING
 
         def record(took_ms: float, is_typical: bool) -> None:
-            clocked.encode_ms += took_ms
+            timing.encode_ms += took_ms
             if is_typical:
                 self._cost.observe("encode", None, 0, took_ms)
 
         self._laps.stop(lap, record)
 
     def _advance(self, tasks: Sequence[Task]) -> None:
-        """One UNet call. Where it fails, halves are tried, so that one bad row fails alone."""
+        """One UNet call. If it fails, retry in halves, so that only the bad row fails."""
         tasks = [task for task in tasks if task.request in self._requests]
         if not tasks:
             return
@@ -160,11 +160,11 @@ class Engine:
             self._split(tasks, error)
             return
         key, rows = tasks[0].request.batch_key, sum(task.num_rows for task in tasks)
-        took_part = [self._requests[request] for request in {task.request for task in tasks}]
+        timings = [self._requests[request] for request in {task.request for task in tasks}]
 
         def record(took_ms: float, is_typical: bool) -> None:
-            for clocked in took_part:
-                clocked.denoise_ms += took_ms
+            for timing in timings:
+                timing.denoise_ms += took_ms
             if is_typical:
                 self._cost.observe("step", key, rows, took_ms)
 
@@ -174,7 +174,7 @@ class Engine:
                 self._fail(task.request, outcome)
             elif task.step_index == task.num_evaluations:
                 task.stage = Stage.DECODING
-        self._tell_progress(tasks)
+        self._report_progress(tasks)
 
     def _expected_step(self, tasks: Sequence[Task]) -> tuple[str, float | None]:
         height, width, _ = tasks[0].request.batch_key
@@ -203,7 +203,7 @@ class Engine:
     # Decoding
 
     def _decode(self, task: Task) -> None:
-        request, clocked = task.request, self._requests[task.request]
+        request, timing = task.request, self._requests[task.request]
         lap = self._start_lap()
         try:
             with self._watchdog.watch(*self._expected_decode(request)):
@@ -216,49 +216,49 @@ class Engine:
         task.stage, task.trajectory = Stage.FINISHED, None
 
         def record(took_ms: float, is_typical: bool) -> None:
-            clocked.decode_ms += took_ms
+            timing.decode_ms += took_ms
             if is_typical:
                 self._cost.observe("decode", request.batch_key, 0, took_ms)
 
         self._laps.stop(lap, record)
-        self._observer.pictured(request, task.index, picture)
+        self._observer.on_image(request, task.index, picture)
         if request.is_finished:
             self._finish(request)
 
     def _finish(self, request: Request) -> None:
-        clocked = self._requests[request]
+        timing = self._requests[request]
         started_s = request.started_at_s if request.started_at_s is not None else self._clock()
         timings = Timings(
             queued_ms=(started_s - request.arrived_s) * 1000,
-            encode_ms=clocked.encode_ms,
-            denoise_ms=clocked.denoise_ms,
-            decode_ms=clocked.decode_ms,
+            encode_ms=timing.encode_ms,
+            denoise_ms=timing.denoise_ms,
+            decode_ms=timing.decode_ms,
             total_ms=self._ms_since(request.arrived_s),
         )
-        self._observer.finished(request, timings)
+        self._observer.on_finished(request, timings)
         self._remove(request)
 
-    # Telling
+    # Progress
 
-    def _tell_progress(self, tasks: Sequence[Task]) -> None:
+    def _report_progress(self, tasks: Sequence[Task]) -> None:
         served = {task.request for task in tasks if task.request in self._requests}
         etas_ms = self._scheduler.etas_ms(served, self._clock())
         for request, eta_ms in etas_ms.items():
-            clocked, first, step = self._requests[request], request.tasks[0], steps_done(request)
-            preview = self._preview(first, clocked) if first in tasks else None
-            if step == clocked.step and preview is None:
+            timing, first, step = self._requests[request], request.tasks[0], steps_done(request)
+            preview = self._preview(first, timing) if first in tasks else None
+            if step == timing.step and preview is None:
                 continue  # PNDM and Heun evaluate the UNet more often than they step
-            clocked.step = step
+            timing.step = step
             event = Progress(step, request.params.num_inference_steps, eta_ms)
-            self._observer.progressed(request, event, preview)
+            self._observer.on_progress(request, event, preview)
 
-    def _preview(self, task: Task, clocked: _Clocked) -> Pixels | None:
+    def _preview(self, task: Task, timing: _Timing) -> Pixels | None:
         interval, step = task.request.params.preview_interval, _task_steps_done(task)
         if interval == 0 or task.stage is not Stage.DENOISING:
             return None
-        if step == clocked.previewed_step or step % interval:
+        if step == timing.previewed_step or step % interval:
             return None
-        clocked.previewed_step = step
+        timing.previewed_step = step
         try:
             return self._model.preview(task.trajectory)
         except DeviceLost:
@@ -267,12 +267,12 @@ class Engine:
             log.exception("preview failed", request_id=task.request.id)
             return None
 
-    def _tell_positions(self) -> None:
+    def _report_positions(self) -> None:
         for request, event in self._scheduler.line(self._clock()):
-            clocked = self._requests[request]
-            if event.position != clocked.position:
-                clocked.position = event.position
-                self._observer.queued(request, event)
+            timing = self._requests[request]
+            if event.position != timing.position:
+                timing.position = event.position
+                self._observer.on_queued(request, event)
 
     # Ends
 
@@ -282,7 +282,7 @@ class Engine:
         if not isinstance(error, BackendError):
             log.error("generation failed", request_id=request.id, exc_info=error)
             error = GenerationFailed(f"request {request.id} failed")
-        self._observer.failed(request, error)
+        self._observer.on_failed(request, error)
         self._remove(request)
 
     def _remove(self, request: Request) -> None:
@@ -291,7 +291,7 @@ class Engine:
         self._scheduler.remove(request)
         for task in request.tasks:
             task.trajectory = None
-        self._tell_positions()
+        self._report_positions()
 
     def _start_lap(self) -> Lap:
         return self._model.start_lap() or HostLap(self._clock)
@@ -308,7 +308,7 @@ def steps_done(request: Request) -> int:
 
 
 def _task_steps_done(task: Task) -> int:
-    """Steps of num_inference_steps done of one image."""
+    """Steps of num_inference_steps done for one image."""
     return -(-task.step_index * task.request.params.num_inference_steps // task.num_evaluations)
 
 

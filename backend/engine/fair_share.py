@@ -7,27 +7,28 @@ from collections.abc import Collection, Iterable
 
 
 class FairShare:
-    """What each client may still use in this round.
+    """Model time that each client may still use in this round.
 
     Shreedhar and Varghese, "Efficient Fair Queueing using Deficit Round Robin" (1995), with one
-    change: who has a deficit left may be served in any order, so that the policy can put short
-    requests first across clients. A round ends when nobody who waits has a deficit left.
-    Deficits outlive a client's backlog until the round ends: coming back gives nothing anew.
+    change: clients with a positive deficit may be served in any order, so that the policy can put
+    short requests first across clients. A round ends when no waiting client has any left.
+    Deficits are kept until the round ends even for clients without requests, so that leaving and
+    coming back gains nothing.
     """
 
     def __init__(self) -> None:
         self._deficits: dict[str, float] = {}
 
     def deficit(self, client: str, quantum_ms: float) -> float:
-        """Milliseconds left to `client`; a newcomer has one quantum."""
+        """Milliseconds left for `client`; a new client starts with one quantum."""
         return self._deficits.get(client, quantum_ms)
 
     def charge(self, client: str, ms: float, quantum_ms: float) -> None:
-        """Take `ms` of model time from `client`; it may go into debt."""
+        """Subtract `ms` of model time from `client`; the result may be negative."""
         self._deficits[client] = self.deficit(client, quantum_ms) - ms
 
     def start_rounds(self, waiting: Collection[str], quantum_ms: float) -> None:
-        """Start as many rounds as it takes for someone who waits to have a deficit left."""
+        """Start new rounds until some waiting client has a positive deficit."""
         if not waiting:
             self._deficits = {}
             return
@@ -37,7 +38,7 @@ class FairShare:
         rounds = math.floor(-richest / quantum_ms) + 1
         grant = rounds * quantum_ms
         absent = [client for client in self._deficits if client not in waiting]
-        for client in absent:  # they keep their debts, and save up nothing
+        for client in absent:  # they keep debts but save nothing up
             if self._deficits[client] + grant >= 0:
                 del self._deficits[client]
             else:
@@ -45,7 +46,7 @@ class FairShare:
         self._grant(waiting, grant)
 
     def copy(self) -> FairShare:
-        """For a look ahead."""
+        """For predicting the order without changing it."""
         twin = FairShare()
         twin._deficits = dict(self._deficits)
         return twin

@@ -1,7 +1,7 @@
 """Jobs: requests as their callers see them, on the event loop.
 
-A job keeps the latest of each kind of event, not a queue of them: a slow reader sees the latest
-step and preview, misses no picture, and holds nobody up.
+A job keeps the latest event of each kind instead of a queue, and every image: a slow reader skips
+steps but misses no image, and slows nobody down.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_KEPT_BYTES = 64 * 2**20
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request and its story so far. `error` is None, or why nothing more comes.
+    """One request and its latest events.
 
-    `is_named`: the caller chose the request_id, and may come back for the result.
+    `is_named`: the caller chose the request_id, and may call again for the result.
     """
 
     request: Request
@@ -40,21 +40,21 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether its result, whole or failed, is here."""
+        """Whether it has completed or failed."""
         return self.is_whole or self.error is not None
 
     @property
     def is_whole(self) -> bool:
-        """Whether every picture and the end are here."""
+        """Whether every image and the final event have arrived."""
         return self.done is not None and len(self.images) == self.request.params.num_images
 
     @property
     def num_bytes(self) -> int:
-        """Size of its encoded pictures."""
+        """Size of its encoded images."""
         return sum(len(finished.image.data) for finished in self.images)
 
     def post(self, event: Event) -> None:
-        """Take in what the engine tells. Previews may come late: they join the latest step."""
+        """Record an event. A preview that arrives late is shown with the latest step."""
         match event:
             case Queued():
                 self.queued = event
@@ -69,7 +69,7 @@ class Job:
         self._notify()
 
     def fail(self, error: BackendError) -> None:
-        """Nothing more comes."""
+        """End the job with `error`; no further events follow."""
         self.error = error
         self._notify()
 
@@ -78,7 +78,7 @@ class Job:
         self._changed = asyncio.Event()
 
     async def events(self) -> AsyncIterator[Event]:
-        """The story from here on; images and the end are told to everybody who asks.
+        """Events from now on; images and the final event are sent to every reader.
 
         Raises:
             BackendError: the request failed.
@@ -91,7 +91,7 @@ class Job:
             if self.error is not None:
                 raise self.error
             if changed is not self._changed:
-                continue  # something came while the reader was away
+                continue  # changed while the caller handled the events
             if self.done is not None and self.is_whole:
                 yield self.done
                 return
@@ -100,7 +100,7 @@ class Job:
 
 @dataclass(slots=True)
 class _Reader:
-    """What one caller has seen of a job."""
+    """What one caller has already received of a job."""
 
     job: Job
     queued: Queued | None = None
@@ -128,19 +128,19 @@ class _Reader:
 
 
 class JobRegistry:
-    """Jobs by client and request id: what makes a retry join instead of starting again."""
+    """Jobs by client and request id, so that a retry joins instead of starting again."""
 
     def __init__(self, result_ttl_s: float, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._result_ttl_s = result_ttl_s
         self._max_kept_bytes = max_kept_bytes
-        self._kept: deque[Job] = deque()  # finished, with nobody attending; oldest first
+        self._kept: deque[Job] = deque()  # finished and without callers; oldest first
         self._jobs: dict[tuple[str, str], Job] = {}
 
     def find(self, client: str, request_id: str, params: GenerationParams) -> Job | None:
-        """The running or finished job of that name, if any.
+        """The running or completed job with this id, if any.
 
         Raises:
-            RequestConflict: it was started with other parameters.
+            RequestConflict: the id was used with other parameters.
         """
         job = self._jobs.get((client, request_id))
         if job is None or job.error is not None:
@@ -152,12 +152,11 @@ class JobRegistry:
         return job
 
     def add(self, job: Job) -> None:
-        """Remember a job while it lives."""
         self._jobs[_name(job)] = job
 
     @contextmanager
     def attend(self, job: Job, abort: Callable[[Job], None]) -> Iterator[None]:
-        """Count the caller in; with the last one an unfinished job is aborted and forgotten."""
+        """Count a caller in and out; when the last one leaves, an unfinished job is aborted."""
         job.callers += 1
         try:
             yield
@@ -176,7 +175,7 @@ class JobRegistry:
 
     def _keep(self, job: Job) -> None:
         if job in self._kept:
-            return  # asked for again
+            return  # already kept from an earlier call
         self._kept.append(job)
         while sum(kept.num_bytes for kept in self._kept) > self._max_kept_bytes:
             self._forget(self._kept.popleft())

@@ -1,4 +1,4 @@
-"""How long the model's calls took: on the host's clock, or on its device's, which lags behind."""
+"""Times the model's calls on the host's clock, or on an asynchronous device's own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from backend.engine.protocols import Lap
 
 Record = Callable[[float, bool], None]
-"""Takes milliseconds, and whether they are typical of such a call."""
+"""Called with milliseconds, and whether they are typical (no one-off work such as compiling)."""
 
 
 class HostLap:
-    """A `Lap` of a device that is through when a call returns."""
+    """A `Lap` for devices whose calls return only when the work is done."""
 
     is_typical = True
 
@@ -35,19 +35,19 @@ class _Open(NamedTuple):
 
 
 class Laps:
-    """Laps in the order in which the device goes through them."""
+    """Stopped laps whose time is not known yet, in the device's order."""
 
     def __init__(self) -> None:
         self._open: deque[_Open] = deque()
 
     def stop(self, lap: Lap, record: Record) -> None:
-        """End `lap`; `record` is called with its time, now or at a later `settle`."""
+        """End `lap`; `record` is called with its time, now or in a later `settle`."""
         lap.stop()
         self._open.append(_Open(lap, record))
         self.settle()
 
     def settle(self) -> None:
-        """Record what the device has come through."""
+        """Record the laps that the device has finished."""
         while self._open:
             lap, record = self._open[0]
             took_ms = lap.ms()

@@ -1,4 +1,4 @@
-"""Loading a model beside an event loop that goes on serving."""
+"""Loads a model on another thread while the event loop keeps serving."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ T = TypeVar("T")
 
 
 class EngineStopped(Exception):
-    """The model is no longer served: its idle time is over."""
+    """The engine has stopped; idle-time work must end."""
 
 
 class IdleTime(Protocol):
-    """The time in which no request needs the model, for a thread that runs beside the engine.
+    """Lets another thread use the model while no request needs it.
 
     Both methods raise EngineStopped when the engine stops.
     """
 
     def run(self, work: Callable[[], T]) -> T:
-        """Have `work` done by the engine's thread, between requests; returns what it returns."""
+        """Run `work` on the engine's thread while it is idle; returns its result."""
 
     def sleep(self, seconds: float) -> None: ...
 
 
 class _Now:
-    """All time is idle where nothing is served."""
+    """`IdleTime` when no engine is running: work runs immediately."""
 
     def run(self, work: Callable[[], T]) -> T:
         return work()
@@ -49,29 +49,30 @@ def _noop(*_: object) -> None: ...
 
 
 class Loaded(NamedTuple):
-    """A model that is ready to serve, and what is known of its costs."""
+    """A model that is ready to serve, and its costs."""
 
     model: AnyModel
     cost: CostModel
-    calibrate: Callable[[IdleTime], None] = _noop  # measures costs; on a thread of its own
-    keep_costs: Callable[[], None] = _noop  # for the next start
-    release: Callable[[], None] = _noop  # gives memory back once nothing holds the model
-    gpus: Collection[str] = ()  # NVIDIA's names of those that this process may use
+    calibrate: Callable[[IdleTime], None] = _noop  # measures costs, on its own thread
+    keep_costs: Callable[[], None] = _noop  # saves them for the next start
+    release: Callable[[], None] = _noop  # frees memory once nothing holds the model
+    gpus: Collection[str] = ()  # UUIDs of the NVIDIA GPUs this process may use
 
 
 class Load(Protocol):
-    """Loads and warms up the model; slow, runs on a thread of its own.
+    """Loads and warms up the model; slow, runs on its own thread.
 
-    Raises ModelFailed with one clear sentence where there is no hope.
+    Raises:
+        ModelFailed: with one clear sentence, when loading again would not help.
     """
 
     def __call__(self, on_progress: OnProgress) -> Loaded: ...
 
 
 async def load_on_thread(load: Load, say: OnProgress) -> Loaded:
-    """On a daemon thread, so that a stop in the middle of a download need not wait for it.
+    """Run `load` on a daemon thread, so that stopping the service never waits for a download.
 
-    `say` is called on the event loop.
+    `say` receives progress messages, on the event loop.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Loaded] = loop.create_future()
@@ -85,7 +86,7 @@ async def load_on_thread(load: Load, say: OnProgress) -> Loaded:
             future.set_exception(error)
 
     def call(function: Callable[..., None], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(function, *args)
 
     def run() -> None:

@@ -1,7 +1,7 @@
-"""In which order requests deserve the model.
+"""The order in which requests get the model.
 
-Three ranks, and nothing beyond them: a deadline that binds now; deficit round robin over
-clients; within that the shortest remaining time, with a bound on anyone's slowdown.
+Three rules: deadlines that bind now go first; then deficit round robin over clients; within a
+round the shortest remaining time, with a bound on every request's slowdown.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from backend.engine.fair_share import FairShare
 from backend.engine.request import Request
 
 MAX_SLOWDOWN = 8.0  # (wait + remaining) / alone beyond which a request is overdue
-OVERDUE_SHARE = 0.5  # of the model's time at most: all of it would be first come, first served
-QUANTUM = 4.0  # median requests that a client may use per round
-PREDICTION_ERROR = 0.25  # share of a predicted time by which it may be wrong
-LONGEST_BORROWING = 1.0  # quanta that a client's deadlines may take from its future
+OVERDUE_SHARE = 0.5  # of the model's time at most; with 1.0 the policy would become FIFO
+QUANTUM = 4.0  # time per client and round, in median requests
+PREDICTION_ERROR = 0.25  # assumed relative error of a predicted time
+LONGEST_BORROWING = 1.0  # quanta of debt a client's deadlines may run up
 
 Key = tuple[int, float, float]  # smaller goes first
 
 
 class Policy:
-    """Orders requests; `charge` tells it who used the model."""
+    """Orders requests; `charge` reports who used the model."""
 
     def __init__(self, cost: CostModel) -> None:
         self._cost = cost
@@ -34,7 +34,7 @@ class Policy:
         self._quantum_ms = 1.0
         self._served: frozenset[Request] = frozenset()
         self._overdue: frozenset[Request] = frozenset()
-        self._overdue_used_ms = 0.0  # beyond their share
+        self._overdue_used_ms = 0.0  # beyond OVERDUE_SHARE
 
     def add(self, request: Request) -> None:
         self._alone_ms[request] = self._cost.request_ms(request)
@@ -45,18 +45,16 @@ class Policy:
         self._reset_quantum()
 
     def charge(self, shares: Sequence[tuple[Request, float]]) -> None:
-        """These requests are to use the model now, for so many milliseconds each."""
+        """Record that these requests are about to use the model, each for so many ms."""
         for request, ms in shares:
             self._shares.charge(request.client, ms, self._quantum_ms)
         self._served = frozenset(request for request, _ in shares)
         self._account_for_overdue(shares)
 
     def order(self, requests: Sequence[Request], now_s: float) -> Iterator[Request]:
-        """`requests`, the most deserving first; lazily, since often only the first matters."""
+        """`requests` in the order of service; lazy, since often only the first is needed."""
         self._shares.start_rounds({request.client for request in requests}, self._quantum_ms)
-        if (
-            len(requests) == 1
-        ):  # on a small model the rest would be a good part of a step's overhead
+        if len(requests) == 1:  # a shortcut: for a small model the rest takes noticeable time
             self._overdue = frozenset()
             yield from requests
             return
@@ -111,7 +109,7 @@ class Policy:
         return deficit < -LONGEST_BORROWING * self._quantum_ms
 
     def _head_start_ms(self, request: Request) -> float:
-        """Whoever runs goes on unless another is shorter by more than a step."""
+        """A running request is preempted only by one shorter by more than a step."""
         return self._step_ms(request) if request in self._served else 0.0
 
     def _step_ms(self, request: Request) -> float:
@@ -121,7 +119,7 @@ class Policy:
     def _by_shares(
         self, requests: Sequence[Request], keys: dict[Request, Key], remaining: dict[Request, float]
     ) -> Iterator[Request]:
-        """Shortest first among those whose clients have a deficit left, round after round."""
+        """Shortest first among clients with a positive deficit, round after round."""
         queues: dict[str, list[tuple[Key, int, Request]]] = defaultdict(list)
         for number, request in enumerate(requests):
             queues[request.client].append((keys[request], number, request))

@@ -1,4 +1,4 @@
-"""What the engine asks of a model, and what the transports ask of a backend."""
+"""The interfaces between engine and model, and between transports and backend."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
 
 class Picture:
-    """A decoded image; the pixels of a flagged one are black and must not be sent.
+    """A decoded image; a flagged one has black pixels and must not be sent.
 
-    Where the safety checker runs beside the engine, both are known once it has looked: whoever
-    asks first waits for it, so ask on another thread than the engine's.
+    If the safety checker runs asynchronously, the first access to either property waits for it,
+    so don't access them on the engine's thread.
     """
 
     def __init__(self, pixels: Pixels, nsfw_detected: bool | Callable[[], bool]) -> None:
@@ -38,21 +38,21 @@ class Picture:
 
 
 class Lap(Protocol):
-    """Time on a device that computes behind the engine's back."""
+    """A stopwatch on a device that may compute asynchronously."""
 
     @property
     def is_typical(self) -> bool:
-        """Whether nothing was in it that is done once: not a measurement otherwise."""
+        """False if the time includes one-off work (compiling, capturing) and is no measurement."""
 
     def stop(self) -> None:
-        """What was asked of the device since the start is all."""
+        """Mark the end; the device may still be working."""
 
     def ms(self) -> float | None:
-        """Milliseconds; None while the device is not through."""
+        """Milliseconds; None while the device has not reached the end mark."""
 
 
 class Trajectory(Protocol):
-    """One image on its way: the model's own state, of which the engine sees only this."""
+    """The model's state of one image; this is the part that the engine reads."""
 
     @property
     def num_rows(self) -> int:
@@ -71,28 +71,28 @@ T = TypeVar("T", bound=Trajectory)
 
 
 class DiffusionModel(Protocol[T]):
-    """How a model runs. Called from the engine thread alone; holds no policy."""
+    """A model as the engine drives it. Called on the engine's thread only, unless stated."""
 
     exactness: Exactness
 
     @property
     def info(self) -> ModelInfo:
-        """What is told of the model; what it says of the runtime may change."""
+        """Public facts about the model; those about the runtime may change while it runs."""
 
     def check(self, params: GenerationParams) -> Sequence[Violation]:
-        """What this model can't do of parameters that are within the limits. Cheap; any thread.
+        """Violations specific to this model, of parameters within the limits. Cheap; any thread.
 
-        For example a scheduler that can't be combined with so many steps.
+        For example a noise scheduler that does not support this many steps.
         """
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
-        """What of a request that passed `check` can't be followed in full. Cheap; never raises."""
+        """What the model can't fully follow in a valid request. Cheap; never raises."""
 
     def bind(self) -> None:
-        """The calling thread is the engine's: called there once, before all that follows."""
+        """Called once on the engine's thread, before the methods below."""
 
     def start_lap(self) -> Lap | None:
-        """Time what follows on the model's device; None where that is done when a call returns."""
+        """Start timing on the model's device; None if its calls are synchronous."""
 
     def prepare(self, params: GenerationParams, index: int) -> T:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index."""
@@ -100,7 +100,7 @@ class DiffusionModel(Protocol[T]):
     def denoise_step(self, trajectories: Sequence[T]) -> list[Exception | None]:
         """Advance every trajectory by one evaluation, all in one UNet call.
 
-        Returns one entry per trajectory: None, or what went wrong with that one alone.
+        Returns one entry per trajectory: None, or the error of that one alone.
         State is committed only after the UNet call succeeded.
 
         Raises:
@@ -111,15 +111,15 @@ class DiffusionModel(Protocol[T]):
         """Latents to pixels, safety checker included.
 
         Raises:
-            NonFiniteOutput: instead of a black picture.
+            NonFiniteOutput: the image contains NaN or infinity (it would be black).
         """
 
     def preview(self, trajectory: T) -> Pixels:
-        """A small approximate picture of where the trajectory stands."""
+        """A small approximation of the final image at the current step."""
 
 
 class Backend(Protocol):
-    """What a transport needs: an engine in this process, or a cluster of them."""
+    """What the transports call: an engine in this process, or a cluster of them."""
 
     def submit(
         self,
@@ -128,14 +128,14 @@ class Backend(Protocol):
         client: str,
         deadline_s: float | None,
     ) -> AsyncGenerator[Event, None]:
-        """Queue a request, or join the one of the same id, and tell its story.
+        """Queue a request, or join the one with the same id, and yield its events.
 
         Args:
-            draft: its request_id counts within `client`.
-            client: who asks: fairness and request_id go by it.
-            deadline_s: seconds the caller will wait, None without limit.
+            draft: the request; its request_id is scoped to `client`.
+            client: the caller's identity, for fairness, quotas and request ids.
+            deadline_s: seconds the caller will wait; None: no limit.
 
-        Closing the iterator takes the caller away; the request is aborted with its last caller.
+        Closing the iterator removes the caller; a request without callers is aborted.
 
         Raises:
             BackendError: see `backend.errors`.

@@ -11,7 +11,7 @@ from backend.params import GenerationParams, Lora
 
 
 class Stage(enum.Enum):
-    """Where one image stands."""
+    """Progress of one image."""
 
     WAITING = enum.auto()
     DENOISING = enum.auto()
@@ -29,7 +29,7 @@ class BatchKey(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """One image of a request. Only the engine moves it along."""
+    """One image of a request. Changed by the engine only."""
 
     request: Request
     index: int
@@ -50,7 +50,7 @@ class Task:
 
     @property
     def num_evaluations(self) -> int:
-        """UNet evaluations in all: predicted until the trajectory knows."""
+        """UNet evaluations in all; a prediction until the trajectory exists."""
         if self.trajectory is not None:
             return self.trajectory.num_evaluations
         return predict_evaluations(self.request.params)
@@ -78,7 +78,7 @@ class Request:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether nothing has been done for it yet."""
+        """Whether no image has been started."""
         return all(task.stage is Stage.WAITING for task in self.tasks)
 
     @property
@@ -87,10 +87,10 @@ class Request:
 
 
 def predict_evaluations(params: GenerationParams) -> int:
-    """UNet evaluations that diffusers' noise schedulers make of `num_inference_steps`."""
+    """UNet evaluations that diffusers' noise schedulers need for `num_inference_steps`."""
     steps = params.num_inference_steps
     if params.scheduler == "pndm":
-        return steps + 1  # its second step is taken twice
+        return steps + 1  # its second step takes two evaluations
     if params.scheduler == "heun":
-        return 2 * steps - 1  # second order, but for the last step
+        return 2 * steps - 1  # second order, except the last step
     return steps

@@ -1,4 +1,4 @@
-"""Who runs next. Imports no torch, reads no clock: the same calls give the same decisions."""
+"""Picks the next work. Reads no clock: the same calls give the same decisions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backend.errors import DeadlineExceeded, DeadlineUnmeetable, QueueFull, Quot
 
 @dataclass(frozen=True, slots=True)
 class Denoise:
-    """One UNet call for images of equal `BatchKey`; those still WAITING are to be prepared."""
+    """One UNet call for images of equal `BatchKey`; WAITING ones must be prepared first."""
 
     tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """One image, latents to pixels."""
+    """Decode one image, latents to pixels."""
 
     task: Task
 
@@ -30,15 +30,15 @@ class Decode:
 Work = Denoise | Decode
 
 PASSED = "The deadline had passed before the work began."
-IMMINENT_MS = 1.0  # a deadline no further away has as good as passed
-NEARLY = 0.9  # found in the simulator: better than 1.0 and 0.95 in mean, tail and share in time
+IMMINENT_MS = 1.0  # a deadline this close counts as passed
+NEARLY = 0.9  # from bench/simulator: better than 1.0 and 0.95 in mean, tail and deadlines met
 
 
 class Scheduler:
     """Holds the admitted requests until they are removed, and picks the next work."""
 
     def __init__(self, cost: CostModel, max_queue: int, max_queue_per_client: int = 0) -> None:
-        """`max_queue` counts requests not yet begun; 0 per client means no limit per client."""
+        """`max_queue` limits requests not yet started; 0 per client: no limit per client."""
         self._cost = cost
         self._policy = Policy(cost)
         self._max_queue = max_queue
@@ -47,19 +47,19 @@ class Scheduler:
 
     @property
     def queued(self) -> int:
-        """Requests of which nothing is done yet."""
+        """Number of requests not yet started."""
         return sum(request.is_waiting for request in self._requests)
 
     @property
     def running(self) -> int:
-        """Requests begun and not removed."""
+        """Number of requests started and not removed."""
         return len(self._requests) - self.queued
 
     def add(self, request: Request, now_s: float) -> None:
         """Admit `request`.
 
         Raises:
-            QueueFull, QuotaSpent, DeadlineExceeded, DeadlineUnmeetable: nothing was queued.
+            QueueFull, QuotaSpent, DeadlineExceeded, DeadlineUnmeetable: it was not queued.
         """
         self._check_places(request)
         self._requests[request] = None
@@ -71,12 +71,12 @@ class Scheduler:
             raise
 
     def remove(self, request: Request) -> None:
-        """Forget a finished, failed or aborted request; unknown ones are no error."""
+        """Remove a finished, failed or aborted request; an unknown one is not an error."""
         if self._requests.pop(request, request) is None:
             self._policy.remove(request)
 
     def next_work(self, now_s: float) -> Work | None:
-        """The best use of the model now, or None when there is nothing to do."""
+        """The next UNet call or decode, or None when there is nothing to do."""
         tasks = self._tasks(now_s)
         head = next(tasks, None)
         if head is None:
@@ -92,7 +92,7 @@ class Scheduler:
         return Denoise(tuple(batch))
 
     def line(self, now_s: float) -> Iterator[tuple[Request, Queued]]:
-        """Every request not yet begun, with its place and wait: all of them in one pass."""
+        """Every request not yet started, with its queue position and predicted wait."""
         ahead_ms = 0.0
         for position, request in enumerate(self._order(now_s)):
             if request.is_waiting:
@@ -100,7 +100,7 @@ class Scheduler:
             ahead_ms += self._cost.loaded_ms(request)
 
     def etas_ms(self, requests: Iterable[Request], now_s: float) -> dict[Request, float]:
-        """Until the last image of each is decoded: all in one pass. Aborted ones are left out."""
+        """Predicted time until each request's last image is decoded. Aborted ones are left out."""
         wanted, etas, ahead_ms = set(requests), dict[Request, float](), 0.0
         for request in self._order(now_s):
             if request in wanted:
@@ -115,7 +115,7 @@ class Scheduler:
         return self._policy.order(alive, now_s)
 
     def _tasks(self, now_s: float) -> Iterator[Task]:
-        """Unfinished images, the most deserving first; a request's decodes before its steps."""
+        """Unfinished images in the policy's order; a request's decodes before its steps."""
         for request in self._order(now_s):
             yield from (task for task in request.tasks if task.stage is Stage.DECODING)
             for task in request.tasks:
@@ -123,10 +123,10 @@ class Scheduler:
                     yield task
 
     def _fill(self, head: Task, others: Iterable[Task]) -> list[Task]:
-        """The batch around `head` that pays, and that changes nobody's picture.
+        """The most efficient batch that contains `head` and changes no image in it.
 
-        The smallest that comes within `NEARLY` of the most rows per millisecond: a few percent
-        more throughput don't make up for a step that takes everyone in it twice as long.
+        That is the smallest whose rows/ms reach `NEARLY` of the best: a few percent more
+        throughput is not worth a step that takes twice as long for everyone in it.
         """
         height, width, _ = key = head.request.batch_key
         most = self._cost.max_rows(height, width)
@@ -171,7 +171,7 @@ class Scheduler:
         if request.deadline_at_s <= now_s:
             raise DeadlineExceeded(PASSED)
         if not self._cost.is_measured(request.params.height, request.params.width):
-            return  # a guess refuses nobody
+            return  # never refuse on a guess
         left_ms = (request.deadline_at_s - now_s) * 1000
         alone_ms = self._cost.request_ms(request)
         ahead_ms = self.etas_ms([request], now_s).get(request, alone_ms) - alone_ms
@@ -185,5 +185,5 @@ class Scheduler:
             raise DeadlineUnmeetable(text, ahead_ms / 1000 if alone_ms <= left_ms else None)
 
     def _until_next_leaves(self) -> float:
-        """Seconds until a request is likely to leave, 0.1 at least."""
+        """Predicted seconds until the next request ends, at least 0.1."""
         return max(0.1, min(map(self._cost.request_ms, self._requests), default=0.0) / 1000)

@@ -1,4 +1,4 @@
-"""Counters since the start, and latencies of the last minutes."""
+"""Counters since the start, and latencies over the last `WINDOW_S` seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Sample(NamedTuple):
 
 
 class Statistics:
-    """Every request is counted as received once, and once by how it ended."""
+    """Counts every request once as received, and once by how it ended."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -35,12 +35,12 @@ class Statistics:
         self.rejected = 0
 
     def refused(self) -> None:
-        """A request was refused before it became a job."""
+        """Count a request that was refused before it became a job."""
         self.received += 1
         self.rejected += 1
 
     def failed(self, error: BackendError) -> None:
-        """A job ended badly: refused by the queue, or broken."""
+        """Count a job that the queue refused or that failed."""
         is_refused = isinstance(error, Exhausted | DeadlineExceeded)
         if is_refused and not isinstance(error, OutOfMemory):
             self.rejected += 1
@@ -48,7 +48,7 @@ class Statistics:
             self._num_failed += 1
 
     def completed(self, job: Job) -> None:
-        """A job's pictures are all there."""
+        """Count a job that has all its images."""
         self._num_completed += 1
         self._num_images += len(job.images)
         if job.done is not None:
@@ -68,7 +68,7 @@ class Statistics:
 
     @property
     def latency(self) -> Latency:
-        """Percentiles over the window, by nearest rank; zeros while nothing was finished in it."""
+        """Percentiles over the window, by nearest rank; zeros if nothing finished in it."""
         now_s = self._clock()
         while self._samples and self._samples[0].at_s < now_s - WINDOW_S:
             self._samples.popleft()

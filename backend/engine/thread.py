@@ -39,12 +39,12 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 JOIN_S = 0.5
-MAX_BREAKDOWNS = 3  # with no picture finished in between; then the thread ends
+MAX_BREAKDOWNS = 3  # without a finished request in between; then the thread ends
 NUM_ENCODERS = 2  # threads that write PNG and JPEG; Pillow releases the GIL
 
 
 class Counts(NamedTuple):
-    """Requests of which nothing is done yet, and those begun."""
+    """Number of requests waiting, and of those started."""
 
     queued: int
     running: int
@@ -69,7 +69,7 @@ class _Stop(NamedTuple):
 class AsyncEngine:
     """Runs an Engine on its own thread. Public methods are called on the event loop.
 
-    `run` and `sleep` are the exception: they are the `IdleTime` of another thread.
+    Except `run` and `sleep`: they implement `IdleTime`, for a third thread.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class AsyncEngine:
         """Start the thread.
 
         Args:
-            model: what draws.
-            scheduler: whose turn it is.
-            cost: of the model's work.
-            statistics: told of every end.
-            version: of the service, for the pictures' metadata.
-            on_broken: called on the event loop, should the engine have to give up.
-            on_device_lost: the same, with the reason, where only a new process can go on.
+            model: generates the images.
+            scheduler: picks the next work.
+            cost: predicts how long the model takes; updated with measured times.
+            statistics: counts how every request ended.
+            version: version of the service, written into the images' metadata.
+            on_broken: called on the event loop after `MAX_BREAKDOWNS` failures of the engine.
+            on_device_lost: called there with the reason when only a new process can recover.
         """
         self._model = model
         self._statistics = statistics
@@ -112,29 +112,28 @@ class AsyncEngine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread that owns the model still runs."""
+        """Whether the engine's thread still runs."""
         return self._thread.is_alive()
 
     @property
     def counts(self) -> Counts:
-        """How many requests wait and run."""
         running = sum(request.started_at_s is not None for request in self._jobs)
         return Counts(len(self._jobs) - running, running)
 
     @property
     def next_end_s(self) -> float:
-        """Seconds until a running request is likely to end, 0.1 at least."""
+        """Predicted seconds until the first running request ends, at least 0.1."""
         etas_ms = [job.progress.eta_ms for job in self._jobs.values() if job.progress is not None]
         return max(0.1, min(etas_ms, default=1000.0) / 1000)
 
     def submit(self, job: Job) -> None:
-        """Hand a job over; its events are posted to it as they come."""
+        """Queue a job; its events are posted to it as they occur."""
         self._jobs[job.request] = job
         self._statistics.received += 1
         self._inbox.put(_Add(job.request))
 
     def abort(self, job: Job) -> None:
-        """Stop a job: before its next step, or before its first. One that is over is no error."""
+        """Stop a job before its next step. A job that has already ended is not an error."""
         if self._jobs.pop(job.request, None) is None:
             return
         job.request.aborted = True  # the scheduler sees this before the message
@@ -146,9 +145,9 @@ class AsyncEngine:
         return stack_of(self._thread.ident)
 
     async def stop(self) -> bool:
-        """End the thread after the step it is in; what still runs is forgotten.
+        """End the thread after its current step, dropping unfinished requests.
 
-        False: it is stuck, and left alone.
+        Returns False if the thread is stuck; it is then left running.
         """
         self._inbox.put(_Stop())
         while self._thread.is_alive() and not self.watchdog.overdue_s:
@@ -186,7 +185,7 @@ class AsyncEngine:
             except DeviceLost as error:
                 self._call(self._lose_device, error)
                 return
-            except Exception:  # no single request's fault: all that it holds is in doubt
+            except Exception:  # not caused by a single request, so none of them can be trusted
                 log.exception("the engine broke")
                 self._breakdowns += 1
                 self._engine.fail_all()
@@ -198,7 +197,7 @@ class AsyncEngine:
             is_busy = self._engine.step() or self._work_aside()
 
     def _work_aside(self) -> bool:
-        """Do one thing that is for idle time. False: there was none."""
+        """Run one idle-time task. Returns False if there was none."""
         if not self._asides:
             return False
         with self.watchdog.watch("Measuring in idle time", None):
@@ -206,7 +205,7 @@ class AsyncEngine:
         return True
 
     def _take_messages(self, block: bool) -> bool:
-        """Empty the inbox, waiting for a first message where there is no work. False: stop."""
+        """Empty the inbox; `block` waits for a first message. Returns False on `_Stop`."""
         while True:
             try:
                 message = self._inbox.get(block)
@@ -223,21 +222,21 @@ class AsyncEngine:
                 case _Stop():
                     return False
 
-    # Observer: what the engine tells, on its thread
+    # Observer, called on the engine's thread
 
-    def queued(self, request: Request, event: Queued) -> None:
+    def on_queued(self, request: Request, event: Queued) -> None:
         self._post(request, event)
 
-    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None:
+    def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
         if preview is None:
             self._post(request, event)
         else:
             self._encode(request, lambda: self._encode_preview(request, event, preview))
 
-    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+    def on_image(self, request: Request, index: int, picture: Picture) -> None:
         self._encode(request, lambda: self._encode_picture(request, index, picture))
 
-    def finished(self, request: Request, timings: Timings) -> None:
+    def on_finished(self, request: Request, timings: Timings) -> None:
         self._breakdowns = 0
         model = self._model
         done = Done(
@@ -250,10 +249,10 @@ class AsyncEngine:
         )
         self._post(request, done)
 
-    def failed(self, request: Request, error: BackendError) -> None:
+    def on_failed(self, request: Request, error: BackendError) -> None:
         self._call(self._fail, request, error)
 
-    # Encoding, on the encoders' threads
+    # Encoding, on the encoder threads
 
     def _encode(self, request: Request, make: Callable[[], Event]) -> None:
         def deliver(future: Future[Event]) -> None:
@@ -265,7 +264,7 @@ class AsyncEngine:
                 return
             if isinstance(error, DeviceLost):
                 self._call(self._lose_device, error)
-            elif isinstance(error, BackendError):  # of the safety checker
+            elif isinstance(error, BackendError):  # raised by the safety checker
                 self._call(self._fail, request, error)
             else:
                 log.error("encoding failed", request_id=request.id, exc_info=error)

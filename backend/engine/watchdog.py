@@ -1,4 +1,4 @@
-"""Notices that the engine's thread is stuck: in a driver, a compiler, memory that is swapped."""
+"""Detects a stuck engine thread (hanging driver or compiler, heavy swapping)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 20.0  # times what a piece of work is predicted to take
-LEAST_S = 10.0  # however short that is: machines hold their breath now and then
-UNMEASURED_S = 300.0  # what was never measured may have to be compiled
+PATIENCE = 20.0  # work is stuck after this many times its predicted duration
+LEAST_S = 10.0  # lower bound of that limit: short stalls happen on any machine
+UNMEASURED_S = 300.0  # limit for unmeasured work: it may have to be compiled
 LOOK_EVERY_S = 1.0
 EXIT_STUCK = 70
 
 
 class Work(NamedTuple):
-    """What the engine's thread is doing; `expected_ms` is None for what was never measured."""
+    """What the engine's thread is doing; `expected_ms` is None if it was never measured."""
 
     name: str
     since_s: float
@@ -30,14 +30,14 @@ class Work(NamedTuple):
 
     @property
     def bound_s(self) -> float:
-        """Seconds after which it is stuck."""
+        """Seconds after which it counts as stuck."""
         if self.expected_ms is None:
             return UNMEASURED_S
         return max(LEAST_S, PATIENCE * self.expected_ms / 1000)
 
 
 class Watchdog:
-    """Told by the engine's thread what it does, and asked by the event loop."""
+    """Written by the engine's thread (`watch`), read by the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -45,7 +45,7 @@ class Watchdog:
 
     @contextmanager
     def watch(self, name: str, expected_ms: float | None) -> Iterator[None]:
-        """Around one piece of work, on the engine's thread."""
+        """Wrap one piece of work, on the engine's thread."""
         self._work = Work(name, self._clock(), expected_ms)
         try:
             yield
@@ -54,13 +54,13 @@ class Watchdog:
 
     @property
     def overdue_s(self) -> float:
-        """Seconds since the work should have been done at the latest; 0 while all is well."""
+        """Seconds past the limit of the current work; 0 if it is not stuck."""
         work = self._work
         return 0.0 if work is None else max(0.0, self._clock() - work.since_s - work.bound_s)
 
     @property
     def complaint(self) -> str:
-        """What is stuck, and for how long, as a sentence."""
+        """One sentence that names the stuck work and for how long it has run."""
         work = self._work
         if work is None:
             return "Nothing is stuck."
@@ -73,7 +73,7 @@ class Watchdog:
 async def follow(
     watchdog: Watchdog, on_stuck: Callable[[str], None], on_recovered: Callable[[], None]
 ) -> None:
-    """Tell of each change, until cancelled. While stuck, the complaint is told again and again."""
+    """Poll until cancelled; `on_stuck` is called on every poll while stuck."""
     was_stuck = False
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
@@ -86,6 +86,6 @@ async def follow(
 
 
 def stack_of(thread_id: int | None) -> str:
-    """Where a thread is now."""
+    """The current stack trace of a thread."""
     frame = sys._current_frames().get(thread_id or 0)
     return "".join(traceback.format_stack(frame)) if frame is not None else "the thread has ended"

@@ -259,10 +259,10 @@ def loads(model: FakeModel, cost: CostModel | None = None) -> Load:
 
 
 @dataclass
-class Told:
+class RecordingObserver:
     """An observer of the engine that remembers everything."""
 
-    queued_: list[tuple[str, int]] = field(default_factory=list)
+    queued: list[tuple[str, int]] = field(default_factory=list)
     progress: list[tuple[str, int]] = field(default_factory=list)
     previews: list[tuple[str, int]] = field(default_factory=list)
     pictures: list[tuple[str, int]] = field(default_factory=list)
@@ -271,23 +271,23 @@ class Told:
     errors: dict[str, BackendError] = field(default_factory=dict)
     etas: list[float] = field(default_factory=list)
 
-    def queued(self, request: Request, event: Queued) -> None:
-        self.queued_.append((request.id, event.position))
+    def on_queued(self, request: Request, event: Queued) -> None:
+        self.queued.append((request.id, event.position))
 
-    def progressed(self, request: Request, event: Progress, preview: Pixels | None) -> None:
+    def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
         self.progress.append((request.id, event.step))
         self.etas.append(event.eta_ms)
         if preview is not None:
             self.previews.append((request.id, event.step))
 
-    def pictured(self, request: Request, index: int, picture: Picture) -> None:
+    def on_image(self, request: Request, index: int, picture: Picture) -> None:
         self.pictures.append((request.id, index))
         self.pixels[request.id, index] = picture.pixels
 
-    def finished(self, request: Request, timings: Timings) -> None:
+    def on_finished(self, request: Request, timings: Timings) -> None:
         self.timings[request.id] = timings
 
-    def failed(self, request: Request, error: BackendError) -> None:
+    def on_failed(self, request: Request, error: BackendError) -> None:
         self.errors[request.id] = error
 
     def steps_of(self, request: Request) -> list[int]:

@@ -18,7 +18,7 @@ from backend.errors import Violation
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams
-from tests.support.fakes import SIZE, Told, fake_params, settings, wide_costs
+from tests.support.fakes import SIZE, RecordingObserver, fake_params, settings, wide_costs
 
 MIN_ROWS = 8
 MAX_ROWS = 16
@@ -66,15 +66,15 @@ class Bench:
 
     def __init__(self, model: LatentDiffusion, max_rows: int) -> None:
         self.recorder = Recorder(model)
-        self.told = Told()
+        self.observer = RecordingObserver()
         cost = wide_costs(max_rows)
-        self.engine = Engine(self.recorder, Scheduler(cost, 100), cost, self.told)
+        self.engine = Engine(self.recorder, Scheduler(cost, 100), cost, self.observer)
 
-    def run(self) -> Told:
+    def run(self) -> RecordingObserver:
         for _ in range(2000):
             if not self.engine.step():
-                assert not self.told.errors
-                return self.told
+                assert not self.observer.errors
+                return self.observer
         raise AssertionError("the engine does not come to an end")
 
 
@@ -124,9 +124,9 @@ def requests_for(wanted: Sequence[GenerationParams]) -> list[Request]:
 def alone(model: LatentDiffusion, params: GenerationParams) -> dict[tuple[str, int], Pixels]:
     bench = Bench(model, max_rows=2)
     bench.engine.add(*requests_for([params]))
-    told = bench.run()
+    observer = bench.run()
     assert all(len(seeds) == 1 for _, seeds in bench.recorder.batches)
-    return told.pixels
+    return observer.pixels
 
 
 def test_the_same_pixels_alone_and_in_a_crowd_that_comes_and_goes(model: LatentDiffusion) -> None:
@@ -140,7 +140,7 @@ def test_the_same_pixels_alone_and_in_a_crowd_that_comes_and_goes(model: LatentD
             assert bench.engine.step()
         if number == 5:
             bench.engine.abort(leaving)
-    told = bench.run()
+    observer = bench.run()
 
     rows = [rows for rows, _ in bench.recorder.batches]
     assert max(rows) >= MIN_ROWS
@@ -149,7 +149,7 @@ def test_the_same_pixels_alone_and_in_a_crowd_that_comes_and_goes(model: LatentD
 
     for params in wanted:
         for name, pixels in alone(model, params).items():
-            assert_same(told.pixels[name], pixels, model.info.dtype)
+            assert_same(observer.pixels[name], pixels, model.info.dtype)
 
 
 def assert_same(crowded: Pixels, alone: Pixels, dtype: str) -> None:
@@ -161,12 +161,12 @@ def test_pictures_of_one_request_share_steps_and_equal_seed_plus_i(model: Latent
     several = fake_params("a red fox", num_images=4, seed=40, num_inference_steps=8)
     bench = Bench(model, MAX_ROWS)
     bench.engine.add(*requests_for([several]))
-    told = bench.run()
+    observer = bench.run()
     assert {rows for rows, _ in bench.recorder.batches} == {8}
     for index in range(4):
         single = fake_params("a red fox", seed=40 + index, num_inference_steps=8)
         (pixels,) = alone(model, single).values()
-        assert_same(told.pixels["40", index], pixels, model.info.dtype)
+        assert_same(observer.pixels["40", index], pixels, model.info.dtype)
 
 
 def test_certified_row_counts_alone_are_used_where_exactness_is_promised(
@@ -175,7 +175,7 @@ def test_certified_row_counts_alone_are_used_where_exactness_is_promised(
     bench = Bench(model, MAX_ROWS)
     cost = wide_costs(MAX_ROWS)
     cost.certified = {(SIZE, SIZE): frozenset({1, 2, 4})}
-    bench.engine = Engine(bench.recorder, Scheduler(cost, 100), cost, bench.told)
+    bench.engine = Engine(bench.recorder, Scheduler(cost, 100), cost, bench.observer)
     for request in requests_for(crowd()):
         bench.engine.add(request)
     bench.run()

@@ -13,32 +13,39 @@ from backend.engine.engine import Engine
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.errors import GenerationFailed, NonFiniteOutput, OutOfMemory, QueueFull
-from tests.support.fakes import SECRET, FakeModel, Told, colour, fake_request, wide_costs
+from tests.support.fakes import (
+    SECRET,
+    FakeModel,
+    RecordingObserver,
+    colour,
+    fake_request,
+    wide_costs,
+)
 
 
 class Harness:
-    """An engine, what it told, and a clock that moves a second at every look."""
+    """An engine, its observer, and a clock that advances one second per reading."""
 
     def __init__(
         self, model: FakeModel, cost: CostModel | None = None, max_queue: int = 100
     ) -> None:
         self.model = model
-        self.told = Told()
+        self.observer = RecordingObserver()
         self.cost = cost or wide_costs()
         ticks = itertools.count(1.0)
         self.engine = Engine(
-            model, Scheduler(self.cost, max_queue), self.cost, self.told, lambda: next(ticks)
+            model, Scheduler(self.cost, max_queue), self.cost, self.observer, lambda: next(ticks)
         )
 
     def add(self, *requests: Request) -> None:
         for request in requests:
             self.engine.add(request)
 
-    def run(self, *requests: Request) -> Told:
+    def run(self, *requests: Request) -> RecordingObserver:
         self.add(*requests)
         for _ in range(1000):
             if not self.engine.step():
-                return self.told
+                return self.observer
         raise AssertionError("the engine does not come to an end")
 
     def steps(self, count: int) -> None:
@@ -52,46 +59,46 @@ class TestStory:
 
     def test_one_request_from_queue_to_picture(self) -> None:
         harness, request = Harness(FakeModel()), fake_request()
-        told = harness.run(request)
-        assert told.queued_ == [(request.id, 0)]
-        assert told.steps_of(request) == [1, 2, 3]
-        assert told.pictures == [(request.id, 0)]
-        assert list(told.timings) == [request.id]
-        assert not told.errors
+        observer = harness.run(request)
+        assert observer.queued == [(request.id, 0)]
+        assert observer.steps_of(request) == [1, 2, 3]
+        assert observer.pictures == [(request.id, 0)]
+        assert list(observer.timings) == [request.id]
+        assert not observer.errors
 
     def test_positions_are_told_when_they_change_and_only_then(self) -> None:
         harness = Harness(FakeModel(), cost=CostModel())
         first, second, third = (fake_request(name) for name in ("one", "two", "three"))
-        told = harness.run(first, second, third)
-        assert told.queued_ == [("one", 0), ("two", 1), ("three", 2), ("two", 0), ("three", 1),
+        observer = harness.run(first, second, third)
+        assert observer.queued == [("one", 0), ("two", 1), ("three", 2), ("two", 0), ("three", 1),
                                 ("three", 0)]  # fmt: skip
 
     def test_image_i_uses_seed_plus_i(self) -> None:
         harness, request = Harness(FakeModel()), fake_request(num_images=3, seed=7)
-        told = harness.run(request)
+        observer = harness.run(request)
         for index in range(3):
             expected = colour(request.params, index)
-            assert np.array_equal(told.pixels[request.id, index], expected)
-        assert sorted(told.pictures) == [(request.id, index) for index in range(3)]
+            assert np.array_equal(observer.pixels[request.id, index], expected)
+        assert sorted(observer.pictures) == [(request.id, index) for index in range(3)]
 
     @pytest.mark.parametrize(("scheduler", "evaluations"), [("ddim", 4), ("pndm", 5), ("heun", 7)])
     def test_progress_counts_steps_not_evaluations(self, scheduler: str, evaluations: int) -> None:
         harness = Harness(FakeModel())
         request = fake_request(scheduler=scheduler, num_inference_steps=4)
-        told = harness.run(request)
+        observer = harness.run(request)
         assert len(harness.model.batches) == evaluations
-        assert told.steps_of(request) == [1, 2, 3, 4]
+        assert observer.steps_of(request) == [1, 2, 3, 4]
 
     def test_progress_is_averaged_over_the_images(self) -> None:
         harness = Harness(FakeModel(), cost=CostModel())
-        told = harness.run(fake_request(num_images=2, num_inference_steps=4))
-        assert [step for _, step in told.progress] == [1, 2, 3, 4]
+        observer = harness.run(fake_request(num_images=2, num_inference_steps=4))
+        assert [step for _, step in observer.progress] == [1, 2, 3, 4]
 
     def test_eta_falls_to_the_decode_alone(self) -> None:
         harness = Harness(FakeModel())
-        told = harness.run(fake_request(num_inference_steps=5))
-        assert all(eta >= 0 for eta in told.etas)
-        assert told.etas[-1] < told.etas[1]
+        observer = harness.run(fake_request(num_inference_steps=5))
+        assert all(eta >= 0 for eta in observer.etas)
+        assert observer.etas[-1] < observer.etas[1]
 
     def test_timings_add_up(self) -> None:
         harness, request = Harness(FakeModel()), fake_request()
@@ -110,16 +117,16 @@ class TestPreviews:
     def test_every_n_steps_but_not_after_the_last(self, interval: int, due: list[int]) -> None:
         harness = Harness(FakeModel())
         request = fake_request(num_inference_steps=6, preview_interval=interval)
-        told = harness.run(request)
-        assert [step for _, step in told.previews] == due
+        observer = harness.run(request)
+        assert [step for _, step in observer.previews] == due
 
     @pytest.mark.parametrize("scheduler", ["pndm", "heun"])
     def test_steps_count_where_a_step_takes_several_evaluations(self, scheduler: str) -> None:
         harness = Harness(FakeModel())
         request = fake_request(num_inference_steps=6, preview_interval=2, scheduler=scheduler)
-        told = harness.run(request)
-        assert [step for _, step in told.previews] == [2, 4, 6][: len(told.previews)]
-        assert len(told.previews) >= 2
+        observer = harness.run(request)
+        assert [step for _, step in observer.previews] == [2, 4, 6][: len(observer.previews)]
+        assert len(observer.previews) >= 2
 
     def test_are_of_the_first_image(self) -> None:
         harness = Harness(FakeModel(), cost=CostModel())
@@ -129,9 +136,9 @@ class TestPreviews:
     def test_one_that_fails_costs_no_picture(self) -> None:
         model = FakeModel(fails_in={"bad": "preview"})
         harness, bad = Harness(model), fake_request("bad", preview_interval=1)
-        told = harness.run(bad)
-        assert told.pictures == [(bad.id, 0)]
-        assert not told.errors
+        observer = harness.run(bad)
+        assert observer.pictures == [(bad.id, 0)]
+        assert not observer.errors
 
 
 class TestSharing:
@@ -140,10 +147,10 @@ class TestSharing:
         first, second = fake_request("first", num_inference_steps=4), fake_request("second")
         harness.add(first)
         harness.steps(2)
-        told = harness.run(second)
+        observer = harness.run(second)
         shared = [batch for batch in harness.model.batches if len(batch) == 2]
         assert len(shared) >= 2
-        assert set(told.timings) == {"first", "second"}
+        assert set(observer.timings) == {"first", "second"}
 
     def test_unguided_requests_bring_one_row(self) -> None:
         harness = Harness(FakeModel(), cost=wide_costs(max_rows=3))
@@ -160,32 +167,32 @@ class TestFailures:
     def test_one_failing_request_leaves_its_mates_untouched(self, place: str) -> None:
         harness = Harness(FakeModel(fails_in={"bad": place}))
         good = [fake_request(f"good {n}", num_inference_steps=4) for n in range(3)]
-        told = harness.run(good[0], fake_request("bad"), *good[1:])
-        assert isinstance(told.errors.pop("bad"), GenerationFailed)
-        assert not told.errors
+        observer = harness.run(good[0], fake_request("bad"), *good[1:])
+        assert isinstance(observer.errors.pop("bad"), GenerationFailed)
+        assert not observer.errors
         for request in good:
-            assert told.steps_of(request) == [1, 2, 3, 4]
-            assert np.array_equal(told.pixels[request.id, 0], colour(request.params, 0))
+            assert observer.steps_of(request) == [1, 2, 3, 4]
+            assert np.array_equal(observer.pixels[request.id, 0], colour(request.params, 0))
 
     def test_what_went_wrong_is_not_in_the_error(self) -> None:
-        told = Harness(FakeModel(fails_in={"bad": "row"})).run(fake_request("bad"))
-        assert SECRET not in str(told.errors["bad"])
+        observer = Harness(FakeModel(fails_in={"bad": "row"})).run(fake_request("bad"))
+        assert SECRET not in str(observer.errors["bad"])
 
     def test_values_that_are_no_numbers_are_named(self) -> None:
-        told = Harness(FakeModel(fails_in={"bad": "nan"})).run(fake_request("bad"))
-        assert isinstance(told.errors["bad"], NonFiniteOutput)
-        assert not told.pictures
+        observer = Harness(FakeModel(fails_in={"bad": "nan"})).run(fake_request("bad"))
+        assert isinstance(observer.errors["bad"], NonFiniteOutput)
+        assert not observer.pictures
 
     def test_one_bad_image_ends_its_whole_request_once(self) -> None:
         harness = Harness(FakeModel(fails_in={"bad": "step"}))
-        told = harness.run(fake_request("bad", num_images=4))
-        assert list(told.errors) == ["bad"]
+        observer = harness.run(fake_request("bad", num_images=4))
+        assert list(observer.errors) == ["bad"]
         assert harness.engine.step() is False
 
     def test_a_full_queue_is_told_and_nothing_is_kept(self) -> None:
         harness = Harness(FakeModel(), max_queue=1)
         harness.add(fake_request("one"), fake_request("two"))
-        assert isinstance(harness.told.errors["two"], QueueFull)
+        assert isinstance(harness.observer.errors["two"], QueueFull)
         assert list(harness.run().timings) == ["one"]
 
 
@@ -193,11 +200,11 @@ class TestOutOfMemory:
     def test_half_the_batch_is_tried_and_all_get_their_pictures(self) -> None:
         harness = Harness(FakeModel(oom_above=4))
         requests = [fake_request(f"r{n}") for n in range(6)]
-        told = harness.run(*requests)
-        assert not told.errors
-        assert len(told.timings) == 6
+        observer = harness.run(*requests)
+        assert not observer.errors
+        assert len(observer.timings) == 6
         for request in requests:
-            assert told.steps_of(request) == [1, 2, 3]
+            assert observer.steps_of(request) == [1, 2, 3]
 
     def test_the_cap_is_lowered_so_that_it_happens_once(self) -> None:
         harness = Harness(FakeModel(oom_above=4))
@@ -206,8 +213,8 @@ class TestOutOfMemory:
         assert sum(size > 4 for size in sizes) == 1
 
     def test_one_image_that_does_not_fit_says_so(self) -> None:
-        told = Harness(FakeModel(oom_above=1)).run(fake_request("big"))
-        error = told.errors["big"]
+        observer = Harness(FakeModel(oom_above=1)).run(fake_request("big"))
+        error = observer.errors["big"]
         assert isinstance(error, OutOfMemory)
         assert error.retry_after_s is None
 
@@ -219,10 +226,10 @@ class TestAbort:
         harness.add(leaving, staying)
         harness.steps(1)
         harness.engine.abort(leaving)
-        told = harness.run()
+        observer = harness.run()
         assert harness.model.batches == [("leaving", "staying"), ("staying",), ("staying",)]
-        assert list(told.timings) == ["staying"]
-        assert not told.errors
+        assert list(observer.timings) == ["staying"]
+        assert not observer.errors
 
     def test_before_the_first_step_nothing_is_computed(self) -> None:
         harness, leaving = Harness(FakeModel()), fake_request("leaving")
@@ -255,10 +262,10 @@ class TestAbort:
         harness, request = Harness(FakeModel()), fake_request(num_images=2)
         harness.add(request)
         harness.steps(4)
-        assert len(harness.told.pictures) == 1
+        assert len(harness.observer.pictures) == 1
         harness.engine.abort(request)
         assert harness.engine.step() is False
-        assert not harness.told.timings
+        assert not harness.observer.timings
 
 
 def test_random_lives_always_come_to_an_end(seeded: Any) -> None:
@@ -284,7 +291,7 @@ def test_random_lives_always_come_to_an_end(seeded: Any) -> None:
             harness.engine.step()
         if seeded.random() < 0.2:
             harness.engine.abort(alive.pop(seeded.randrange(len(alive))))
-    told = harness.run()
-    ended = told.timings.keys() | told.errors.keys()
+    observer = harness.run()
+    ended = observer.timings.keys() | observer.errors.keys()
     assert {request.id for request in alive} <= ended
-    assert not told.timings.keys() & told.errors.keys()
+    assert not observer.timings.keys() & observer.errors.keys()

@@ -15,7 +15,7 @@ from backend.engine.request import BatchKey
 from backend.engine.scheduler import Scheduler
 from backend.errors import DeviceLost
 from backend.params import GenerationParams
-from tests.support.fakes import SIZE, FakeModel, FakeTrajectory, Told, fake_request
+from tests.support.fakes import SIZE, FakeModel, FakeTrajectory, RecordingObserver, fake_request
 
 ENCODE_MS, STEP_MS, DECODE_MS = 5.0, 20.0, 12.0
 
@@ -76,12 +76,12 @@ class Observed(CostModel):
         self.seen.append((kind, ms))
 
 
-def run(model: LateModel) -> tuple[Observed, Told]:
-    cost, told = Observed(caps={(SIZE, SIZE): 2}), Told()
-    engine = Engine(model, Scheduler(cost, max_queue=10), cost, told)
+def run(model: LateModel) -> tuple[Observed, RecordingObserver]:
+    cost, observer = Observed(caps={(SIZE, SIZE): 2}), RecordingObserver()
+    engine = Engine(model, Scheduler(cost, max_queue=10), cost, observer)
     engine.add(fake_request(num_inference_steps=3))
     work(engine)
-    return cost, told
+    return cost, observer
 
 
 def work(engine: Engine) -> None:
@@ -90,9 +90,9 @@ def work(engine: Engine) -> None:
 
 
 def test_each_piece_of_work_is_charged_its_own_time() -> None:
-    cost, told = run(LateModel())
+    cost, observer = run(LateModel())
     assert cost.seen == [("encode", ENCODE_MS), *[("step", STEP_MS)] * 3, ("decode", DECODE_MS)]
-    (timings,) = told.timings.values()
+    (timings,) = observer.timings.values()
     assert timings.encode_ms == pytest.approx(ENCODE_MS)
     assert timings.denoise_ms == pytest.approx(3 * STEP_MS)
     assert timings.decode_ms == pytest.approx(DECODE_MS)
@@ -101,9 +101,9 @@ def test_each_piece_of_work_is_charged_its_own_time() -> None:
 def test_a_step_that_captured_teaches_nothing() -> None:
     model = LateModel()
     model.captures_in_step = 1
-    cost, told = run(model)
+    cost, observer = run(model)
     assert [ms for kind, ms in cost.seen if kind == "step"] == [STEP_MS] * 2
-    (timings,) = told.timings.values()
+    (timings,) = observer.timings.values()
     assert timings.denoise_ms == pytest.approx(3 * STEP_MS + 1000.0)  # but it was waited for
 
 
@@ -112,10 +112,10 @@ def test_a_lost_device_is_no_requests_fault(place: str, monkeypatch: pytest.Monk
     def lost(*_: object) -> None:
         raise DeviceLost("gone")
 
-    model, told, cost = FakeModel(), Told(), CostModel()
+    model, observer, cost = FakeModel(), RecordingObserver(), CostModel()
     monkeypatch.setattr(model, place, lost)
-    engine = Engine(model, Scheduler(cost, max_queue=10), cost, told)
+    engine = Engine(model, Scheduler(cost, max_queue=10), cost, observer)
     engine.add(fake_request(preview_interval=1))
     with pytest.raises(DeviceLost):
         work(engine)
-    assert not told.errors
+    assert not observer.errors

@@ -1,4 +1,4 @@
-"""`python -m backend`: settings, model, engine, servers; nothing else."""
+"""`python -m backend`: starts the backend and its servers."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ log = structlog.get_logger(__name__)
 DESCRIPTION = "The backend of Text2Image. Its settings come from the environment: TEXT2IMAGE_…"
 EXIT_CONFIG = 2
 EXIT_DEVICE_LOST = 3
-FAREWELL_S = 2.0  # for health checks and callers to hear of it first
-# SIGHUP: the terminal is gone. Windows has none.
+FAREWELL_S = 2.0  # time for health checks and callers to be informed
+# SIGHUP: the terminal was closed. Windows does not have it.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until a signal comes, then drain. Returns what the process is to exit with.
+    """Serve until a signal arrives, then drain. Returns the process's exit code.
 
-    Where the device is lost, only a new process can go on: this one ends, so that whoever
-    supervises it starts one.
+    When the device is lost only a new process can recover, so this one exits and leaves the
+    restart to its supervisor.
 
     Raises:
         ConfigError: the servers can't start with these settings.
@@ -75,7 +75,6 @@ async def serve(settings: Settings) -> int:
 
 
 async def _first(*events: asyncio.Event) -> None:
-    """Return once one of them is set."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
@@ -83,7 +82,7 @@ async def _first(*events: asyncio.Event) -> None:
 
 
 async def start_http(settings: Settings, server: Server) -> HttpServer | None:
-    """The JSON front, forwarding to our own gRPC server; None where it is off."""
+    """Start the HTTP server, which forwards to our gRPC server; None if it is turned off."""
     if settings.http_port == 0:
         return None
     app = create_app(
@@ -102,7 +101,7 @@ async def start_http(settings: Settings, server: Server) -> HttpServer | None:
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that Ctrl-C, SIGTERM and SIGHUP set; a second one ends the process at once."""
+    """An event set by Ctrl-C, SIGTERM or SIGHUP; a second signal kills the process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -118,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the backend.
 
     Returns:
-        0 after a drain, 1 where a check fails, 2 where it can't start, 3 where the device is lost.
+        0 after a drain, 1 if the check failed, 2 if it can't start, 3 if the device was lost.
     """
     parser = argparse.ArgumentParser(prog="python -m backend", description=DESCRIPTION)
     parser.add_argument(
@@ -137,13 +136,13 @@ def main(arguments: Sequence[str]) -> int:
         with asyncio.Runner() as runner:
             code = runner.run(serve(settings))
             if code:
-                _leave(code)  # what is still open may wait for the device
+                _leave(code)  # normal cleanup could wait for the lost device
     except (ConfigError, ModelFailed) as error:
         print(f"text2image: {error}", file=sys.stderr)
         return EXIT_CONFIG
     if threading.active_count() > 1:
-        # The loader or the warmer may be inside a compiler, whose own threads abort a process
-        # that unwinds; all that had to end has ended.
+        # The loader or calibration thread may be inside a compiler, whose own threads abort the
+        # process during a normal exit. Everything that needed cleanup is done.
         _leave(0)
     return 0
 

@@ -1,4 +1,4 @@
-"""Settings of the backend, from the environment: frozen, and loud about what is wrong."""
+"""The backend's settings, read from environment variables; a wrong one stops the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backend.errors import ConfigError
 from backend.params import Limits
 
 PREFIX = "TEXT2IMAGE_"
-# Of the studio, the client and the training: not ours to judge.
+# Variables of the studio, the client and the training, which the backend ignores.
 NEIGHBOURS = ("UI_", "OIDC_", "TRAINING_", "ADDRESS", "API_KEY", "DATABASE_URL", "TLS_CA")
 EMBEDDED_MODELS = Path(__file__).parent.parent / "models"
 
@@ -24,7 +24,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseSettings):
-    """What an operator can set, each as TEXT2IMAGE_<NAME> in the environment."""
+    """Every field is set by the variable TEXT2IMAGE_<NAME>; see docs/configuration.md."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, text: str) -> str:
         for network in text.split():
-            ipaddress.ip_network(network)  # its error says what is wrong
+            ipaddress.ip_network(network)  # raises a ValueError that says what is wrong
         return text
 
     @field_validator("data_dir")
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the servers."""
+        """Whether `host` is reachable from this machine only."""
         if self.host == "localhost":
             return True
         try:
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
             return False
 
     def limits(self, size_multiple: int) -> Limits:
-        """What requests may ask for, given what the model's architecture needs."""
+        """Limits for requests; sizes are multiples of `size_multiple` pixels."""
         smallest = -(-64 // size_multiple) * size_multiple
         return Limits(
             min_size=smallest,
@@ -154,7 +154,7 @@ def load_settings() -> Settings:
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
-    """A mistyped name would leave its setting at the default, unseen."""
+    """Otherwise a mistyped name would silently leave its setting at the default."""
     known = [name.upper() for name in Settings.model_fields]
     ours = sorted(name for name in names if name.upper().startswith(PREFIX))
     unknown = [name for name in ours if not _is_known(name.upper().removeprefix(PREFIX), known)]

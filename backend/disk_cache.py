@@ -1,4 +1,4 @@
-"""Values kept as JSON from one start to the next."""
+"""Caches values between starts, as JSON files."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ OLD_DRAFT_S = 3600.0
 
 
 class DiskCache(Generic[T]):
-    """One value in one file, valid for one `make`: everything that the value depends on.
+    """One cached value in one file. `make` is everything the value depends on.
 
-    Caching never stands in the way: what can't be read counts as not kept, and what can't be
-    written is logged.
+    Never raises: an unreadable file is a cache miss, a failed write is logged.
     """
 
     def __init__(self, folder: Path, kind: str, make: Mapping[str, str], of: type[T]) -> None:
-        """Keep a value of type `of` in `folder`/`kind`, one file per `make`.
+        """Use the file `folder`/`kind`/<hash of `make`>.json.
 
         Args:
-            folder: for all caches of the service.
-            kind: what the value is, in one word.
-            make: names and versions; a value kept for others is ignored.
-            of: a dataclass, or another type that pydantic validates.
+            folder: root of all the service's caches.
+            kind: what the value is, in one word; the sub-folder's name.
+            make: names and versions; a value saved for a different make is a cache miss.
+            of: the value's type, a dataclass or another type that pydantic validates.
         """
         digest = hashlib.sha256(json.dumps(make, sort_keys=True).encode()).hexdigest()
         self.path = folder / kind / f"{digest[:16]}.json"
         self._make = dict(make)
 
         class Value(RootModel[of]):  # type: ignore[valid-type]
-            model_config = ConfigDict(ser_json_inf_nan="constants")  # else -inf comes back as None
+            model_config = ConfigDict(ser_json_inf_nan="constants")  # else -inf becomes None
 
         self._value = Value
 
     def load(self) -> T | None:
-        """The value kept for this make, or None."""
+        """The value saved for this make, or None."""
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             if kept["make"] != self._make:
@@ -60,8 +59,8 @@ class DiskCache(Generic[T]):
             return None
 
     def save(self, value: T) -> None:
-        """Keep `value` instead of what was kept before; a crash leaves one of both, whole."""
-        # A name of its own: another process may be saving the same.
+        """Replace the saved value atomically."""
+        # A unique name, since another process may save the same value.
         draft = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}{DRAFT_SUFFIX}")
         try:
             kept = {"make": self._make, "value": self._value(value).model_dump(mode="json")}
@@ -79,8 +78,8 @@ class DiskCache(Generic[T]):
 
 
 def _remove_old_drafts(folder: Path) -> None:
-    """Those of processes that were killed in mid-write."""
+    """Delete drafts of processes that were killed while writing."""
     for draft in folder.glob(f"*{DRAFT_SUFFIX}"):
-        with suppress(OSError):  # another process may be doing the same
+        with suppress(OSError):  # another process may delete it too
             if time.time() - draft.stat().st_mtime > OLD_DRAFT_S:
                 draft.unlink()

@@ -1,22 +1,19 @@
-"""Everything that can go wrong in the backend, as one tree.
-
-The transports map these to status codes in one place; nothing here knows about gRPC or HTTP.
-"""
+"""The backend's exceptions. The transports map them to status codes."""
 
 from dataclasses import dataclass
 
 
 class BackendError(Exception):
-    """Base of every error that the backend raises on purpose."""
+    """Base class of all errors that the backend raises on purpose."""
 
 
 class ConfigError(BackendError):
-    """A setting, file or address that the service can't start with."""
+    """A setting, file or address prevents the service from starting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One bad field of a request: its name on the wire, a sentence, and an UPPER_SNAKE reason."""
+    """One bad field of a request. `field` is its name on the wire, `reason` is UPPER_SNAKE."""
 
     field: str
     description: str
@@ -27,7 +24,7 @@ MAX_VIOLATIONS = 16
 
 
 class InvalidParams(BackendError):
-    """A request with one or more bad fields: all of them, up to `MAX_VIOLATIONS`."""
+    """The request has bad fields; lists up to `MAX_VIOLATIONS` of them."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         violations = violations[:MAX_VIOLATIONS]
@@ -44,19 +41,19 @@ class UnknownModel(BackendError):
 
 
 class RequestConflict(BackendError):
-    """The request_id is taken by a request with other parameters."""
+    """The request_id was already used with other parameters."""
 
 
 class Unauthenticated(BackendError):
-    """No credentials, or unknown ones."""
+    """Credentials are missing or unknown."""
 
 
 class NotAllowed(BackendError):
-    """Known credentials that may not do this."""
+    """The credentials are known but do not permit this call."""
 
 
 class Exhausted(BackendError):
-    """Something is used up; `reason` says what, `retry_after_s` when to try again (None: don't)."""
+    """A resource is exhausted. `retry_after_s`: when to try again; None: retrying won't help."""
 
     reason = "EXHAUSTED"
 
@@ -66,13 +63,13 @@ class Exhausted(BackendError):
 
 
 class QueueFull(Exhausted):
-    """Every place in the queue is taken."""
+    """The queue is full."""
 
     reason = "QUEUE_FULL"
 
 
 class QuotaSpent(Exhausted):
-    """This client has as many requests in the queue as it may have."""
+    """This client has used up its quota."""
 
     reason = "QUOTA"
 
@@ -84,13 +81,13 @@ class DeadlineUnmeetable(Exhausted):
 
 
 class LockedOut(Exhausted):
-    """Too many wrong keys came from the caller's address."""
+    """Too many wrong API keys from the caller's address."""
 
     reason = "LOCKED_OUT"
 
 
 class DeadlineExceeded(BackendError):
-    """The caller's deadline had passed before anything was begun."""
+    """The caller's deadline passed before the work started."""
 
 
 class OutOfMemory(Exhausted):
@@ -100,7 +97,7 @@ class OutOfMemory(Exhausted):
 
 
 class Unavailable(BackendError):
-    """Not now; `retry_after_s` says when to try again."""
+    """Temporarily unavailable; `retry_after_s` says when to try again."""
 
     reason = "UNAVAILABLE"
 
@@ -116,28 +113,28 @@ class ModelLoading(Unavailable):
 
 
 class Draining(Unavailable):
-    """The service finishes what runs and takes nothing new."""
+    """The service is shutting down: it finishes running requests and refuses new ones."""
 
     reason = "DRAINING"
 
 
 class Stuck(Unavailable):
-    """A piece of work takes far longer than it should; nobody knows whether it will end."""
+    """The engine takes far longer than predicted and may never return."""
 
     reason = "STUCK"
 
 
 class ModelFailed(BackendError):
-    """The model could not be loaded; the process stays up and says why."""
+    """The model could not be loaded; the process stays up and reports the reason."""
 
 
 class NonFiniteOutput(BackendError):
-    """The model produced NaN or infinity; a black picture is never passed off as a result."""
+    """The model produced NaN or infinity, which would decode to a black image."""
 
 
 class DeviceLost(BackendError):
-    """The device answers every call with an error: only a new process can compute again."""
+    """The device fails every call; only a new process can use it again."""
 
 
 class GenerationFailed(BackendError):
-    """Anything unexpected while generating. Its text is logged, never sent."""
+    """An unexpected error while generating; the cause is logged and not sent to clients."""

@@ -1,7 +1,7 @@
-"""A block of EXIF with a picture's texts, as every reader of the standard expects it.
+"""Writes an EXIF block with an image's texts, in the standard's types.
 
-Pillow writes the user comment as numbers (TIFF type BYTE), and programs built on piexif read none
-then. The two folders that are needed take a few lines (TIFF 6.0 section 2, EXIF 2.3 section 4.6).
+Pillow writes the user comment with TIFF type BYTE, which programs built on piexif don't read. The
+two directories (IFDs) we need are short: TIFF 6.0 section 2, EXIF 2.3 section 4.6.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-PREFIX = b"Exif\0\0"  # in front of the block within JPEG, and where Pillow takes one
+PREFIX = b"Exif\0\0"  # precedes the block in JPEG files and in Pillow's `exif` argument
 UNICODE = b"UNICODE\0"  # names the encoding of the user comment: UTF-16 in the block's byte order
 ASCII, LONG, UNDEFINED = 2, 4, 7  # TIFF types
 SOFTWARE, EXIF_FOLDER = 0x0131, 0x8769
 EXIF_VERSION, MAKER_NOTE, USER_COMMENT = 0x9000, 0x927C, 0x9286
-HEADER = b"MM\0\x2a\0\0\0\x08"  # big-endian, the first folder right behind
+HEADER = b"MM\0\x2a\0\0\0\x08"  # big-endian; the first IFD follows directly
 
-Entries = Mapping[int, tuple[int, bytes]]  # tag: its TIFF type and its bytes
+Entries = Mapping[int, tuple[int, bytes]]  # tag: (TIFF type, value)
 
 
 def exif_block(comment: str, note: bytes, software: str) -> bytes:
-    """EXIF with prefix.
+    """The EXIF block with its prefix.
 
     Args:
         comment: the user comment.
-        note: the maker note, which only its maker reads.
+        note: the maker note, a vendor's private data.
         software: ASCII.
     """
     main = {SOFTWARE: (ASCII, software.encode("ascii") + b"\0"), EXIF_FOLDER: (LONG, b"\0" * 4)}
@@ -39,7 +39,7 @@ def exif_block(comment: str, note: bytes, software: str) -> bytes:
 
 
 def _folder(entries: Entries, start: int) -> bytes:
-    """A folder that begins at byte `start`, and behind it the values of more than four bytes."""
+    """An IFD at byte offset `start`, followed by its values longer than four bytes."""
     place = start + 2 + 12 * len(entries) + 4
     folder, values = struct.pack(">H", len(entries)), b""
     for tag, (kind, value) in sorted(entries.items()):
@@ -49,5 +49,5 @@ def _folder(entries: Entries, start: int) -> bytes:
             folder += value.ljust(4, b"\0")
             continue
         folder += struct.pack(">I", place + len(values))
-        values += value + b"\0" * (len(value) % 2)  # values begin at even bytes
+        values += value + b"\0" * (len(value) % 2)  # values start at even offsets
     return folder + b"\0" * 4 + values

@@ -1,4 +1,4 @@
-"""The C library's heap, which keeps most of what is freed."""
+"""The C library's heap, which does not return most freed memory by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def trim() -> None:
-    """Give back to the machine what is free. Takes milliseconds, without the GIL."""
+    """Return free heap memory to the operating system. Takes milliseconds, releases the GIL."""
     if sys.platform == "linux":
         malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not every libc has it
         if malloc_trim is not None:

@@ -1,9 +1,9 @@
-"""Pixels to PNG, JPEG or WEBP bytes that carry the story of how they were made.
+"""Encodes pixels as PNG, JPEG or WEBP, with the generation parameters as metadata.
 
-The text follows the `parameters` form that AUTOMATIC1111's web UI writes and many programs read:
-the prompt, a line "Negative prompt: …", a line of "Key: value" pairs. PNG holds it in a text chunk,
-JPEG and WEBP in EXIF's user comment. Beside it stand the exact parameters as JSON, in a second text
-chunk or in the maker note.
+The metadata has two forms. One is AUTOMATIC1111's `parameters` text, which many programs read: the
+prompt, a line "Negative prompt: …", a line of "Key: value" pairs; in a PNG text chunk, or in the
+EXIF user comment of JPEG and WEBP. The other is the exact parameters as JSON, in a second text
+chunk or in the EXIF maker note.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from PIL.PngImagePlugin import PngInfo
 from backend.exif import exif_block
 from backend.params import GenerationParams, ImageFormat, ModelInfo
 
-QUALITY = 90  # of JPEG and WEBP, as the contract says
+QUALITY = 90  # of JPEG and WEBP, as promised in the proto file
 PREVIEW_QUALITY = 75
-NOTE_PREFIX = b"text2image\0"  # in front of the JSON within EXIF's maker note
+NOTE_PREFIX = b"text2image\0"  # precedes the JSON in the EXIF maker note
 
-# Our name of a noise scheduler: AUTOMATIC1111's sampler and, where it says so, schedule type.
+# Our noise scheduler: AUTOMATIC1111's sampler and schedule type (None: not written).
 SAMPLERS = {
     "pndm": ("PLMS", None),
     "ddim": ("DDIM", None),
@@ -42,8 +42,8 @@ SAMPLERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """How one picture came about: the request, the very seed, the model."""
+class Provenance:
+    """How one image was made: the parameters, its own seed, the model."""
 
     params: GenerationParams
     seed: int
@@ -51,7 +51,7 @@ class Story:
     version: str
 
     def parameters(self) -> str:
-        """The story as AUTOMATIC1111's readers know it."""
+        """The text in AUTOMATIC1111's format."""
         lines = [self.params.prompt]
         if self.params.negative_prompt:
             lines.append(f"Negative prompt: {self.params.negative_prompt}")
@@ -60,7 +60,7 @@ class Story:
         return "\n".join(lines)
 
     def json(self) -> str:
-        """The story as one JSON object, in the words of the contract."""
+        """A JSON object with the proto file's field names."""
         params = self.params
         return json.dumps(
             {
@@ -103,19 +103,19 @@ class Story:
 
 
 def _quote(value: str) -> str:
-    """Quote like AUTOMATIC1111 where a value could be taken for several."""
+    """Quote a value that contains a separator, as AUTOMATIC1111 does."""
     return json.dumps(value, ensure_ascii=False) if set(value) & set(',:"\n') else value
 
 
-def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, story: Story) -> bytes:
-    """Encode `pixels` ([height, width, 3], RGB) with the story inside."""
+def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, provenance: Provenance) -> bytes:
+    """Encode `pixels` ([height, width, 3], RGB) with the provenance as metadata."""
     image = Image.fromarray(pixels)
     out = io.BytesIO()
     if image_format is ImageFormat.PNG:
-        image.save(out, "PNG", pnginfo=_png_info(story), compress_level=4)
+        image.save(out, "PNG", pnginfo=_png_info(provenance), compress_level=4)
     else:
-        note = NOTE_PREFIX + story.json().encode("utf-8", errors="surrogatepass")
-        exif = exif_block(story.parameters(), note, f"text2image {story.version}")
+        note = NOTE_PREFIX + provenance.json().encode("utf-8", errors="surrogatepass")
+        exif = exif_block(provenance.parameters(), note, f"text2image {provenance.version}")
         image.save(out, image_format.value, quality=QUALITY, exif=exif, method=4)
     return out.getvalue()
 
@@ -126,9 +126,9 @@ def encode_preview(pixels: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _png_info(story: Story) -> PngInfo:
+def _png_info(provenance: Provenance) -> PngInfo:
     info = PngInfo()
-    # add_text falls back to an iTXt chunk (UTF-8) for what Latin-1 can't hold.
-    info.add_text("parameters", story.parameters())
-    info.add_text("text2image", story.json())
+    # add_text uses an iTXt chunk (UTF-8) for text that Latin-1 can't encode.
+    info.add_text("parameters", provenance.parameters())
+    info.add_text("text2image", provenance.json())
     return info

@@ -1,4 +1,4 @@
-"""Logging: one line an event on stderr, for people or as JSON, libraries' lines included."""
+"""Logging to stderr, one line per event, for people or as JSON; includes the libraries' logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _libraries: logging.Handler | None = None
 
 
 def configure(log_format: str, level: str) -> None:
-    """Set up structlog and the standard library's logging, at the start of the process."""
+    """Set up structlog and the standard library's logging."""
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer, exceptions = _renderer(log_format)
     stamp: list[Any] = [
@@ -38,19 +38,19 @@ def configure(log_format: str, level: str) -> None:
 
 
 def _renderer(log_format: str) -> tuple[Any, Any]:
-    """What writes a line, and what prepares its exception."""
+    """The processors that write a line, and that format its exception."""
     if log_format == "json":
         return structlog.processors.JSONRenderer(), structlog.processors.format_exc_info
     console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
-        # The default one prints every local variable: prompts, keys, whole pictures.
+        # The default prints all local variables: prompts, keys, whole images.
         exception_formatter=structlog.dev.plain_traceback,
     )
     return console, structlog.processors.StackInfoRenderer()
 
 
 def _take_libraries(formatter: logging.Formatter, level: int) -> None:
-    """What libraries log, warn of and die of goes the same way."""
+    """Send the libraries' logs, warnings and uncaught exceptions the same way."""
     global _libraries
     root = logging.getLogger()
     if _libraries is not None:

@@ -1,4 +1,4 @@
-"""What the process and the machine use. A reading is kept for a second: polling it is cheap."""
+"""CPU, memory and GPU usage, cached for `KEEP_S` so that polling is cheap."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ KEEP_S = 1.0
 
 
 class ResourceReader:
-    """Reads CPU and memory through psutil and NVIDIA GPUs through NVML, where there are any."""
+    """Reads CPU and memory through psutil, and NVIDIA GPUs through NVML."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._process = psutil.Process()
-        self._process.cpu_percent()  # the first reading has nothing to compare with
+        self._process.cpu_percent()  # the first call returns 0: it measures since the previous call
         self._has_nvml = _init_nvml()
         self._shown: frozenset[str] = frozenset()
         self._last = self._read()
         self._read_at_s = clock()
 
     def read(self) -> Resources:
-        """At most a second old."""
+        """The current usage, at most `KEEP_S` seconds old."""
         now_s = self._clock()
         if now_s - self._read_at_s >= KEEP_S:
             self._last, self._read_at_s = self._read(), now_s
         return self._last
 
     def show_only(self, uuids: Collection[str]) -> None:
-        """Leave other GPUs of the machine out: those that CUDA_VISIBLE_DEVICES hides from us."""
+        """Report only these GPUs; NVML also sees those hidden by CUDA_VISIBLE_DEVICES."""
         self._shown = frozenset(uuids)
         self._last = self._read()
 
@@ -58,19 +58,19 @@ def _init_nvml() -> bool:
 
 
 def _read_gpus(shown: frozenset[str]) -> tuple[Gpu, ...]:
-    """All boards, or those of `shown` where any of them is known to NVML by that name."""
+    """The GPUs in `shown`; all of them if NVML knows none by those UUIDs."""
     try:
         handles = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
         ]
     except pynvml.NVMLError:
-        return ()  # the driver went away; the status must still be told
+        return ()  # the driver is gone; the status must still be answered
     visible = [handle for handle in handles if _uuid(handle) in shown]
     return tuple(_read_gpu(handle) for handle in visible or handles)
 
 
 def _read_gpu(handle: object) -> Gpu:
-    """What the board tells: some have no sensor for it, in slices or with the host's memory."""
+    """A value is 0 where there is no sensor for it, as on MIG slices and unified memory."""
     memory = _ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
     usage = _ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
     sensor = pynvml.NVML_TEMPERATURE_GPU

@@ -1,4 +1,4 @@
-"""From settings to a model that is ready to serve: the slow part of the start."""
+"""Loads the model that the settings name: the slow part of the start."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from backend.engine.loading import Load, Loaded, OnProgress
 
 
 def loader(settings: Settings) -> Load:
-    """What LocalBackend calls to load its model."""
+    """The function with which LocalBackend loads its model."""
 
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
-        # torch and diffusers take seconds to import: the port must be open before that.
+        # Importing torch and diffusers takes seconds; the port must be open before that.
         with _no_garbage(), _unneeded("torch._dynamo"):
             from backend.model.devices import visible_gpus
             from backend.model.loader import load_model
@@ -32,7 +32,7 @@ def loader(settings: Settings) -> Load:
 
 
 def check(settings: Settings) -> bool:
-    """`python -m backend --check`: compare the runtimes; whether the picked one is faithful."""
+    """Compare the runtimes; returns whether the picked one matches the reference."""
     from backend.model.loader import quieten_libraries
     from backend.model.measure.check import check
 
@@ -42,9 +42,10 @@ def check(settings: Settings) -> bool:
 
 @contextmanager
 def _unneeded(module: str) -> Iterator[None]:
-    """Have imports do without `module`: diffusers marks layers for torch.compile where it can.
+    """Make `module` appear missing, so that imports skip it.
 
-    That takes a second, and nothing here is compiled by torch.
+    diffusers imports torch._dynamo to mark layers for torch.compile. That takes a second, and
+    we don't use torch.compile.
     """
     is_absent = module not in sys.modules
     if is_absent:
@@ -58,7 +59,7 @@ def _unneeded(module: str) -> Iterator[None]:
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Objects that imports create live forever; skipping garbage collection saves a fifth of it."""
+    """Pause garbage collection during imports: it takes 20 % of their time and frees nothing."""
     gc.disable()
     try:
         yield

@@ -283,8 +283,8 @@ class AsyncEngine:
         height, width = picture.pixels.shape[:2]
         data = b""
         if not picture.nsfw_detected:
-            story = images.Story(params, seed, self._model.info, self._version)
-            data = images.encode(picture.pixels, params.output_format, story)
+            provenance = images.Provenance(params, seed, self._model.info, self._version)
+            data = images.encode(picture.pixels, params.output_format, provenance)
         mime_type = params.output_format.mime_type
         image = GeneratedImage(data, mime_type, width, height, seed, picture.nsfw_detected)
         return FinishedImage(index, image)

@@ -1,4 +1,4 @@
-"""Pictures carry their story, whatever is in it."""
+"""Pictures carry their provenance, whatever is in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backend.exif import EXIF_FOLDER, MAKER_NOTE, UNICODE, USER_COMMENT
-from backend.images import NOTE_PREFIX, SAMPLERS, Story, encode
+from backend.images import NOTE_PREFIX, SAMPLERS, Provenance, encode
 from backend.images import encode_preview as encode_small
 from backend.model.noise_schedulers import RECIPES
 from backend.params import ImageFormat, Lora
@@ -35,8 +35,8 @@ TEXTS = [
 LOSSY = [ImageFormat.JPEG, ImageFormat.WEBP]
 
 
-def story(prompt: str = "a red apple", **changes: Any) -> Story:
-    return Story(fake_params(prompt, **changes), 42, INFO, "1.0")
+def provenance(prompt: str = "a red apple", **changes: Any) -> Provenance:
+    return Provenance(fake_params(prompt, **changes), 42, INFO, "1.0")
 
 
 def reopen(data: bytes) -> Image.Image:
@@ -54,7 +54,7 @@ def comment(image: Image.Image) -> str:
 
 class TestParameters:
     def test_the_form_that_other_programs_read(self) -> None:
-        told = story(negative_prompt="blurry", scheduler="heun", guidance_scale=7.0)
+        told = provenance(negative_prompt="blurry", scheduler="heun", guidance_scale=7.0)
         assert told.parameters() == (
             "a red apple\n"
             "Negative prompt: blurry\n"
@@ -63,37 +63,40 @@ class TestParameters:
         )
 
     def test_no_negative_prompt_no_line(self) -> None:
-        assert "Negative" not in story().parameters()
+        assert "Negative" not in provenance().parameters()
 
     def test_width_comes_first_in_the_size(self) -> None:
-        assert "Size: 128x64" in story(height=64, width=128).parameters()
+        assert "Size: 128x64" in provenance(height=64, width=128).parameters()
 
     def test_values_that_could_be_taken_for_several_are_quoted(self) -> None:
-        told = replace(story(), model=replace(INFO, name='a, "b": c'))
+        told = replace(provenance(), model=replace(INFO, name='a, "b": c'))
         assert 'Model: "a, \\"b\\": c", Model hash' in told.parameters()
 
     def test_loras_are_told(self) -> None:
-        assert 'Lora: "ink:0.5 oil:1"' in story(loras=(Lora("ink", 0.5), Lora("oil"))).parameters()
+        assert (
+            'Lora: "ink:0.5 oil:1"'
+            in provenance(loras=(Lora("ink", 0.5), Lora("oil"))).parameters()
+        )
 
     def test_every_noise_scheduler_has_a_name_there(self) -> None:
         assert SAMPLERS.keys() == RECIPES.keys()
 
     def test_guidance_is_told_as_it_was_typed(self) -> None:
         as_float32 = float(np.float32(7.3))
-        assert "CFG scale: 7.3," in story(guidance_scale=as_float32).parameters()
+        assert "CFG scale: 7.3," in provenance(guidance_scale=as_float32).parameters()
 
 
 class TestPng:
     @pytest.mark.parametrize("text", TEXTS)
     def test_both_texts_are_read_back(self, text: str) -> None:
-        told = story(text, negative_prompt=text)
+        told = provenance(text, negative_prompt=text)
         info = reopen(encode(noise(told.params, 0), ImageFormat.PNG, told)).info
         assert info["parameters"] == told.parameters()
         exact = json.loads(info["text2image"])
         assert exact["prompt"] == exact["negative_prompt"] == text
 
     def test_the_json_has_all_that_makes_it_again(self) -> None:
-        told = story(scheduler="pndm", num_images=3, loras=(Lora("ink", 0.5),))
+        told = provenance(scheduler="pndm", num_images=3, loras=(Lora("ink", 0.5),))
         exact = json.loads(reopen(encode(noise(told.params, 0), ImageFormat.PNG, told)).info[
             "text2image"
         ])  # fmt: skip
@@ -117,13 +120,15 @@ class TestPng:
 
     def test_pixels_are_untouched(self) -> None:
         pixels = noise(fake_params(height=72, width=136), 0)
-        assert np.array_equal(np.asarray(reopen(encode(pixels, ImageFormat.PNG, story()))), pixels)
+        assert np.array_equal(
+            np.asarray(reopen(encode(pixels, ImageFormat.PNG, provenance()))), pixels
+        )
 
     @given(text=st.text(min_size=1, max_size=200))
     def test_whatever_the_prompt_is_the_file_opens(self, text: str) -> None:
         pixels = np.zeros((8, 8, 3), np.uint8)
         for image_format in ImageFormat:
-            image = reopen(encode(pixels, image_format, story(text)))
+            image = reopen(encode(pixels, image_format, provenance(text)))
             if image_format is ImageFormat.PNG:
                 assert json.loads(image.info["text2image"])["prompt"] == text
             else:
@@ -134,7 +139,7 @@ class TestLossy:
     @pytest.mark.parametrize("image_format", LOSSY)
     @pytest.mark.parametrize("text", TEXTS)
     def test_the_text_is_read_back(self, image_format: ImageFormat, text: str) -> None:
-        told = story(text, negative_prompt=text)
+        told = provenance(text, negative_prompt=text)
         image = reopen(encode(noise(told.params, 0), image_format, told))
         assert image.format == image_format.value
         assert comment(image) == told.parameters()
@@ -145,7 +150,7 @@ class TestLossy:
     def test_the_picture_is_nearly_the_same(self, image_format: ImageFormat) -> None:
         ramp = np.linspace(0, 255, 64, dtype=np.uint8)
         pixels = np.stack([np.tile(ramp, (72, 1))] * 3, axis=-1)
-        again = np.asarray(reopen(encode(pixels, image_format, story())), dtype=int)
+        again = np.asarray(reopen(encode(pixels, image_format, provenance())), dtype=int)
         assert again.shape == pixels.shape
         assert np.abs(again - pixels).mean() < 4
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from sd_parsers import ParserManager
 
-from backend.images import Story, encode
+from backend.images import Provenance, encode
 from backend.params import ImageFormat
 from tests.support.fakes import INFO, fake_params, noise
 from tests.support.needs import need
@@ -32,11 +32,11 @@ PARAMS = fake_params(
     guidance_scale=float(np.float32(7.1234567)),
     num_inference_steps=3,
 )
-STORY = Story(PARAMS, 123456789012, INFO, "1.0")
+PROVENANCE = Provenance(PARAMS, 123456789012, INFO, "1.0")
 
 
 def picture(image_format: ImageFormat) -> bytes:
-    return encode(noise(PARAMS, 0), image_format, STORY)
+    return encode(noise(PARAMS, 0), image_format, PROVENANCE)
 
 
 @pytest.fixture(params=list(ImageFormat), ids=lambda one: one.value)
@@ -50,7 +50,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_piexif_finds_the_comment(image_format: ImageFormat) -> None:
     block = Image.open(io.BytesIO(picture(image_format))).info["exif"]
     comment = piexif.load(block)["Exif"][piexif.ExifIFD.UserComment]
-    assert piexif.helper.UserComment.load(comment) == STORY.parameters()
+    assert piexif.helper.UserComment.load(comment) == PROVENANCE.parameters()
 
 
 def test_sd_parsers_finds_prompts_and_settings(file: Path) -> None:
@@ -71,7 +71,7 @@ def test_exiftool_finds_the_text_and_no_fault(file: Path) -> None:
     command = [exiftool, "-json", "-warning", "-error", "-UserComment", "-Parameters", str(file)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60)
     (told,) = json.loads(done.stdout)
-    assert told.get("UserComment", told.get("Parameters")) == STORY.parameters()
+    assert told.get("UserComment", told.get("Parameters")) == PROVENANCE.parameters()
     assert "Error" not in told
     assert told.get("Warning") in (None, "[minor] Unrecognized MakerNotes")  # only ours knows it
 
@@ -118,7 +118,7 @@ def test_our_own_import_finds_the_exact_settings(file: Path) -> None:
 @pytest.mark.parametrize("image_format", LOSSY)
 def test_the_longest_texts_fit(image_format: ImageFormat) -> None:
     longest = fake_params("\x01" * 1999 + "🦊", negative_prompt="\x02" * 2000)
-    data = encode(noise(longest, 0), image_format, Story(longest, 1, INFO, "1.0"))
+    data = encode(noise(longest, 0), image_format, Provenance(longest, 1, INFO, "1.0"))
     block = Image.open(io.BytesIO(data)).info["exif"]
     assert b"UNICODE\0" + longest.prompt.encode("utf-16-be") in block
     assert read_file(data)[0].prompt == "🦊"

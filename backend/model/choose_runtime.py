@@ -1,4 +1,4 @@
-"""Picks what runs the networks: as set, or by a rule that needs no measurement."""
+"""Picks the runtime: the configured one, or OpenVINO on a CPU and torch elsewhere."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from backend.model.runtime.cuda_graphs import GraphRuntime
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime
 
-PRECISIONS = {"bf16": "bfloat16", "f32": "float32"}  # of OpenVINO, and our names
+PRECISIONS = {"bf16": "bfloat16", "f32": "float32"}  # OpenVINO's names: ours
 
 
 class Choice(NamedTuple):
-    """A runtime, and why it was picked."""
+    """A runtime, and one phrase that says why it was picked."""
 
     runtime: Runtime
     reason: str
 
 
 class Wanted(NamedTuple):
-    """What there is to choose from: components as read, and the dtype the settings ask for."""
+    """What the choice depends on: loaded components, and the dtype the settings ask for."""
 
     components: Components
     settings: Settings
@@ -34,19 +34,19 @@ class Wanted(NamedTuple):
 
 
 def reading_dtype(settings: Settings, device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """The dtype to read weights in: float32 where OpenVINO converts them."""
+    """The dtype to read weights in: float32 if OpenVINO will convert them, else `dtype`."""
     converts = settings.runtime in ("auto", "openvino") and device.type == "cpu"
     return torch.float32 if converts and has_openvino() else dtype
 
 
 def choose_runtime(wanted: Wanted) -> Choice:
-    """The runtime that the settings name; for `auto` OpenVINO on a CPU, and torch elsewhere.
+    """Build the runtime that the settings name; `auto` is OpenVINO on a CPU, torch elsewhere.
 
-    OpenVINO computes in the fastest precision that the CPU has natively, unless DTYPE=float32.
+    OpenVINO computes in the CPU's fastest native precision unless DTYPE=float32.
     `python -m backend --check` compares all runtimes on this machine.
 
     Raises:
-        ModelFailed: it can't run here.
+        ModelFailed: the runtime can't run on this machine.
     """
     name, device = wanted.settings.runtime, wanted.components.device
     if name == "torch":
@@ -64,7 +64,7 @@ def choose_runtime(wanted: Wanted) -> Choice:
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed and loads on this machine."""
+    """Whether OpenVINO can be imported."""
     from backend.model.openvino.convert import import_openvino
 
     try:
@@ -94,7 +94,7 @@ def openvino_runtime(wanted: Wanted, precision: str) -> Runtime:
 
 
 def openvino_folder(data_dir: Path, revision: str) -> Path:
-    """Where a model's converted networks are kept: of one revision, converted in one way."""
+    """Folder of a model's converted networks, for one revision and one converter version."""
     from backend.model.openvino.convert import version
 
     return data_dir / "openvino" / f"{revision}-{version()}"

@@ -1,4 +1,4 @@
-"""Device, dtype and threads: which are used, and what is set for the whole process."""
+"""Picks device and dtype, and sets the process-wide options of torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FIELD = re.compile(r"^(.+?)\s*: (.*?)\s*$", re.MULTILINE)
 
 
 def pick_device(settings: Settings) -> torch.device:
-    """The device that the settings name, or the best there is for `auto`; CUDA with its index.
+    """The configured device, or the best available for `auto`. A CUDA device has its index.
 
     Raises:
-        ModelFailed: it isn't there.
+        ModelFailed: the device does not exist.
     """
     device = torch.device(_best_device() if settings.device == "auto" else settings.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -35,13 +35,13 @@ def pick_device(settings: Settings) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ModelFailed("DEVICE=mps, but this machine has no Metal device.")
     if device == torch.device("cuda"):
-        # Not every function of torch.cuda takes a device without an index.
+        # Some torch.cuda functions refuse a device without an index.
         return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
 def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """The dtype that the settings name; for `auto` the fastest that the device has natively."""
+    """The configured dtype; for `auto` the fastest that the device supports natively."""
     if settings.dtype != "auto":
         dtype: torch.dtype = getattr(torch, settings.dtype)
         return dtype
@@ -57,10 +57,10 @@ def has_native_bfloat16() -> bool:
 
 
 def set_up(settings: Settings, device: torch.device) -> None:
-    """Set threads, memory and arithmetic of this process: repeatable before fast.
+    """Set torch's threads, memory limit and arithmetic, preferring reproducible over fast.
 
-    float32 means float32: no TF32, and no reduced precision in half precision sums, whose
-    split over blocks would depend on the batch.
+    No TF32 for float32. No reduced-precision or split-k sums for half precision: how those are
+    split over blocks depends on the batch.
     """
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
@@ -74,20 +74,20 @@ def set_up(settings: Settings, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # The second: nor are sums split over blocks.
+    # (allow reduced precision, allow split-k)
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
 
 
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """`tensor` of the CPU on `device`; the host does not wait for a CUDA device to have it."""
+    """Copy a CPU tensor to `device`; for CUDA without waiting for the copy to finish."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class UnawaitedMoves(TorchFunctionMode):
-    """Inside, `tensor.to(device)` is `move`: of noise that diffusers draws on the host, say."""
+    """Replaces `tensor.to(device)` by `move`, for code of diffusers such as drawing noise."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class UnawaitedMoves(TorchFunctionMode):
 
 
 def settle_torch_threads() -> None:
-    """Fix the number of torch threads of the calling thread at the current number.
+    """Fix the calling thread's number of torch threads at the current number.
 
     Otherwise torch fixes it at the thread's first computation, and a concurrent
     `one_torch_thread` could pin it to 1.
@@ -116,11 +116,11 @@ def settle_torch_threads() -> None:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Inside, torch computes on the calling thread alone.
+    """Make torch compute on the calling thread only.
 
-    Waking torch's threads for one pass over a picture takes longer than the pass. And every thread
-    that calls torch gets an OpenMP pool of its own: where pools hold more threads than there are
-    cores, OpenMP puts them to sleep after every operation, and steps take half as long again.
+    Waking torch's threads for one pass over an image takes longer than the pass. Also, every
+    thread that calls torch gets its own OpenMP pool; with more pool threads than cores, OpenMP
+    puts them to sleep after every operation, which makes steps 50 % slower.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -131,13 +131,13 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """NVIDIA's names of the GPUs that CUDA shows us, whatever CUDA_VISIBLE_DEVICES calls them."""
+    """UUIDs of the GPUs visible to CUDA, however CUDA_VISIBLE_DEVICES names them."""
     indices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in indices)
 
 
 def machine(device: torch.device) -> str:
-    """The chip that runs the model, as its driver or the kernel names it."""
+    """The name of the chip that runs the model, from its driver or the kernel."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -148,9 +148,9 @@ def machine(device: torch.device) -> str:
 
 
 def chip(cpuinfo: str) -> str:
-    """The first CPU of Linux's /proc/cpuinfo; "" where it names none.
+    """The first CPU's name in Linux's /proc/cpuinfo, or "".
 
-    A virtual machine may say no more than "AMD EPYC": family and model number still tell which.
+    Family and model number are added because a virtual machine may report just "AMD EPYC".
     """
     first = dict(_FIELD.findall(cpuinfo.partition("\n\n")[0]))
     numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
@@ -165,7 +165,7 @@ def _best_device() -> str:
 
 
 def _mps_computes() -> bool:
-    """Whether Metal computes a convolution as the CPU does: not on every system that has it."""
+    """Whether Metal computes a convolution correctly; on some systems it does not."""
     image, weight = torch.linspace(-1, 1, 192).view(1, 3, 8, 8), torch.linspace(-1, 1, 27)
     weight = weight.view(1, 3, 3, 3)
     try:

@@ -1,4 +1,4 @@
-"""What running out of memory and losing the device look like, as errors of ours."""
+"""Recognises out-of-memory and lost-device errors of torch, and raises ours instead."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that the device's or the machine's memory is used up."""
+    """Whether `error` means that the device or the machine is out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch's CPU allocator, its libraries for CUDA and MPS raise a plain RuntimeError
+    # torch's CPU allocator, CUDA libraries and MPS raise a plain RuntimeError
     text = str(error)
     return isinstance(error, RuntimeError) and (
         any(sign in text for sign in SIGNS) or "out of memory" in text.lower()
@@ -30,17 +30,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether a kernel failed: CUDA then answers every later call of the process with an error."""
+    """Whether a kernel failed; after that CUDA fails every later call of the process."""
     return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 @contextmanager
 def naming_failures(out_of_memory: str) -> Iterator[None]:
-    """Inside, the device's failures become ours.
+    """Translate the device's failures into our errors.
 
     Raises:
-        OutOfMemory: saying `out_of_memory`.
-        DeviceLost: nothing can be computed any more.
+        OutOfMemory: with the text `out_of_memory`.
+        DeviceLost: the process can't use the device any more.
     """
     try:
         yield
@@ -50,5 +50,5 @@ def naming_failures(out_of_memory: str) -> Iterator[None]:
             raise DeviceLost(str(error).partition("\n")[0]) from error
         if not is_out_of_memory(error):
             raise
-    # Outside of the except clause: no traceback keeps the failed step's tensors alive.
+    # Raised outside the except clause, so that no traceback keeps the step's tensors alive.
     raise OutOfMemory(out_of_memory)

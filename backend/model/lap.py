@@ -1,4 +1,4 @@
-"""Time on a device that computes behind the host's back: measured by the device itself."""
+"""Measures time on asynchronous devices (CUDA, Metal) with the device's own events."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backend.model.failures import naming_failures
 
 
 def event(device: torch.device, *, timed: bool = False) -> Any:
-    """An event of a CUDA or Metal device; None for a CPU, which computes while it is called."""
+    """An event of a CUDA or Metal device; None for a CPU, whose calls are synchronous."""
     if device.type == "cuda":
         return torch.cuda.Event(enable_timing=timed)
     return torch.mps.Event(enable_timing=timed) if device.type == "mps" else None
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until `device` has done what was queued on the current stream.
+    """Wait for the current stream of `device`.
 
-    Not for the whole device: that would break the capture of a CUDA graph on another thread.
+    Synchronizing the whole device would break a CUDA graph capture on another thread.
     """
     end = event(device)
     if end is not None:
@@ -29,7 +29,7 @@ def wait_for(device: torch.device) -> None:
 
 
 class DeviceLap:
-    """A `Lap`: what the device does between `start` and `stop`, once it has done it."""
+    """A `Lap`: the device's time between construction and `stop`."""
 
     def __init__(self, device: torch.device, count_captures: Callable[[], int]) -> None:
         self._start, self._end = event(device, timed=True), event(device, timed=True)
@@ -43,10 +43,10 @@ class DeviceLap:
         self.is_typical = self._count_captures() == self._captures
 
     def ms(self) -> float | None:
-        """Milliseconds; None while the device is not there yet.
+        """Milliseconds; None while the device has not reached the end.
 
         Raises:
-            DeviceLost: it never will be.
+            DeviceLost: the device failed.
         """
         with naming_failures("The device ran out of memory."):
             if not self._end.query():
@@ -56,9 +56,9 @@ class DeviceLap:
 
 
 class Pace:
-    """Keeps the host one step ahead of the device.
+    """Lets the host run at most one step ahead of the device.
 
-    So that the device always has work, and who leaves or joins waits for no more than that.
+    So the device always has work, and a new or cancelled request takes effect within two steps.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -66,7 +66,7 @@ class Pace:
         self._last: Any = None
 
     def queued(self) -> None:
-        """A step was queued: wait until the one before it is done."""
+        """Call after queueing a step: waits until the previous one is done."""
         before, self._last = self._last, event(self._device)
         if self._last is not None:
             self._last.record()

@@ -1,4 +1,4 @@
-"""From settings to a model that is ready to draw."""
+"""Loads and warms up the model that the settings name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
 
     Args:
         settings: model, revision, device, dtype, runtime and the like.
-        on_progress: told in a few words what is being done, for people.
+        on_progress: called with a short text for people, before each stage.
 
     Raises:
         ModelFailed: with one sentence that says what is wrong.
@@ -84,7 +84,7 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
             f"{source.name} loads, but not even one picture of its native size fits into memory."
         ) from None
     checkpoint.components.release()
-    release()  # a first start has read, converted and compared
+    release()  # a first start has allocated memory for reading and converting
     return model
 
 
@@ -94,15 +94,15 @@ def build_model(
     settings: Settings,
     dtype: torch.dtype,
 ) -> LatentDiffusion:
-    """Put runtime, noise schedulers, previews and safety checker around loaded components.
+    """Combine components with runtime, noise schedulers, previews and safety checker.
 
     Raises:
-        ModelFailed: the settings ask for what this model or machine can't do.
+        ModelFailed: this model or machine can't do what the settings ask for.
     """
     components = checkpoint.components
     choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision))
     with ThreadPoolExecutor(1) as aside:
-        # Beside the imports of the noise schedulers; what fails here fails again when warming up.
+        # In parallel with importing the noise schedulers. An error here shows up in warm_up too.
         aside.submit(_compile, components, choice.runtime)
         noise_schedulers = NoiseSchedulers(
             components.architecture.scheduler_class, components.architecture.scheduler_config
@@ -122,17 +122,17 @@ def build_model(
 
 
 def _compile(components: Components, runtime: Runtime) -> None:
-    """Have the networks compiled for one guided picture of native size, where they are."""
+    """Compile the networks for one guided image of native size, if the runtime compiles."""
     shape = row_shape(components, *components.architecture.native_size)
     runtime.warm(2, shape.latents, shape.prompt_embeds)
 
 
 def warm_up(model: LatentDiffusion) -> None:
-    """Draw one picture of native size, so that the first request doesn't pay for it.
+    """Generate one image of native size, so that the first request is not slow.
 
     Raises:
         NonFiniteOutput: the model does not work in this dtype.
-        OutOfMemory: there is not enough even for that.
+        OutOfMemory: not even one image fits into memory.
     """
     info = model.info
     params = GenerationParams(
@@ -203,9 +203,9 @@ def _describe(
 
 
 def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
-    """Certified on a CPU unless told otherwise; tolerant elsewhere unless told otherwise.
+    """The configured exactness; `auto` is certified on a CPU, tolerant elsewhere.
 
-    It is a promise that whoever forms batches has to keep: see `backend.model.measure.certify`.
+    The scheduler enforces it with the row counts found by `backend.model.measure.certify`.
     """
     if settings.exactness != "auto":
         return Exactness(settings.exactness)
@@ -213,7 +213,7 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
 
 
 def quieten_libraries() -> None:
-    """Turn off their logs and progress bars: we report progress and errors ourselves."""
+    """Turn off logs and progress bars of diffusers and transformers; we report both ourselves."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""Memory: the limit of this machine or container, and returning what is freed."""
+"""Memory limits of the machine and the GPU, and returning freed memory."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from backend import heap
 LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)  # of the container we run in: of Linux's control groups, second and first version
-SHARE_OF_FREE = 0.9  # of device memory; the rest is lost between blocks, and to other programs
+)  # of the container we run in: Linux control groups, version 2 and 1
+SHARE_OF_FREE = 0.9  # of device memory; the rest covers fragmentation and other programs
 
 
 def machine_bytes(limits: Iterable[Path] = LIMITS) -> int:
-    """Memory of this machine, or of the container that we run in where that has less."""
+    """Total memory of this machine, or the container's limit if that is lower."""
     known = [psutil.virtual_memory().total]
     for limit in limits:
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max": no limit
+        with contextlib.suppress(OSError, ValueError):  # missing, or "max": no limit
             known.append(int(limit.read_text(encoding="ascii")))
     return min(known)
 
 
 def free_bytes(device: torch.device, fraction: float) -> int:
-    """Memory of a CUDA device that batches may still take, up to `fraction` of all; else 0.
+    """CUDA memory that batches may use, at most `fraction` of the device; 0 on other devices.
 
-    What torch holds and does not use counts as free. What the model needed most beyond what it
-    keeps, a decoding mostly, is left to it: graphs of large batches would not give it back.
+    Memory that torch has reserved but does not use counts as free. The peak of temporary memory
+    so far (usually a decode) is set aside, since CUDA graphs of large batches would not free it.
     """
     if device.type != "cuda":
         return 0
@@ -43,9 +43,9 @@ def free_bytes(device: torch.device, fraction: float) -> int:
 
 
 def release() -> None:
-    """Give back to the machine what a model took that nothing holds any more."""
+    """Return unused memory to the device and the operating system."""
     gc.collect()
-    with contextlib.suppress(RuntimeError):  # of a lost device
+    with contextlib.suppress(RuntimeError):  # the device is lost
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():

@@ -1,4 +1,4 @@
-"""Small pictures of unfinished latents: one linear map per latent cell, no autoencoder."""
+"""Previews of unfinished latents: a small convolution instead of the VAE decoder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from backend.engine.protocols import Pixels
 
-# Red, green and blue of the four latent channels of Stable Diffusion 1.x, found by the user
-# keturn: https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204/2
+# RGB of each of the four latent channels of Stable Diffusion 1.x, by Hugging Face user keturn:
+# https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204/2
 SD1_LATENT_RGB = (
     (0.298, 0.207, 0.208),
     (0.187, 0.286, 0.173),
@@ -28,10 +28,10 @@ RIDGE = 1e-2
 
 
 class PreviewProjector:
-    """Latents to RGB: a convolution over neighbouring cells, then patches of pixels."""
+    """Maps latents to RGB: a convolution over k x k cells, then a pixel shuffle."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Take the map.
+        """Use the given convolution.
 
         Args:
             weight: float32 [3 * patch * patch, channels, k, k], k odd.
@@ -53,7 +53,7 @@ class PreviewProjector:
 
 
 def published_projector() -> PreviewProjector:
-    """The map for Stable Diffusion 1.x: one pixel per latent cell."""
+    """The projector for Stable Diffusion 1.x: one pixel per latent cell."""
     weight = torch.tensor(SD1_LATENT_RGB).T[:, :, None, None]  # [3, 4, 1, 1]
     return PreviewProjector(weight.contiguous(), torch.zeros(3))
 
@@ -65,14 +65,14 @@ def fit_projector(
     vae_scale_factor: int,
     native: tuple[int, int],
 ) -> PreviewProjector:
-    """Fit the map by least squares on a handful of decoded smooth random latents.
+    """Fit a projector by ridge regression on decoded smooth random latents.
 
     Args:
         decode: latents [1, channels, h, w] in float32 to an image [1, 3, height, width], -1 to 1.
-        channels: of the latents.
+        channels: number of latent channels.
         vae_scale_factor: pixels per latent cell and side.
-        native: latent cells, down and across, of what is drawn most: where that is little, it is
-            decoded here too, so that no other shape need be compiled.
+        native: height and width of the native size in latent cells. A small native size is used
+            for sampling too, so that no other shape needs to be compiled.
     """
     patch = min(LARGEST_PATCH, vae_scale_factor)
     generator = torch.Generator().manual_seed(0)
@@ -92,7 +92,7 @@ def fit_projector(
 def _smooth_noise(
     shape: tuple[int, int, int], radius: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Latents [1, *shape] of unit variance, alike over `radius` cells."""
+    """Noise [1, *shape] of unit standard deviation, upsampled from a `radius` times smaller one."""
     channels, height, width = shape
     coarse = (-(-height // radius), -(-width // radius))
     noise = torch.randn((1, channels, *coarse), generator=generator)
@@ -101,7 +101,7 @@ def _smooth_noise(
 
 
 def _ridge(features: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [features, outputs] and bias [outputs] of the regularised least squares fit."""
+    """Weights [features, outputs] and bias [outputs] of the ridge regression."""
     inputs, outputs = features.double(), targets.double()
     centre, mean = inputs.mean(0), outputs.mean(0)
     inputs = inputs - centre

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.4's safety checker over finished pictures."""
+"""Stable Diffusion's safety checker, applied to finished images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from backend.model.runtime.cuda_graphs import CAPTURE
 
 
 class SafetyChecker:
-    """Tells whether a picture is one that the checkpoint's authors want withheld."""
+    """Detects images that the checkpoint's authors want withheld."""
 
     def __init__(self, checker: Any, feature_extractor: Any) -> None:
-        """Take diffusers' StableDiffusionSafetyChecker and transformers' CLIPImageProcessor."""
+        """Use diffusers' StableDiffusionSafetyChecker and transformers' CLIPImageProcessor."""
         self._checker = checker
         self._device: torch.device = checker.device
         self._stream = torch.cuda.Stream(self._device) if self.runs_aside else None
@@ -25,12 +25,12 @@ class SafetyChecker:
 
     @property
     def runs_aside(self) -> bool:
-        """Whether it may run on another thread while the engine steps: on a stream of its own."""
+        """Whether it may run on another thread while the engine steps (on its own CUDA stream)."""
         return self._device.type == "cuda"
 
     @torch.inference_mode()
     def flags(self, pixels: Pixels) -> bool:
-        """Whether `pixels` [height, width, 3] are flagged."""
+        """Whether the image `pixels` [height, width, 3] is flagged."""
         pictures = numpy_to_pil(pixels[None].astype("float32") / 255)
         features = self._feature_extractor(pictures, return_tensors="pt").pixel_values
         with self._aside():

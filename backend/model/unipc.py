@@ -1,4 +1,4 @@
-"""UniPC for GPUs: diffusers' own, with its updates as sums of a few tensors."""
+"""UniPC for GPUs: diffusers' scheduler with its updates computed as weighted sums."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ Update = Callable[[Sequence[torch.Tensor]], torch.Tensor]
 
 
 class UniPC(diffusers.UniPCMultistepScheduler):  # type: ignore[misc]
-    """On a CPU nothing differs.
+    """Same as diffusers' UniPC on a CPU; on other devices with precomputed coefficients.
 
-    diffusers computes an update's coefficients where the latents are: on a GPU with a hundred
-    kernels of one number each, half a dozen waits, and a linear solver. But an update is linear in
-    the tensors that go in, and which they depend on is the schedule alone. So diffusers' own code
-    is asked once, on the CPU, what it makes of unit vectors; the sum is then ours.
+    diffusers computes an update's coefficients on the latents' device: on a GPU that takes a
+    hundred tiny kernels, several synchronizations and a linear solver. But an update is a linear
+    combination of its input tensors whose factors depend on the schedule only. So we run diffusers'
+    code once on the CPU with unit vectors to get the factors, and compute the sum ourselves.
     """
 
-    model_outputs: list[Any]  # the last `solver_order`, None while there are fewer
+    model_outputs: list[Any]  # the last `solver_order`, padded with None
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
-        """See diffusers."""
         super().set_timesteps(*args, **kwargs)
-        self._factors: dict[tuple[str, int, int], list[float]] = {}  # copies share them
+        self._factors: dict[tuple[str, int, int], list[float]] = {}  # shared by copies
 
     def multistep_uni_p_bh_update(
         self, model_output: torch.Tensor, *, sample: torch.Tensor, order: int
@@ -64,7 +63,7 @@ class UniPC(diffusers.UniPCMultistepScheduler):  # type: ignore[misc]
     def _sum(
         self, name: str, update: Update, order: int, tensors: list[torch.Tensor]
     ) -> torch.Tensor:
-        """`update` of `tensors` and of the last `order` of `model_outputs`."""
+        """`update` applied to `tensors` and the last `order` of `model_outputs`."""
         if tensors[0].device.type == "cpu":
             return update(tensors)
         outputs = self.model_outputs[-order:]
@@ -81,7 +80,7 @@ class UniPC(diffusers.UniPCMultistepScheduler):  # type: ignore[misc]
         return total
 
     def _probe(self, update: Update, count: int, order: int) -> list[float]:
-        """The factor of each of `count` tensors and `order` outputs: what unit vectors become."""
+        """The factors of `count` tensors and `order` outputs: `update` applied to unit vectors."""
         units = torch.eye(count + order).split(1)
         kept = self.model_outputs
         self.model_outputs = [*kept[:-order], *units[count:]]

@@ -1,4 +1,4 @@
-"""A checkpoint's sizes and settings, without its weights: plain values that JSON can hold."""
+"""A checkpoint's sizes and settings without its weights, as plain values that fit into JSON."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ SMALLEST_SIZE_MULTIPLE = 8
 class Architecture:
     """Sizes and settings of a checkpoint's parts.
 
-    `native_size` is height and width in pixels; `vae_scale_factor` is pixels per latent cell and
-    side, as in diffusers; a UNet halves its latents until a cell stands for `unet_scale_factor` of
-    them along each side. `num_parameters` is of text encoder, UNet and autoencoder together.
+    Attributes:
+        native_size: height and width in pixels.
+        vae_scale_factor: pixels per latent cell and side, as in diffusers.
+        unet_scale_factor: by how much the UNet's lowest level is smaller than its input, per side.
+        hidden_size: width of the text embeddings.
+        num_parameters: of text encoder, UNet and autoencoder together.
     """
 
     latent_channels: int
@@ -33,7 +36,7 @@ class Architecture:
 
     @property
     def size_multiple(self) -> int:
-        """What heights and widths must be multiples of, in pixels."""
+        """Heights and widths must be multiples of this, in pixels."""
         return max(SMALLEST_SIZE_MULTIPLE, self.vae_scale_factor)
 
 
@@ -41,7 +44,7 @@ def describe(pipeline: Any) -> Architecture:
     """The architecture of a loaded StableDiffusionPipeline.
 
     Raises:
-        ModelFailed: this service would run it wrongly; with what is unusual about it.
+        ModelFailed: an unsupported architecture; the text names the reason.
     """
     unet, vae, text = pipeline.unet.config, pipeline.vae.config, pipeline.text_encoder.config
     _check(unet, vae, text)
@@ -81,7 +84,7 @@ def _check(unet: Any, vae: Any, text: Any) -> None:
     if getattr(text, "use_attention_mask", False):
         raise ModelFailed("Its text encoder wants an attention mask; that isn't supported.")
     width = unet.cross_attention_dim
-    if unet.encoder_hid_dim_type == "text_proj":  # the UNet projects them itself
+    if unet.encoder_hid_dim_type == "text_proj":  # the UNet itself projects the embeddings
         width = unet.encoder_hid_dim
     if width != text.hidden_size:
         raise ModelFailed(

@@ -1,4 +1,4 @@
-"""What a start finds out about a checkpoint, so that the next one need not read its weights."""
+"""Caches facts about a checkpoint between starts, so that its weights need not be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backend.disk_cache import DiskCache
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.preview import PreviewProjector
 
-FORMAT = "4"  # raised when any of it is found in another way
+FORMAT = "4"  # increase when a cached value is computed differently
 
 
 @dataclass(frozen=True)

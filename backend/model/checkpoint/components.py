@@ -1,4 +1,4 @@
-"""The parts of a checkpoint; its networks are read from disk once somebody needs them."""
+"""The parts of a checkpoint; networks are read from disk on first use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from transformers import CLIPTokenizer
 
 from backend.model.checkpoint.architecture import Architecture
 
-if TYPE_CHECKING:  # importing them takes a second, and a start from converted networks needs none
+if TYPE_CHECKING:  # the import takes a second, and a start from converted networks needs none
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
     from transformers import CLIPTextModel
 
 
 class Networks(NamedTuple):
-    """What has weights: in their dtype, on their device, in eval mode."""
+    """The networks, in eval mode, in the requested dtype, on the requested device."""
 
     text_encoder: CLIPTextModel
     unet: UNet2DConditionModel
@@ -26,7 +26,7 @@ class Networks(NamedTuple):
 
 
 class LoadOptions(NamedTuple):
-    """Device and dtype that weights are wanted in, and what is wanted beside the networks."""
+    """How to load a checkpoint: device and dtype of the weights, and which parts."""
 
     device: torch.device
     dtype: torch.dtype
@@ -36,7 +36,7 @@ class LoadOptions(NamedTuple):
 
 @dataclass
 class Components:
-    """A checkpoint. `read` gets its networks from disk, or raises ModelFailed."""
+    """A checkpoint's parts. `read` loads the networks from disk, or raises ModelFailed."""
 
     tokenizer: CLIPTokenizer
     architecture: Architecture
@@ -47,14 +47,14 @@ class Components:
 
     @cached_property
     def networks(self) -> Networks:
-        """In memory from the first use until `release`."""
+        """Loaded on first use and kept until `release`."""
         return self.read()
 
     def release(self) -> None:
-        """Drop the networks; whoever runs them holds them, and the next use reads them again."""
+        """Drop our reference to the networks; a later use reads them again."""
         self.__dict__.pop("networks", None)
 
     @property
     def num_tokens(self) -> int:
-        """Length of every prompt in tokens, start, end and padding included."""
+        """Tokens per prompt, including start, end and padding."""
         return int(self.tokenizer.model_max_length)

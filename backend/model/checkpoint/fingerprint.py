@@ -1,4 +1,4 @@
-"""A cheap content hash of a checkpoint: the revision of models that have no commit."""
+"""A fast content hash of a checkpoint, used as revision of models that don't have a commit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ HASHED = (".safetensors", ".bin", ".ckpt", ".json", ".txt")
 
 
 def fingerprint(path: Path) -> str:
-    """Twelve hex digits of SHA-256 over a file or a folder.
+    """The first `LENGTH` hex digits of a SHA-256 hash over a file or a folder.
 
-    Every file counts with its name below `path`, its size, its first and its last MiB: in
-    safetensors the first MiB holds the table of tensors. So it takes milliseconds for
-    gigabytes; a change in the middle of a large file that keeps its size goes unnoticed.
+    It covers each file's relative name, its size, its first and its last MiB (the first holds
+    the table of tensors in safetensors). That takes milliseconds even for gigabytes, but does not
+    notice a change in the middle of a large file that keeps its size.
 
     Raises:
         OSError: a file can't be read.

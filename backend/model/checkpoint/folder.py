@@ -1,4 +1,4 @@
-"""Reads a checkpoint folder in diffusers layout, and refuses what is not whole."""
+"""Reads a checkpoint folder in diffusers layout; refuses incomplete ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from backend.model.noise_schedulers import RECIPES
 
 logger = logging.getLogger(__name__)
 
-# Noise schedulers that aren't offered, and the nearest that is.
+# Noise schedulers that we don't offer, and the nearest one that we do.
 STAND_INS = {
     "DEISMultistepScheduler": "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler": "DPMSolverMultistepScheduler",
@@ -39,17 +39,17 @@ STAND_INS = {
     "DDIMParallelScheduler": "DDIMScheduler",
     "DDPMParallelScheduler": "DDPMScheduler",
 }
-# What a config says of the solver, not of the model; a stand-in has its own.
+# Config entries about the solver rather than the model; a stand-in uses its own.
 OF_SOLVER = ("algorithm_type", "solver_type", "solver_order", "final_sigmas_type")
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"
 
 
 def read_folder(folder: Path, reading: LoadOptions) -> Components:
-    """Load every part of a folder in diffusers layout; touches no network.
+    """Load every part of a folder in diffusers layout, offline.
 
     Raises:
-        ModelFailed: something is missing, broken, or of a kind that isn't supported.
+        ModelFailed: a part is missing, broken, or not supported.
     """
     index = read_index(folder)
     expect(index, "unet", ("UNet2DConditionModel",))
@@ -74,7 +74,7 @@ def read_folder(folder: Path, reading: LoadOptions) -> Components:
 
 
 def _scheduler(folder: Path, class_name: str) -> Any:
-    """The model's own noise scheduler, or the nearest that is offered."""
+    """The model's own noise scheduler, or the nearest that we offer."""
     offered = STAND_INS.get(class_name, class_name)
     scheduler_class = getattr(diffusers, offered)
     config = scheduler_class.load_config(folder, local_files_only=True)
@@ -85,10 +85,10 @@ def _scheduler(folder: Path, class_name: str) -> Any:
 
 
 def read_safety_checker(folder: Path, reading: LoadOptions) -> tuple[Any, Any]:
-    """The safety checker of a folder that has one, and what prepares pictures for it.
+    """The folder's safety checker and its image processor.
 
     Raises:
-        ModelFailed: it is not whole.
+        ModelFailed: it is incomplete.
     """
     checker = _network(StableDiffusionSafetyChecker, folder / "safety_checker", reading)
     processor = CLIPImageProcessorPil.from_pretrained(
@@ -98,16 +98,16 @@ def read_safety_checker(folder: Path, reading: LoadOptions) -> tuple[Any, Any]:
 
 
 def assemble(reading: LoadOptions, **parts: Any) -> Components:
-    """Put loaded parts together, on their device, in the memory layout that convolutions like.
+    """Combine loaded parts, on their device, with UNet and VAE in channels-last layout.
 
-    diffusers' pipeline has a say first: it corrects the settings of outdated schedulers.
+    Goes through diffusers' pipeline because that corrects outdated scheduler settings.
 
     Args:
-        reading: device and dtype.
-        parts: of a StableDiffusionPipeline.
+        reading: load options, here for the device.
+        parts: the arguments of StableDiffusionPipeline.
 
     Raises:
-        ModelFailed: the parts don't fit together.
+        ModelFailed: the parts don't belong together.
     """
     pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     networks = Networks(
@@ -132,7 +132,7 @@ def _at_rest(network: Any, reading: LoadOptions) -> Any:
 
 
 def _network(network_class: Any, folder: Path, reading: LoadOptions) -> Any:
-    """One network with all its weights from the checkpoint, none left random."""
+    """Load one network; refuses one with missing weights, which diffusers would leave random."""
     if not folder.is_dir():
         raise ModelFailed(f"Its {folder.name} is missing: no folder {folder}.")
     _check_weights(folder)
@@ -154,7 +154,7 @@ def _network(network_class: Any, folder: Path, reading: LoadOptions) -> Any:
 
 
 def _check_weights(folder: Path) -> None:
-    """What a clone without Git LFS or an interrupted download leaves is told as such."""
+    """Detect Git LFS pointers and interrupted downloads, for a clear error message."""
     for path in sorted(folder.iterdir()):
         check = {SAFETENSORS: read_shapes, ".bin": check_content}.get(path.suffix)
         if check is None:
@@ -166,7 +166,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def _variant(folder: Path, reading: LoadOptions) -> str | None:
-    """fp16 weights where they are wanted, or where there are no others."""
+    """ "fp16" if float16 is requested or there are no other weights; None: the default files."""
     half = [*folder.glob(f"*.{HALF_PRECISION_VARIANT}*.safetensors")]
     if not half:
         return None

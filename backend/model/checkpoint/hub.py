@@ -1,4 +1,4 @@
-"""Fetches models from the Hugging Face hub, or finds them in its cache on this machine."""
+"""Downloads models from the Hugging Face hub, or finds them in its local cache."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def fetch(
     endpoint: str | None = None,
     cache: Path | None = None,
 ) -> Path:
-    """The model's folder in the hub's cache, downloaded where it isn't there yet.
+    """The model's folder in the hub's cache; downloads it if it is not cached.
 
-    What is cached is used without asking the hub, so that a restart changes no picture; give
-    a revision to move on.
+    A cached model is used without asking the hub, so that a restart doesn't change images; set a
+    revision to update.
 
     Args:
         model: Hugging Face id, owner/name.
         revision: branch, tag or commit; None for the default branch.
-        half: prefer the fp16 variant where the repository has one.
-        allow_pickle: take `.bin` weights where there are no safetensors.
-        endpoint: another hub than the public one.
-        cache: another folder than the user's own.
+        half: prefer the fp16 variant if the repository has one.
+        allow_pickle: use `.bin` weights if there are no safetensors.
+        endpoint: URL of the hub, None for the public one.
+        cache: the cache folder, None for the user's default.
 
     Raises:
-        ModelFailed: no such model, no access, or no network and not in the cache.
+        ModelFailed: no such model, no access, or offline and not cached.
     """
     cached = cached_folder(model, revision, cache=cache)
     if cached is not None:
@@ -79,7 +79,7 @@ def fetch(
         raise ModelFailed(
             f"The hub has no model {model}; if it is private, set HF_TOKEN."
         ) from None
-    except Exception as error:  # the hub's client lets its HTTP library's own errors through
+    except Exception as error:  # the hub client also raises its HTTP library's errors
         raise ModelFailed(
             f"{model} is not in the hub's cache on this machine, and can't be fetched: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -88,7 +88,7 @@ def fetch(
 
 
 def needed(files: Iterable[str], *, half: bool, allow_pickle: bool) -> list[str]:
-    """The files of a repository in diffusers layout that loading it takes."""
+    """The files needed to load a model from a repository in diffusers layout."""
     parts = [file for file in files if file.count("/") == 1 and file.split("/")[0] in PARTS]
     settings = [file for file in parts if file.endswith(SETTINGS) and ".index." not in file]
     chosen = [_weights(part, parts, half, allow_pickle) for part in PARTS]
@@ -98,7 +98,7 @@ def needed(files: Iterable[str], *, half: bool, allow_pickle: bool) -> list[str]
 def cached_folder(
     model: str, revision: str | None = None, cache: Path | None = None
 ) -> Path | None:
-    """The model's folder in the hub's cache, None unless every part is there; asks no network."""
+    """The model's folder in the hub's cache, or None if it is not complete; works offline."""
     try:
         index = try_to_load_from_cache(model, INDEX, revision=revision, cache_dir=cache)
     except HFValidationError:
@@ -112,7 +112,7 @@ def cached_folder(
 
 
 def _is_whole(part: Path) -> bool:
-    """Whether a download of one part of a model came to its end."""
+    """Whether one part of a model was downloaded completely."""
     if not any(part.glob("*.json")):
         return False
     if part.name not in NETWORKS:
@@ -125,7 +125,7 @@ def _is_whole(part: Path) -> bool:
 
 
 def _weights(part: str, files: list[str], half: bool, allow_pickle: bool) -> list[str]:
-    """The weight files of one part: safetensors, and of one precision."""
+    """The weight files of one part, in one precision; safetensors if there are any."""
     of_part = [file for file in files if file.startswith(f"{part}/") and "non_ema" not in file]
     found = [file for file in of_part if file.endswith(".safetensors")]
     if not found and allow_pickle:

@@ -1,4 +1,4 @@
-"""What a single file is, told by the names and shapes of its tensors."""
+"""Identifies a single weights file by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ WANTED = "MODEL takes whole checkpoints of Stable Diffusion 1.x"
 UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{UNET}input_blocks.0.0.weight"
 LATENT_CHANNELS = 4
-# The UNet's input channels: the latents, and what else it looks at.
+# By the UNet's number of input channels: the latents plus other inputs.
 BY_CHANNELS = {
     5: "a depth-to-image model",
     7: "an upscaling model",
     8: "an instruct-pix2pix model",
     9: "an inpainting model",
 }
-# The beginnings of names that only this kind of file has; the more special ones first.
+# Name prefixes that only this kind of file has; the more specific ones first.
 BY_BEGINNING = {
     "lora_": "a LoRA adapter",
     "lycoris_": "a LoRA adapter",
@@ -42,7 +42,7 @@ VAE_BEGINNINGS = ("first_stage_model.", "encoder.", "decoder.", "quant_conv.", "
 
 
 def other_kind(shapes: Shapes) -> str | None:
-    """What the file is where it is no text-to-image checkpoint of Stable Diffusion 1.x."""
+    """An error text if the file is not a Stable Diffusion 1.x text-to-image checkpoint."""
     for beginning, kind in BY_BEGINNING.items():
         if any(name.startswith(beginning) for name in shapes):
             return f"It is {kind}: {WANTED}."

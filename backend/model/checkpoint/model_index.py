@@ -1,4 +1,4 @@
-"""model_index.json: what a folder in diffusers layout says that its parts are."""
+"""Reads model_index.json, which lists the parts of a folder in diffusers layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from backend.errors import ModelFailed
 
 INDEX = "model_index.json"
-# Pipelines of diffusers that draw otherwise than from text alone, or are of another family.
+# diffusers pipelines of other model families, or with other inputs than text.
 OTHER_PIPELINES = {
     "StableDiffusionXL": "a Stable Diffusion XL model",
     "StableDiffusion3": "a Stable Diffusion 3 model",
@@ -21,7 +21,7 @@ OTHER_PIPELINES = {
     "StableDiffusionLatentUpscale": "an upscaling model",
     "StableDiffusionControlNet": "a ControlNet pipeline",
 }
-# The files that each part without weights is made of: one of these sets.
+# Alternative sets of files of each part without weights.
 FILES = {
     "tokenizer": (("tokenizer.json",), ("vocab.json", "merges.txt")),
     "scheduler": (("scheduler_config.json",),),
@@ -29,10 +29,10 @@ FILES = {
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Which class each part of the folder's pipeline has.
+    """The parsed model_index.json.
 
     Raises:
-        ModelFailed: there is no such file, or it is broken.
+        ModelFailed: it is missing, broken, or names an unsupported pipeline.
     """
     path = folder / INDEX
     try:
@@ -52,10 +52,10 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, part: str) -> None:
-    """Refuse a part without weights whose files are not there.
+    """Check that the files of a part in `FILES` exist.
 
     Raises:
-        ModelFailed: with their names.
+        ModelFailed: with the names of the missing files.
     """
     sets = FILES[part]
     if not any(all((folder / part / name).is_file() for name in names) for names in sets):
@@ -64,7 +64,7 @@ def check_files(folder: Path, part: str) -> None:
 
 
 def _hint(folder: Path) -> str:
-    """What else the folder may be."""
+    """A hint if the folder looks like a hub cache or holds single files."""
     if folder.name.startswith("models--"):
         model = folder.name.removeprefix("models--").replace("--", "/")
         return f" It is the hub's cache of a model: set MODEL={model}."
@@ -73,15 +73,15 @@ def _hint(folder: Path) -> str:
 
 
 def names_safety_checker(index: dict[str, Any]) -> bool:
-    """Whether the pipeline looks at its pictures."""
+    """Whether the pipeline has a safety checker."""
     return _class_of(index, "safety_checker") is not None
 
 
 def expect(index: dict[str, Any], part: str, supported: tuple[str, ...]) -> str:
-    """The part's class.
+    """The class name of a part.
 
     Raises:
-        ModelFailed: it is none of `supported`.
+        ModelFailed: it is not in `supported`.
     """
     found = _class_of(index, part)
     if found not in supported:

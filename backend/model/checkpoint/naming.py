@@ -1,4 +1,4 @@
-"""The names of weights as trainers write them, to those of the original Stable Diffusion 1.x."""
+"""Maps weight names written by trainers to those of the original Stable Diffusion 1.x."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 UNET, EMA = "model.diffusion_model.", "model_ema.diffusion_model"
 VAE, CLIP = "first_stage_model.", "cond_stage_model.transformer."
-# Attention of the autoencoder as trainers built on diffusers name it.
+# The VAE's attention as trainers built on diffusers name it, and the original names.
 VAE_ATTENTION = {
     ".to_q.": ".q.",
     ".to_k.": ".k.",
@@ -18,18 +18,18 @@ VAE_ATTENTION = {
     ".to_out.0.": ".proj_out.",
     ".group_norm.": ".norm.",
 }
-# Averaged weights (EMA) have the UNet's names without their dots: these are its words.
+# EMA (averaged) weights have the UNet's names without dots; these words find them again.
 WORDS = (
     "transformer_blocks|skip_connection|middle_block|time_embed|out_layers|emb_layers|in_layers|"
     "proj_out|proj_in|attn1|attn2|norm1|norm2|norm3|to_out|to_q|to_k|to_v|norm|proj|conv|weight|"
     "bias|net|out|op|ff"
 )
-# Blocks of input and output have a number of any length, and a layer of one digit.
+# Input and output blocks have a number of any length, then a layer of one digit.
 FLAT = re.compile(rf"(input_blocks|output_blocks)(\d+)(\d)|({WORDS})|(\d+)")
 
 
 def to_original_names(weights: Mapping[str, T]) -> dict[str, T]:
-    """The weights under their original names; averaged ones where there are no others."""
+    """The weights under their original names; the EMA weights if the UNet has no others."""
     has_unet = any(name.startswith(UNET) for name in weights)
     found = {}
     for name, weight in weights.items():
@@ -43,7 +43,7 @@ def to_original_names(weights: Mapping[str, T]) -> dict[str, T]:
 
 def _original(name: str) -> str:
     if name.startswith(CLIP) and not name.startswith(f"{CLIP}text_model."):
-        return f"{CLIP}text_model.{name.removeprefix(CLIP)}"  # as before 2023
+        return f"{CLIP}text_model.{name.removeprefix(CLIP)}"  # the names before 2023
     if name.startswith(VAE) and ".attn_1." in name:
         for new, old in VAE_ATTENTION.items():
             name = name.replace(new, old)
@@ -51,7 +51,7 @@ def _original(name: str) -> str:
 
 
 def _dotted(flat: str) -> str:
-    """`input_blocks10in_layers0weight` is `input_blocks.1.0.in_layers.0.weight`."""
+    """Turn `input_blocks10in_layers0weight` into `input_blocks.1.0.in_layers.0.weight`."""
     words: list[str] = []
     for match in FLAT.finditer(flat):
         words += [group for group in match.groups() if group is not None]

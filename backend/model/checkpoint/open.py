@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
-    """A source's parts, which version of it they are, and what is known of that version."""
+    """A loaded source: parts, revision, cache of that revision, abilities."""
 
     components: Components
     revision: str
@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
 
 
 def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Checkpoint:
-    """Fetch and read what `source` names; its networks only where nothing is known of it yet.
+    """Fetch and read `source`. Networks are only read if its architecture is not cached.
 
     Raises:
         ModelFailed: with one sentence that says what is wrong.
@@ -77,11 +77,13 @@ def _on_disk(source: Source, reading: LoadOptions) -> Path:
 
 
 def _revision(source: Source, path: Path) -> str:
-    return path.name if source.kind is Kind.HUB else fingerprint(path)  # a snapshot has its commit
+    return (
+        path.name if source.kind is Kind.HUB else fingerprint(path)
+    )  # a hub snapshot's folder is named by its commit
 
 
 def _read(source: Source, path: Path, reading: LoadOptions) -> Components:
-    # Their imports take a second, and most starts read nothing.
+    # Imported here since it takes a second, and most starts don't need it.
     if source.kind is Kind.FILE:
         from backend.model.checkpoint.single_file import read_file
 
@@ -98,7 +100,7 @@ def _recall(
     architecture: Architecture,
     read: Callable[[], Networks],
 ) -> Components:
-    """Components as `_read` gives them, their networks still on disk."""
+    """The same as `_read`, with the cached architecture and the networks still on disk."""
     folder = SD1 if source.kind is Kind.FILE else path
     components = Components(
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
@@ -120,7 +122,7 @@ def _clearly(source: Source) -> Iterator[None]:
         yield
     except ModelFailed as error:
         raise ModelFailed(f"{source.name} can't be loaded. {error}") from None
-    except Exception as error:  # a broken file makes its reader fail in any way
+    except Exception as error:  # readers fail in many ways on a broken file
         logger.debug("loading %s failed", source.location, exc_info=True)
         if is_device_lost(error):
             raise DeviceLost(_first_line(error)) from error

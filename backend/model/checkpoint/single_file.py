@@ -1,4 +1,4 @@
-"""Reads a checkpoint in one file, in the original layout of Stable Diffusion 1.x, offline."""
+"""Reads a single-file checkpoint in the original layout of Stable Diffusion 1.x, offline."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ LANDMARKS = {
     "autoencoder": "first_stage_model.decoder.conv_in.weight",
     "text encoder": "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight",
 }
-# Empty tensors by which trainers say what the UNet predicts, and how the noise schedule ends.
+# Empty tensors with which trainers mark v-prediction and a zero terminal SNR schedule.
 V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"
 
 
 def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Components:
-    """Load a `.safetensors` file, or a `.ckpt` pickle where that is allowed.
+    """Load a `.safetensors` file, or a `.ckpt` pickle if that is allowed.
 
     Args:
-        path: of the file.
-        reading: device, dtype, and whether pickles are allowed. Such files carry no safety
-            checker.
-        configs: folder in diffusers layout, without weights: what the file doesn't say.
+        path: the file.
+        reading: load options. Such files contain no safety checker.
+        configs: folder in diffusers layout without weights, for the configs a file lacks.
 
     Raises:
-        ModelFailed: it is no such file.
+        ModelFailed: the file is broken, incomplete or not supported.
     """
     weights = _weights(path, reading)
     source = {"config": str(configs), "torch_dtype": reading.dtype, "local_files_only": True}
@@ -73,7 +72,7 @@ def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Componen
 
 
 def _weights(path: Path, reading: LoadOptions) -> dict[str, torch.Tensor]:
-    """The weights under their original names, of a file that has all parts."""
+    """The weights under their original names, after checking that all parts are there."""
     if path.suffix.lower() == SAFETENSORS:
         _check_kind(read_shapes(path))  # before gigabytes are read
         return to_original_names(load_file(path))
@@ -98,23 +97,23 @@ def _check_kind(shapes: Shapes) -> None:
 
 
 def _scheduler(weights: Mapping[str, torch.Tensor], folder: Path) -> Any:
-    """The model's own noise scheduler; marks in the file have the last word."""
+    """The noise scheduler of the configs, changed by the marks in the file."""
     marks: dict[str, Any] = {}
     if V_PREDICTION in weights:
         marks["prediction_type"] = "v_prediction"
     if ZERO_SNR in weights:
         marks["rescale_betas_zero_snr"] = True
-    # PNDM can't begin in pure noise.
+    # PNDM can't start from pure noise (zero terminal SNR).
     scheduler_class = DDIMScheduler if ZERO_SNR in weights else PNDMScheduler
     config = PNDMScheduler.load_config(folder, local_files_only=True)
     return scheduler_class.from_config(config, **marks)
 
 
 def _network(part: str, load: Callable[[], Any]) -> Any:
-    """One network, all of whose weights came from the file."""
+    """Load one network; refuses one whose weights are not all in the file."""
     try:
         network = load()
-    except NotImplementedError:  # what torch says of a weight that got no value
+    except NotImplementedError:  # raised by torch for a weight without data
         raise _incomplete(part) from None
     except (RuntimeError, ValueError) as error:
         if "shape" not in str(error) and "size mismatch" not in str(error):

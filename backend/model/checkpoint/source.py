@@ -14,7 +14,7 @@ from backend.errors import ModelFailed
 from backend.model.checkpoint.hub import cached_folder
 
 STABLE_DIFFUSION = "CompVis/stable-diffusion-v1-4"
-SD1 = Path(__file__).parent / "sd1"  # what a single file does not say: all but the weights
+SD1 = Path(__file__).parent / "sd1"  # configs and tokenizer, which a single file lacks
 SINGLE_FILES = (".safetensors", ".ckpt")
 
 
@@ -28,7 +28,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model to load. `note` says why this one, where the setting left it open."""
+    """A model to load. `note` says why `auto` picked this one."""
 
     kind: Kind
     location: str  # a Hugging Face id, or a path
@@ -37,25 +37,25 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What clients call the model: the id, or the folder's or file's name."""
+        """The model's name for clients: the id, or the folder's or file's name."""
         if self.kind is Kind.HUB:
             return self.location
-        # Not what a symbolic link leads to: in the hub's cache that is named by its hash.
+        # abspath keeps symbolic links: in the hub's cache their targets are named by hash.
         path = Path(os.path.abspath(self.location))
         return path.stem if self.kind is Kind.FILE else path.name
 
     @property
     def shown(self) -> str:
-        """What clients are told: the id, or the path without what leads to the working folder."""
+        """The id, or the path (relative to the working folder if inside it), for clients."""
         path, here = Path(self.location), Path.cwd()
         return str(path.relative_to(here)) if path.is_relative_to(here) else self.location
 
 
 def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Source:
-    """Find what `settings.model` means on this machine.
+    """Resolve `settings.model`.
 
-    `auto` is Stable Diffusion 1.4 where CUDA is available and the model is in the hub's cache,
-    and the embedded model otherwise.
+    `auto` is Stable Diffusion 1.4 if CUDA is available and the model is in the hub's cache,
+    otherwise the embedded model.
 
     Raises:
         ModelFailed: no such file or folder, or no embedded model.

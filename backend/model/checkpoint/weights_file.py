@@ -1,4 +1,4 @@
-"""A file of weights before it is loaded: whole, and what it says that it is."""
+"""Checks a weights file before loading: is it complete, and what does it contain?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from backend.errors import ModelFailed
 
-Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
+Shapes = Mapping[str, tuple[int, ...]]  # tensor name: shape
 
 SAFETENSORS = ".safetensors"
-MAX_HEADER_BYTES = 100 * 2**20  # as safetensors itself
-# What is found instead of weights, by its first bytes.
+MAX_HEADER_BYTES = 100 * 2**20  # same limit as safetensors
+# Other contents by their first bytes, with the error text.
 OTHER_CONTENTS = {
     b"version https://git-lfs": (
         "It is a Git LFS pointer, not the weights themselves: "
@@ -26,10 +26,10 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")
 
 
 def check_content(path: Path) -> None:
-    """Refuse what is no file of weights at all.
+    """Refuse a file that does not contain weights.
 
     Raises:
-        ModelFailed: it is empty, a pointer, a web page; with what to do.
+        ModelFailed: it is empty, a Git LFS pointer, a web page, …; the text says what to do.
         OSError: it can't be read.
     """
     with path.open("rb") as file:
@@ -42,10 +42,10 @@ def check_content(path: Path) -> None:
 
 
 def read_shapes(path: Path) -> Shapes:
-    """Names and shapes out of the table in front of a safetensors file; reads no weights.
+    """Names and shapes from the header of a safetensors file; reads no weights.
 
     Raises:
-        ModelFailed: it is no such file, or not all of it is there; with what to do.
+        ModelFailed: it is not a safetensors file, or truncated; the text says what to do.
         OSError: it can't be read.
     """
     check_content(path)

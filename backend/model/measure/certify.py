@@ -1,4 +1,4 @@
-"""Finds the batch sizes whose results are bitwise equal to a picture computed alone."""
+"""Finds the batch sizes whose results are bitwise equal to an image computed alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAIR = 2  # rows of one image with guidance
 
 
 class RowShape(NamedTuple):
-    """What one row of a UNet call looks like."""
+    """Shapes of one row of a UNet call."""
 
     latents: tuple[int, int, int]  # channels, h, w
     prompt_embeds: tuple[int, int]  # tokens, hidden
@@ -27,19 +27,18 @@ class RowShape(NamedTuple):
 def certified_row_counts(
     runtime: Runtime, shape: RowShape, candidates: Iterable[int], idle: IdleTime = NOW
 ) -> frozenset[int]:
-    """The row counts of `candidates` at which images may share a UNet call and none changes.
+    """The `candidates` at which images can share a UNet call without changing by a single bit.
 
-    For each count, a pair of rows goes first, in the middle and last among random mates; what
-    comes out must equal, bit for bit, both rows computed one by one (images without guidance)
-    and computed as a pair of their own (an image with guidance). One image alone is exact
-    whatever its count of rows, and needs no certificate. Counts that don't fit into memory are
-    not certified.
+    For each count, a pair of rows is placed first, in the middle and last among random rows. Its
+    result must be bitwise equal to both rows computed separately (images without guidance) and to
+    the pair computed alone (an image with guidance). A single image is always exact and needs no
+    certificate. Counts that don't fit into memory are not certified.
 
     Args:
-        runtime: what is probed, at one size of latents: another size needs its own probe.
-        shape: of one row.
+        runtime: the runtime to test.
+        shape: shape of one row; results hold for this size only.
         candidates: row counts, 1 and up.
-        idle: when the runtime may be used.
+        idle: runs the work while the engine is idle.
     """
     batches = [_RandomRows(runtime, shape, seed, idle) for seed in SEEDS]
     return frozenset(
@@ -48,7 +47,7 @@ def certified_row_counts(
 
 
 class _RandomRows:
-    """A pair of rows, what it gives alone, and mates to put around it."""
+    """A random pair of rows with its result alone, and random rows to put around it."""
 
     def __init__(self, runtime: Runtime, shape: RowShape, seed: int, idle: IdleTime) -> None:
         self._runtime = runtime
@@ -60,7 +59,7 @@ class _RandomRows:
         self._expected = (torch.cat(one_by_one), self._denoise(self._pair))
 
     def matches_at(self, slot: int, count: int) -> bool:
-        """Whether the pair at `slot` of `count` rows comes out as it does alone."""
+        """Whether the pair at position `slot` of `count` rows gives the same result as alone."""
         mates = self._draw(count - PAIR)
         rows = [
             torch.cat([mate[:slot], own, mate[slot:]])

@@ -1,4 +1,4 @@
-"""`python -m backend --check`: every runtime on this machine, its speed and its fidelity."""
+"""`python -m backend --check`: compares the speed and accuracy of all runtimes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from backend.model.choose_runtime import (
     torch_runtime,
 )
 from backend.model.devices import machine, pick_device, pick_dtype, set_up
-from backend.model.measure.fidelity import LOWEST_DB, draw, median_psnr, set_exam
+from backend.model.measure.fidelity import LOWEST_DB, choose_comparison, draw, median_psnr
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime
 
@@ -31,36 +31,36 @@ ROUNDS = 2
 
 
 class Result(NamedTuple):
-    """Of one runtime: the least seconds per picture, and dB against torch in float32."""
+    """One runtime: minimal seconds per image, and median PSNR in dB against torch in float32."""
 
     description: str
     seconds: float
     decibels: float
 
 
-def check(settings: Settings, tell: Callable[[str], None]) -> bool:
-    """Draw the same pictures with every runtime, and tell of each how fast and how faithful it is.
+def check(settings: Settings, report: Callable[[str], None]) -> bool:
+    """Generate the same images with every runtime, and report speed and PSNR of each.
 
     Returns:
-        Whether the runtime that RUNTIME picks draws what the reference draws.
+        Whether the images of the configured runtime match the reference (`LOWEST_DB`).
 
     Raises:
         ModelFailed: the model can't be loaded.
     """
     source, device = resolve_source(settings), pick_device(settings)
     set_up(settings, device)
-    tell(f"{source.name} on {machine(device)}, {torch.get_num_threads()} threads")
+    report(f"{source.name} on {machine(device)}, {torch.get_num_threads()} threads")
     reading = LoadOptions(device, torch.float32, False, settings.allow_pickle)
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
     dtype = pick_dtype(settings, device)
     wanted = Wanted(checkpoint.components, settings, dtype, checkpoint.revision)
     picked = choose_runtime(_apart(wanted)).runtime.description
     is_faithful = False
-    for result in compare(wanted, tell):
+    for result in compare(wanted, report):
         faithful = result.decibels >= LOWEST_DB
         is_picked = result.description == picked
         is_faithful |= is_picked and faithful
-        tell(
+        report(
             f"{result.description:44} {result.seconds:8.3f} s per picture {result.decibels:5.0f} dB"
             + ("" if faithful else f"  below {LOWEST_DB:.0f} dB")
             + (f"  <- RUNTIME={settings.runtime}" if is_picked else "")
@@ -68,23 +68,23 @@ def check(settings: Settings, tell: Callable[[str], None]) -> bool:
     return is_faithful
 
 
-def compare(wanted: Wanted, tell: Callable[[str], None]) -> Iterator[Result]:
-    """Every runtime that works here, the reference first; `tell` is told of those that do not."""
+def compare(wanted: Wanted, report: Callable[[str], None]) -> Iterator[Result]:
+    """Results of the runtimes that work here, the reference first; failures go to `report`."""
     components = wanted.components
     reference = TorchRuntime(components)
-    exam = set_exam(components, reference)
-    expected = draw(components, reference, exam)
+    comparison = choose_comparison(components, reference)
+    expected = draw(components, reference, comparison)
     for name, build in _candidates(wanted, reference):
         try:
             runtime = build()
-            draw(components, runtime, exam)  # compiles
+            draw(components, runtime, comparison)  # compiles
             seconds = []
             for _ in range(ROUNDS):
                 started = time.perf_counter()
-                pictures = draw(components, runtime, exam)
+                pictures = draw(components, runtime, comparison)
                 seconds.append((time.perf_counter() - started) / len(pictures))
         except Exception as error:
-            tell(f"{name} does not run here: {error}")
+            report(f"{name} does not run here: {error}")
         else:
             yield Result(runtime.description, min(seconds), median_psnr(pictures, expected))
 
@@ -103,6 +103,6 @@ def _candidates(
 
 
 def _apart(wanted: Wanted) -> Wanted:
-    """The same with networks of its own, which may take another dtype than the reference's."""
+    """A copy with its own networks, whose dtype can be changed."""
     networks = copy.deepcopy(wanted.components.networks)
     return wanted._replace(components=replace(wanted.components, read=lambda: networks))

@@ -1,4 +1,4 @@
-"""What a loaded model costs on this machine: recalled at the start, measured in idle time."""
+"""A model's costs on this machine: loaded at the start, measured in idle time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from backend.model.pipeline import LatentDiffusion
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "3"  # raised when costs are measured in another way
-GRACE_S = 2.0  # for the first picture, which somebody may be waiting for
+FORMAT = "3"  # increase when costs are measured differently
+GRACE_S = 2.0  # delay before measuring, since someone may be waiting for the first image
 
 
 class Costs:
-    """The `CostModel` of one model, its calibration, and what is kept of it on disk.
+    """The `CostModel` of one model, its calibration, and the cache of it on disk.
 
-    Until the networks of larger batches are compiled, and until a first calibration, images are
-    drawn one at a time.
+    Images are generated one at a time until the first calibration, and on later starts until the
+    networks of larger batches are compiled.
     """
 
     def __init__(self, model: LatentDiffusion, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class Costs:
         return self._model.exactness is Exactness.CERTIFIED
 
     def calibrate(self, idle: IdleTime) -> None:
-        """Measure in `idle` time, or compile what an earlier start found worth batching."""
+        """Measure in `idle` time; if an earlier start did, compile the batch sizes it found."""
         try:
             idle.sleep(GRACE_S)
             subject = ModelSubject(self._model.components, self._model.runtime, idle)
@@ -61,7 +61,7 @@ class Costs:
             logger.warning("the calibration failed: images are drawn one at a time", exc_info=True)
 
     def keep(self) -> None:
-        """Let the next start begin with what steps have really taken."""
+        """Save the calibration with the times learned from real requests."""
         if self._calibration is not None:
             self._cache.save(self._calibration.refreshed(self.model))
 
@@ -81,7 +81,7 @@ class Costs:
         self._cache.save(agreed)
 
     def _compile(self, subject: ModelSubject, calibration: Calibration) -> None:
-        """Compile larger batches step by step, and allow each when it is ready."""
+        """Compile larger and larger batch sizes, and allow each as soon as it is ready."""
         for size in calibration.sizes:
             rows = 2
             while rows < size.cap:

@@ -1,4 +1,4 @@
-"""How near a runtime's pictures come to the reference: PSNR, same seeds."""
+"""Compares a runtime's images with the reference's by PSNR, for the same seeds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from backend.model.trajectory import LatentTrajectory
 PROMPTS = ("a red apple", "a green house under a blue sky", "a small dog")
 GUIDANCE_SCALE = 5.0
 STEPS = 8
-FAST_STEP_S = 1.0  # a slower reference is asked for less
-LOWEST_DB = 35.0  # median; below that, pictures would visibly differ
-EQUAL_DB = 99.0  # what bitwise equal pictures count as
+FAST_STEP_S = 1.0  # if the reference's step is slower, a smaller comparison is used
+LOWEST_DB = 35.0  # median; below, images differ visibly
+EQUAL_DB = 99.0  # PSNR assigned to equal images, and the maximum
 
 
-class Exam(NamedTuple):
-    """What every runtime is asked to draw."""
+class Comparison(NamedTuple):
+    """The images that every runtime generates."""
 
     prompts: tuple[str, ...]
     steps: int
@@ -35,12 +35,12 @@ class Exam(NamedTuple):
     width: int
 
 
-def set_exam(components: Components, reference: Runtime) -> Exam:
-    """Three pictures of native size; one of a quarter of it where the reference is slow."""
+def choose_comparison(components: Components, reference: Runtime) -> Comparison:
+    """Three images of native size; if the reference is slow, one of half the height and width."""
     architecture = components.architecture
     height, width = (side // architecture.vae_scale_factor for side in architecture.native_size)
-    whole = Exam(PROMPTS, STEPS, height, width)
-    small = Exam(PROMPTS[:1], STEPS // 2, max(8, height // 2), max(8, width // 2))
+    whole = Comparison(PROMPTS, STEPS, height, width)
+    small = Comparison(PROMPTS[:1], STEPS // 2, max(8, height // 2), max(8, width // 2))
     started = time.perf_counter()
     draw(components, reference, small._replace(steps=1))
     step_s = (time.perf_counter() - started) * (height * width) / (small.height * small.width)
@@ -48,19 +48,19 @@ def set_exam(components: Components, reference: Runtime) -> Exam:
 
 
 @torch.inference_mode()
-def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
-    """One picture per prompt, its number as the seed, DDIM; noise drawn in float32.
+def draw(components: Components, runtime: Runtime, comparison: Comparison) -> list[Pixels]:
+    """Generate one image per prompt with DDIM; the seed is the prompt's index.
 
-    The same noise for every dtype: what is asked here is how well a runtime computes.
+    The noise is drawn in float32 for every dtype, so that only the computation differs.
     """
     architecture = components.architecture
     schedulers = NoiseSchedulers(architecture.scheduler_class, architecture.scheduler_config)
     prompts = PromptEncoder(components.tokenizer, runtime)
     pictures = []
-    for seed, prompt in enumerate(exam.prompts):
-        scheduler = schedulers.create("ddim", exam.steps)
+    for seed, prompt in enumerate(comparison.prompts):
+        scheduler = schedulers.create("ddim", comparison.steps)
         generator = torch.Generator("cpu").manual_seed(seed)
-        shape = (1, architecture.latent_channels, exam.height, exam.width)
+        shape = (1, architecture.latent_channels, comparison.height, comparison.width)
         noise = torch.randn(shape, generator=generator).to(runtime.device, runtime.dtype)
         trajectory = LatentTrajectory(
             seed=seed,
@@ -79,14 +79,14 @@ def draw(components: Components, runtime: Runtime, exam: Exam) -> list[Pixels]:
 
 
 def median_psnr(pictures: Sequence[Pixels], references: Sequence[Pixels]) -> float:
-    """Of 8-bit pictures, in dB."""
+    """Median PSNR over pairs of 8-bit images, in dB."""
     return statistics.median(
         psnr(picture, reference) for picture, reference in zip(pictures, references, strict=True)
     )
 
 
 def psnr(picture: Pixels, reference: Pixels) -> float:
-    """Peak signal to noise ratio of 8-bit pixels, in dB; `EQUAL_DB` for equal ones."""
+    """Peak signal-to-noise ratio of 8-bit pixels in dB, at most `EQUAL_DB`."""
     error = np.mean((picture.astype(np.float64) - reference.astype(np.float64)) ** 2)
     return EQUAL_DB if error == 0 else min(EQUAL_DB, float(10 * np.log10(255**2 / error)))
 

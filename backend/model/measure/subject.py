@@ -1,4 +1,4 @@
-"""A model as the calibration sees it."""
+"""Adapts a model's runtime to the interface of the calibration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backend.model.runtime.protocol import Runtime
 
 
 class ModelSubject:
-    """A `backend.engine.calibration.Subject`: a runtime fed with noise, in `idle` time."""
+    """A `backend.engine.calibration.Subject`: times a runtime on noise while the engine is idle."""
 
     def __init__(self, components: Components, runtime: Runtime, idle: IdleTime) -> None:
         self._components = components
@@ -46,7 +46,9 @@ class ModelSubject:
         return self._idle.run(partial(_timed, self._runtime.encode, tokens))
 
     def warm(self, height: int, width: int, rows: int) -> None:
-        self._idle.run(lambda: None)  # compiling beside a request would double its time
+        self._idle.run(
+            lambda: None
+        )  # wait for idle time: compiling during a request would double its time
         shape = row_shape(self._components, height, width)
         self._runtime.warm(rows, shape.latents, shape.prompt_embeds)
 
@@ -66,7 +68,8 @@ class ModelSubject:
             self._noise(rows, *part) for part in (shape.latents, shape.prompt_embeds)
         )
 
-        # What a graph reserves, its eager call allocates; a replay allocates next to nothing.
+        # Measured on the eager call, which allocates what a graph reserves; a replay allocates
+        # almost nothing.
         runtime = self._runtime
         denoise = runtime.eager.denoise if isinstance(runtime, GraphRuntime) else runtime.denoise
 
@@ -86,7 +89,7 @@ class ModelSubject:
 
 
 def row_shape(components: Components, height: int, width: int) -> RowShape:
-    """What the UNet sees of one row of a picture of so many pixels."""
+    """Shapes of one UNet row for an image of this size in pixels."""
     architecture = components.architecture
     factor = architecture.vae_scale_factor
     return RowShape(
@@ -96,10 +99,10 @@ def row_shape(components: Components, height: int, width: int) -> RowShape:
 
 
 def _timed(network: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> float:
-    """Milliseconds of one call.
+    """Milliseconds of one call, including waiting for the device.
 
     Raises:
-        OutOfMemory: instead of what torch raises.
+        OutOfMemory: it does not fit into memory.
     """
     with naming_failures("no memory for a batch of this size"):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Converts torch networks to OpenVINO's format; the files are kept for the next start."""
+"""Converts torch networks to OpenVINO's format and caches the files for later starts."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from backend.model.openvino.rewrites.upsampling import fuse_upsampling
 logger = logging.getLogger(__name__)
 
 PRECISE = ("group_means", "by_channel", "affine", "time_proj")
-"""Modules computed in float32 always: little work, and what they say holds for a whole channel."""
-FORMAT = 5  # raised when networks are converted in another way: what is kept is made anew
+"""Modules always computed in float32: cheap, and their errors would affect whole channels."""
+FORMAT = 5  # increase when networks are converted differently; older files are discarded
 
 
 def import_openvino() -> Any:
-    """The openvino module, with its telemetry off: nothing of ours reports home.
+    """Import openvino with its telemetry disabled.
 
-    Where `openvino_telemetry` can't be imported, openvino puts its own silent stub in its place.
+    If `openvino_telemetry` can't be imported, openvino uses its own stub that sends nothing.
 
     Raises:
-        ImportError: it isn't installed, or has no build for this machine.
+        ImportError: it is not installed, or has no build for this machine.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
@@ -45,17 +45,17 @@ def import_openvino() -> Any:
 
 
 def precisions() -> tuple[str, ...]:
-    """What OpenVINO computes in on this CPU, the fastest first.
+    """OpenVINO's precisions on this CPU, the fastest first.
 
     Raises:
-        ImportError: OpenVINO isn't here.
+        ImportError: OpenVINO is not installed.
     """
     capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
 def version() -> str:
-    """OpenVINO's version and, after a dash, that of our way to convert networks."""
+    """OpenVINO's version and our conversion `FORMAT`, as "2026.4.1-5"."""
     return f"{import_openvino().get_version().split('-')[0]}-{FORMAT}"
 
 
@@ -94,12 +94,12 @@ class _TextEncoder(nn.Module):
 
 
 class Converter:
-    """Converts on demand, and remembers in `folder`: one file per network and way of tracing.
+    """Converts networks on demand and caches them in `folder`, one file per network and tracing.
 
-    The folder's name is the model's revision, a dash and our `version`; folders beside it that
-    differ in the latter are deleted when something is converted.
+    The folder's name is the model's revision, a dash and `version()`; sibling folders of the same
+    revision and other versions are deleted when something is converted.
 
-    What is stored is float32 with open shapes; sizes and precision are set when compiling.
+    The files are float32 with dynamic shapes; sizes and precision are set when compiling.
     """
 
     def __init__(self, components: Components, folder: Path) -> None:
@@ -108,12 +108,12 @@ class Converter:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def unet(self, height: int, width: int) -> Path:
-        """For latents of this size, in latent cells; most sizes share one file."""
+        """The UNet's file for this size in latent cells; most sizes share one file."""
         components = self._components
         factor = components.architecture.unet_scale_factor
         if height % factor == 0 and width % factor == 0:
             return self._file("unet", lambda: _UNet(components), self._unet_inputs(factor, factor))
-        # Here the UNet does not only double, and fixes its sizes while it is traced.
+        # For other sizes the UNet upsamples to explicit sizes, which tracing makes constants.
         return self._file(
             f"unet-{height}x{width}",
             lambda: _UNet(components),
@@ -122,12 +122,12 @@ class Converter:
         )
 
     def decoder(self) -> Path:
-        """The autoencoder's second half."""
+        """The VAE decoder's file."""
         latents = torch.zeros(1, self._components.architecture.latent_channels, 8, 8)
         return self._file("decoder", lambda: _Decoder(self._components), {"latents": latents})
 
     def text_encoder(self) -> Path:
-        """Token ids to prompt_embeds."""
+        """The text encoder's file."""
         tokens = self._components.num_tokens
         input_ids = torch.zeros(1, tokens, dtype=torch.int64)
         return self._file(
@@ -165,7 +165,7 @@ class Converter:
         return path
 
     def _writable_folder(self) -> Path:
-        """Ours, or one of this process alone: nothing is ever kept at the price of a model."""
+        """The cache folder, or a temporary one if it is not writable."""
         if self._temporary is None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ class Converter:
         return Path(self._temporary.name)
 
     def _discard_older(self) -> None:
-        """Free the disk of what other versions converted of this model: nobody reads it again."""
+        """Delete this model's files from other versions, which are never read again."""
         revision = self._folder.name.removesuffix(version())
         if revision == self._folder.name or not self._folder.parent.is_dir():
             return
@@ -188,7 +188,7 @@ class Converter:
 
 @torch.no_grad()
 def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write `network` to `path`; nothing is left of it afterwards."""
+    """Convert `network` to the file `path`, and free its weights."""
     try:
         _save(_translate(network, inputs), path)
     finally:
@@ -197,13 +197,13 @@ def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path)
 
 def _translate(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of every shape it fixes
+        warnings.simplefilter("ignore")  # tracing warns about every shape that it makes constant
         return import_openvino().convert_model(network, example_input=dict(inputs))
 
 
 def _save(converted: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside first: half a file is never taken for a whole one.
+    # Written elsewhere and then moved, so that a partial file is never used.
     aside = Path(tempfile.mkdtemp(dir=path.parent))
     try:
         import_openvino().save_model(converted, aside / path.name, compress_to_fp16=False)
@@ -215,9 +215,9 @@ def _save(converted: Any, path: Path) -> None:
 
 
 def _mark_precise(path: Path) -> None:
-    """Note in a saved network which of its layers OpenVINO is to leave in float32.
+    """Mark the layers of a saved network that OpenVINO must compute in float32.
 
-    Its Python interface can't; "precise" is what its own passes call this, and its reader knows it.
+    The Python API can't do this; "precise" is the attribute that OpenVINO's own passes use.
     """
     tree = ElementTree.parse(path)
     for layer in tree.iterfind("layers/layer"):
@@ -232,7 +232,7 @@ def _mark_precise(path: Path) -> None:
 
 
 def _forget(network: nn.Module) -> None:
-    """Free its weights now: torch keeps traced modules, and the network has reference cycles."""
+    """Free the weights now: torch caches traced modules, and the network has reference cycles."""
     for parameter in network.parameters():
         parameter.data = torch.empty(0)
     torch._C._jit_clear_class_registry()

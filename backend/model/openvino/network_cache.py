@@ -1,4 +1,4 @@
-"""An LRU cache of compiled networks, bounded by memory."""
+"""An LRU cache of compiled networks, up to 40 % of RAM."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SHARE_OF_MEMORY = 0.4  # the rest is for what they compute, for a child that compiles, for others
+SHARE_OF_MEMORY = 0.4  # the rest is for activations, compiling and other programs
 MOST = 48
 
 
 def budget(num_parameters: int, memory_bytes: int) -> int:
-    """Bytes that the cache may take: a share of memory, and at least what one picture needs."""
+    """The cache's limit in bytes: a share of memory, but at least one image's networks."""
     return max(int(SHARE_OF_MEMORY * memory_bytes), 4 * num_parameters)
 
 
@@ -23,24 +23,24 @@ class _Network(NamedTuple):
 
 
 class NetworkCache:
-    """Networks by the shapes they were compiled for; each counts as a copy of its weights."""
+    """Compiled networks by shape. The size of each is estimated as that of its weights."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._networks: OrderedDict[Hashable, _Network] = OrderedDict()
-        self._lock = threading.Lock()  # held for moments
-        self._compiling = threading.Lock()  # held for seconds, when warming up in the background
+        self._lock = threading.Lock()  # held briefly
+        self._compiling = threading.Lock()  # held for seconds while compiling
 
     def get(self, key: Hashable, find: Callable[[], Path], compile: Callable[[Path], Any]) -> Any:
-        """The network of `key`, compiled on a miss from the file that `find` returns.
+        """The network for `key`; on a miss it is compiled from the file that `find` returns.
 
-        Others are evicted before compiling: where memory is short, both would not fit at once.
+        Evicts before compiling, since old and new might not fit into memory together.
         """
         request = self._recall(key)
         if request is not None:
             return request
         with self._compiling:
-            request = self._recall(key)  # another thread has compiled it meanwhile
+            request = self._recall(key)  # another thread may have compiled it
             if request is None:
                 path = find()
                 num_bytes = path.with_suffix(".bin").stat().st_size

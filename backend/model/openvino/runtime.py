@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: static shapes, bfloat16 where the CPU has it."""
+"""Runs the networks with OpenVINO on the CPU, compiled for static shapes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from backend.model.openvino.network_cache import NetworkCache, budget
 
 
 def bucket(rows: int) -> int:
-    """The row count that `rows` rows are filled up to: the next power of two."""
+    """The row count that `rows` are padded to: the next power of two."""
     return 1 << (rows - 1).bit_length()
 
 
 def num_parts(rows: int, num_threads: int) -> int:
-    """How many parts `rows` rows are computed in, side by side, with as many threads each.
+    """Number of parts into which `rows` are split; parts are computed in parallel.
 
-    Threads that share a network wait for each other after every layer; with a part each, they do
-    not. It is a power of two, as buckets are: the largest that leaves no thread without work.
+    Threads that share a network wait for each other after every layer; with one part each they
+    don't. Like a bucket it is a power of two, and it divides the number of threads evenly.
     """
     return min(1 << (rows.bit_length() - 1), num_threads & -num_threads)
 
 
 class OpenVinoRuntime:
-    """A `Runtime` that compiles one network per shape, the first time it is asked for.
+    """A `Runtime` that compiles one network per shape on first use.
 
-    Tensors go in and out in float32; `precision` is what UNet and decoder compute in.
+    Inputs and outputs are float32; `precision` is that of the UNet's and decoder's computation.
     """
 
     name = "openvino"
@@ -46,10 +46,10 @@ class OpenVinoRuntime:
     def __init__(
         self, components: Components, cache: Path, *, precision: str, num_threads: int
     ) -> None:
-        """`precision` is `f32` or `bf16`; converted networks are kept in the folder `cache`.
+        """`precision` is `f32` or `bf16`; `cache` is the folder for converted networks.
 
         Raises:
-            ImportError: OpenVINO isn't here.
+            ImportError: OpenVINO is not installed.
         """
         self._core = import_openvino().Core()
         self._converter = Converter(components, cache)
@@ -65,13 +65,12 @@ class OpenVinoRuntime:
         return f"openvino {version()} {precision}, {self._num_threads} threads"
 
     def bucket(self, rows: int) -> int:
-        """The row count that is computed for `rows` rows."""
         return bucket(rows)
 
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Compile the UNet for the bucket of that many rows, and the decoder for one."""
+        """Compile the UNet for the bucket of `rows`, and the decoder for one image."""
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
         self._decoder([1, *latents])
@@ -79,7 +78,7 @@ class OpenVinoRuntime:
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
 
-        In float32 always: it is done once for a prompt, and every step builds on it.
+        Always in float32: it runs once per prompt, and every step depends on it.
         """
         shape = list(input_ids.shape)
         network = self._network(("text", *shape), self._converter.text_encoder, [shape], "f32")
@@ -88,7 +87,7 @@ class OpenVinoRuntime:
     def denoise(
         self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
     ) -> torch.Tensor:
-        """One UNet call on up to the next bucket of rows; what fills it up is thrown away."""
+        """One UNet call, padded to the next bucket; the padding's results are discarded."""
         rows = latents.shape[0]
         filled = [_fill(tensor, bucket(rows)) for tensor in (latents, timesteps, prompt_embeds)]
         prediction = self._unet([tensor.shape for tensor in filled])(filled)
@@ -120,7 +119,7 @@ class OpenVinoRuntime:
         precision: str,
         parts: int = 1,
     ) -> _Network:
-        """The network compiled for inputs of these shapes, in so many parts."""
+        """The network compiled for inputs of these shapes, split into `parts`."""
 
         def compile(path: Path) -> _Network:
             part = [[shape[0] // parts, *shape[1:]] for shape in shapes]
@@ -136,9 +135,9 @@ class OpenVinoRuntime:
 
 
 class _Network:
-    """A compiled network: every request computes its part of the rows, all at the same time.
+    """A compiled network; its infer requests compute their parts of the rows in parallel.
 
-    For one thread at a time: inputs are copied into the requests' own memory.
+    Not thread-safe: inputs are copied into the requests' memory.
     """
 
     def __init__(self, requests: Sequence[Any]) -> None:
@@ -159,7 +158,7 @@ class _Network:
 def compile_network(
     core: Any, path: Path, shapes: Sequence[Sequence[int]], settings: Mapping[str, object]
 ) -> list[Any]:
-    """As many infer requests for static input `shapes` as `settings` have streams."""
+    """Compile for static input `shapes`; returns one infer request per stream in `settings`."""
     model = core.read_model(path)
     model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
     compiled = core.compile_model(model, "CPU", dict(settings))

@@ -1,8 +1,8 @@
-"""The UNet's kernels as one CUDA graph per shape: one launch instead of a thousand.
+"""Runs the UNet as one CUDA graph per shape: one launch instead of a thousand kernels.
 
-All graphs share one stream and one pool of memory: they are replayed one after another, and what
-one leaves behind is copied at once. They are dropped together, since destroying one may fault
-another of the same stream (https://github.com/pytorch/pytorch/issues/193402).
+All graphs share one stream and one memory pool: they are replayed one after another, and each
+output is copied immediately. They are dropped together, because destroying one graph can crash
+another on the same stream (https://github.com/pytorch/pytorch/issues/193402).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from backend.model.runtime.eager import TorchRuntime
 
 logger = logging.getLogger(__name__)
 
-BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32)  # row counts that have a graph; others are filled up
+BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32)  # row counts with a graph; others are padded
 WARM_UPS = 3
-"""Calls before a capture, as https://docs.pytorch.org/docs/stable/notes/cuda.html asks for."""
-MOST_GRAPHS = 32  # sizes are the clients' choice: beyond, all are dropped and begun anew
+"""Calls before a capture; https://docs.pytorch.org/docs/stable/notes/cuda.html requires some."""
+MOST_GRAPHS = 32  # clients choose the sizes; when there are more, all graphs are dropped
 CAPTURE = threading.Lock()  # held while capturing, and by other threads that use the device
 
 Shape = tuple[torch.Size, torch.Size]  # of latents and prompt_embeds
@@ -34,7 +34,7 @@ Network = Callable[..., torch.Tensor]
 
 @dataclass(frozen=True)
 class Captured:
-    """A graph, and the tensors that it reads and writes."""
+    """A captured graph and its input and output tensors."""
 
     graph: torch.cuda.CUDAGraph
     latents: torch.Tensor  # [bucket, channels, height, width]
@@ -46,7 +46,7 @@ class Captured:
     def __call__(
         self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
     ) -> torch.Tensor:
-        """Replay for the first rows; the others hold what earlier calls left, and don't matter."""
+        """Replay the graph; padding rows keep values of earlier calls and are ignored."""
         rows = len(latents)
         self.latents[:rows].copy_(latents)
         self.timesteps[:rows].copy_(timesteps.pin_memory(), non_blocking=True)
@@ -63,16 +63,16 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """The first cause counts: to end a capture that has failed raises once more."""
+        """Describe the first cause: ending a failed capture raises a second error."""
         while error.__context__ is not None:
             error = error.__context__
         return cls(is_out_of_memory(error), str(error).partition("\n")[0])
 
 
 class GraphRuntime:
-    """A `Runtime` around the eager one, for CUDA: its UNet in graphs, captured when first called.
+    """The eager runtime for CUDA, with the UNet in graphs that are captured on first use.
 
-    Belongs to one thread at a time: the engine's. Where a capture fails, the eager networks go on.
+    Not thread-safe: called on the engine's thread. If a capture fails, the eager UNet is used.
     """
 
     name = "torch"
@@ -98,7 +98,7 @@ class GraphRuntime:
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Nothing to do: graphs are captured between two steps, in a fraction of a second."""
+        """Does nothing: capturing on first use takes a fraction of a second."""
 
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         return self._with_room(self.eager.encode, input_ids)
@@ -118,10 +118,10 @@ class GraphRuntime:
         return network(latents, timesteps, prompt_embeds)
 
     def drop(self) -> None:
-        """Give up all graphs and their memory; they are captured anew when they are needed."""
+        """Free all graphs and their memory; they are captured again when needed."""
         if not self._graphs:
             return
-        with contextlib.suppress(RuntimeError):  # of a lost device
+        with contextlib.suppress(RuntimeError):  # the device is lost
             torch.cuda.current_stream(self.device).synchronize()
         self._graphs.clear()
         self._pool = None
@@ -130,7 +130,7 @@ class GraphRuntime:
             torch.cuda.empty_cache()
 
     def _with_room(self, network: Network, *inputs: torch.Tensor) -> torch.Tensor:
-        """Call `network`; where the graphs hold the memory that it needs, once more without."""
+        """Call `network`; if memory runs out, drop the graphs and try again."""
         try:
             return network(*inputs)
         except RuntimeError as error:
@@ -168,16 +168,16 @@ class GraphRuntime:
         return None
 
     def _try(self, shape: Shape) -> Failure | None:
-        """Capture a graph for `shape`; what went wrong, or None."""
+        """Capture a graph for `shape`. Returns the failure, or None."""
         before = torch.cuda.current_stream(self.device)
         try:
             self._graphs[shape] = self._capture(shape)
             self.num_captures += 1
         except RuntimeError as error:
-            # Not the error itself: its frames hold what was computed.
+            # Not the error itself, whose frames keep tensors alive.
             return Failure.of(error)
         finally:
-            torch.cuda.set_stream(before)  # torch.cuda.graph leaves a failed capture on its own
+            torch.cuda.set_stream(before)  # torch.cuda.graph does not restore it after a failure
         return None
 
     @torch.inference_mode()
@@ -199,7 +199,7 @@ class GraphRuntime:
         with (
             CAPTURE,
             torch.cuda.device(self.device),
-            # Others may go on: only what this thread does is captured, and checked.
+            # thread_local: other threads may keep using the device during the capture.
             torch.cuda.graph(
                 graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
             ),

@@ -1,4 +1,4 @@
-"""PyTorch in eager mode: the reference runtime, bit for bit diffusers' own."""
+"""PyTorch in eager mode: the reference runtime, bitwise equal to diffusers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backend.model.devices import move
 
 
 class TorchRuntime:
-    """A `Runtime` over the networks themselves; attention is torch's SDPA."""
+    """Calls the networks directly; attention is torch's SDPA."""
 
     name = "torch"
     remark = ""
@@ -33,7 +33,7 @@ class TorchRuntime:
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Nothing to do: there is nothing to compile."""
+        """Does nothing: eager mode compiles nothing."""
 
     @torch.inference_mode()
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ class TorchRuntime:
             encoder_hidden_states=prompt_embeds,
             return_dict=False,
         )[0]
-        # A batch must not depend on the memory layout that its mates' last step left behind.
+        # Otherwise the memory layout, and with it the result, could depend on the last batch.
         return prediction.contiguous()
 
     @torch.inference_mode()

@@ -1,6 +1,6 @@
-"""What runs the networks: torch, torch in CUDA graphs, OpenVINO. Each is one `Runtime`.
+"""The interface of a runtime: eager torch, torch with CUDA graphs, OpenVINO.
 
-A runtime computes; it knows nothing of prompts, schedules or requests.
+A runtime runs the networks; it knows nothing about prompts, noise schedules or requests.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 class Runtime(Protocol):
     """The three networks of a latent diffusion model, on one device, in one dtype.
 
-    `dtype` is that of the tensors going in and out (the latents' dtype); what a runtime
-    computes in is its own affair, and part of its `description`.
+    `dtype` is that of the inputs and outputs (the latents); the precision of the computation is
+    the runtime's choice, and part of its `description`.
     """
 
     @property
@@ -27,30 +27,30 @@ class Runtime(Protocol):
 
     @property
     def remark(self) -> str:
-        """For people: what does not go as it should; "" where all is well."""
+        """For people: a problem, such as running without CUDA graphs; "" if there is none."""
 
     @property
     def num_captures(self) -> int:
-        """CUDA graphs captured so far: a call that captures takes longer than others."""
+        """CUDA graphs captured so far; a call that captures one takes longer than others."""
 
     @property
     def device(self) -> torch.device:
-        """Where tensors go in and come out."""
+        """Device of inputs and outputs."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the tensors that go in and come out."""
+        """Dtype of inputs and outputs."""
 
     def bucket(self, rows: int) -> int:
-        """The row count that `denoise` computes for `rows` rows: the same, or filled up."""
+        """The row count that `denoise` computes for `rows` rows: the same, or padded."""
 
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Get ready for `denoise` of that many rows and `decode`; may be called from any thread.
+        """Compile what `denoise` with `rows` rows and `decode` need. Callable from any thread.
 
         Args:
-            rows: of the batch.
+            rows: batch size.
             latents: channels, height and width of one row's latents.
             prompt_embeds: tokens and hidden size of one row's embeddings.
         """
@@ -65,7 +65,7 @@ class Runtime(Protocol):
 
         Args:
             latents: [rows, channels, height, width], scaled for the timestep.
-            timesteps: float32 [rows], one for each row.
+            timesteps: float32 [rows].
             prompt_embeds: [rows, tokens, hidden].
 
         Returns:

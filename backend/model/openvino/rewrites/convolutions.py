@@ -1,7 +1,8 @@
-"""Two convolutions with nothing between them, as the smaller ones that they amount to.
+"""Replaces two consecutive convolutions by two cheaper ones with the same result.
 
-The first makes many channels, the second sums them to a few, over its window. Both are linear, so
-the first can make what each cell of the window adds to each output, and the second only adds up.
+The first produces many channels, the second reduces them to a few. Both are linear, so the first
+can directly compute what each cell of the second's window contributes to each output, and the
+second only sums these contributions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import nn
 
 
 def keeps_size(layer: object) -> TypeGuard[nn.Conv2d]:
-    """Whether it is a plain convolution, padded with zeros so that the size stays."""
+    """Whether `layer` is a plain convolution with zero padding that keeps the size."""
     return (
         isinstance(layer, nn.Conv2d)
         and layer.padding == tuple((size - 1) / 2 for size in layer.kernel_size)
@@ -23,7 +24,7 @@ def keeps_size(layer: object) -> TypeGuard[nn.Conv2d]:
 
 
 def merge_convolutions(network: nn.Module) -> None:
-    """Replace neighbours in a Sequential where that takes fewer channels, in place."""
+    """Merge consecutive convolutions of every Sequential if it saves channels, in place."""
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential):
             for index in range(len(module) - 1):
@@ -37,16 +38,16 @@ def merge_convolutions(network: nn.Module) -> None:
 
 
 def merged(first: nn.Conv2d, second: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """What `first` and then `second` amount to.
+    """Two convolutions that together equal `first` followed by `second`.
 
     Args:
-        first: weight [between, in, k, k], size kept.
-        second: weight [out, between, kh, kw], size kept, beyond its edge nothing but zeros.
+        first: weight [between, in, k, k], keeps the size.
+        second: weight [out, between, kh, kw], keeps the size with zero padding.
 
     Returns:
-        A convolution to out * kh * kw channels, one for each output and cell of the second
-        window; and one that adds them up, shifted by their cells. Beyond the edge they are zero
-        as the channels between would be.
+        A convolution to out * kh * kw channels, one for each output and cell of the second's
+        window; and one that sums them, each shifted by its cell. Zero padding of these channels
+        is equivalent to zero padding of the original intermediate channels.
     """
     window: torch.Tensor = second.weight.detach().double()
     weight = torch.einsum("obyx,bikl->oyxikl", window, first.weight.detach().double())
@@ -74,7 +75,7 @@ def merged(first: nn.Conv2d, second: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
 
 
 def _adding_up(second: nn.Conv2d) -> torch.Tensor:
-    """[out, out * kh * kw, kh, kw]: each cell of an output's window takes its own channel."""
+    """Weight [out, out * kh * kw, kh, kw] that reads each window cell from its own channel."""
     height, width = second.kernel_size
     outputs, cells = second.out_channels, height * width
     own = torch.eye(cells).reshape(cells, height, width)

@@ -1,7 +1,7 @@
-"""GroupNorm as sums and products, which OpenVINO fuses with what stands around them.
+"""Rewrites GroupNorm as sums and products, which OpenVINO fuses with neighbouring layers.
 
-OpenVINO's own normalisation needs the values group by group: it transposes them before and after,
-and scale, shift and activation run as separate passes.
+OpenVINO's own group normalisation transposes the values before and after, and runs scale, shift
+and activation as separate passes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def _unfolded(module: nn.Module) -> nn.Module:
 
 
 class UnfoldedGroupNorm(nn.Module):
-    """The same function as `norm`: means over each channel first, then over a group's channels.
+    """The same function as `norm`: takes means over each channel, then over a group's channels.
 
-    What is left of a channel is one number: the modules in here are little work, and can be done
-    in float32 where all the rest is done in bfloat16.
+    After the first mean each channel is a single number, so the modules in here are cheap and can
+    run in float32 while everything else runs in bfloat16.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
@@ -37,7 +37,7 @@ class UnfoldedGroupNorm(nn.Module):
         self.affine = _Affine(norm, self.by_channel)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Values [rows, channels, ...] of any number of further dimensions, one at least."""
+        """Normalise values [rows, channels, ...] with at least one more dimension."""
         inner = tuple(range(2, values.ndim))
         means = self.group_means(values.mean(dim=inner))
         centred = values - _as_values(self.by_channel(means), values)
@@ -77,7 +77,7 @@ class _Affine(nn.Module):
     def forward(
         self, means: torch.Tensor, variances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and shift [rows, channels] that normalise values of these moments."""
+        """Scale and shift, both [rows, channels], that normalise values with these moments."""
         inverse = torch.rsqrt(variances + self.eps)
         shift = self.bias + self.by_channel(means * inverse) * -self.weight
         return self.by_channel(inverse) * self.weight, shift

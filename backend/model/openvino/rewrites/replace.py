@@ -1,4 +1,4 @@
-"""Exchanging a network's modules for others, wherever it has them."""
+"""Replaces modules inside a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def replace_modules(network: nn.Module, replacement: Callable[[nn.Module], nn.Module]) -> None:
-    """Put `replacement` of every module below `network` in its place; itself, where it stays."""
+    """Replace every module below `network` by `replacement(module)`, in place."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             setattr(parent, name, replacement(child))

@@ -1,7 +1,7 @@
-"""A timestep's sines and cosines, as OpenVINO computes them in float32.
+"""The timestep embedding's sines and cosines in a form that OpenVINO computes in float32.
 
-In bfloat16 timestep 999 is 1000. diffusers' own layer can't be kept in float32: OpenVINO replaces
-its first operation, and drops the float32 annotation with it.
+In bfloat16, timestep 999 becomes 1000. diffusers' own layer can't be kept in float32: OpenVINO
+replaces its first operation and drops the float32 annotation with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_PERIOD = 10_000  # of the slowest sine, as in get_timestep_embedding
 
 
 def keep_timesteps_precise(network: nn.Module) -> None:
-    """Replace the `Timesteps` of a UNet, in place."""
+    """Replace the `Timesteps` modules of a UNet, in place."""
     replace_modules(network, _precise)
 
 
@@ -39,7 +39,7 @@ class PreciseTimesteps(nn.Module):
         self.padding = timesteps.num_channels % 2
 
     def forward(self, timesteps: torch.Tensor) -> torch.Tensor:
-        """Timesteps [rows] to [rows, num_channels]."""
+        """Timesteps [rows] to embeddings [rows, num_channels]."""
         angles = self.scale * (timesteps.reshape(-1, 1) * self.frequencies)
         sines, cosines = torch.sin(angles), torch.cos(angles)
         halves = (cosines, sines) if self.is_cosine_first else (sines, cosines)

@@ -1,7 +1,7 @@
-"""Doubling an image and convolving it, as the one transposed convolution that it amounts to.
+"""Replaces 2x nearest upsampling followed by a 3x3 convolution with one transposed convolution.
 
-After 2x nearest upsampling, a 3 x 3 convolution multiplies each source cell 36 times (9 for each of
-its 4 outputs). With weights summed beforehand 16 are enough, for the same result.
+After upsampling, the convolution multiplies each source cell 36 times (9 for each of its 4 copies).
+With the weights summed beforehand 16 multiplications give the same result.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from backend.model.openvino.rewrites.convolutions import keeps_size
 
 
 def fuse_upsampling(network: nn.Module) -> None:
-    """Replace every doubling that a 3 x 3 convolution follows, in place.
+    """Replace every 2x upsampling that is followed by a 3x3 convolution, in place.
 
-    Afterwards the network doubles whatever size it is asked for: not for UNets that are to reach
-    sizes of another kind.
+    Afterwards these layers always double the size, so don't use this on a UNet that must
+    upsample to explicit other sizes.
     """
     for module in list(network.modules()):
         if isinstance(module, Upsample2D):
@@ -30,14 +30,14 @@ def fuse_upsampling(network: nn.Module) -> None:
 
 
 def transposed(conv: nn.Conv2d) -> nn.ConvTranspose2d:
-    """What doubling by nearest neighbour and then `conv` amount to.
+    """The transposed convolution equal to 2x nearest upsampling followed by `conv`.
 
     Args:
         conv: weight [out, in, 3, 3], padding 1.
 
     Returns:
-        weight [in, out, 4, 4], stride 2, padding 1: the full convolution of the 3 x 3 weights,
-        turned round as a transposed convolution has them, with the 2 x 2 ones that double.
+        weight [in, out, 4, 4], stride 2, padding 1: the full convolution of the flipped 3x3
+        weights with a 2x2 kernel of ones.
     """
     turned = conv.weight.detach().double().flip(-1, -2).transpose(0, 1)
     weight = torch.zeros(*turned.shape[:2], 4, 4, dtype=torch.float64)

@@ -12,7 +12,7 @@ from backend.model.choose_runtime import Wanted, has_openvino
 from backend.model.measure import check as module
 from backend.model.measure import fidelity
 from backend.model.measure.check import check
-from backend.model.measure.fidelity import Exam, draw, median_psnr, set_exam
+from backend.model.measure.fidelity import Comparison, choose_comparison, draw, median_psnr
 from backend.model.openvino.convert import precisions
 from backend.model.openvino.runtime import OpenVinoRuntime
 from backend.model.runtime.eager import TorchRuntime
@@ -67,11 +67,11 @@ def test_a_runtime_that_draws_something_else_fails_the_check(
 def test_bfloat16_is_faithful_where_there_is_bfloat16(
     components: Components, tmp_path: Path
 ) -> None:
-    exam = Exam(("a red cat",), 4, 8, 8)
-    expected = draw(components, TorchRuntime(components), exam)
+    comparison = Comparison(("a red cat",), 4, 8, 8)
+    expected = draw(components, TorchRuntime(components), comparison)
     for precision in precisions():
         runtime = OpenVinoRuntime(components, tmp_path, precision=precision, num_threads=2)
-        assert median_psnr(draw(components, runtime, exam), expected) >= 35.0
+        assert median_psnr(draw(components, runtime, comparison), expected) >= 35.0
 
 
 @pytest.mark.parametrize(("fast_step_s", "prompts"), [(60.0, 3), (0.0, 1)])
@@ -79,4 +79,4 @@ def test_a_slow_model_is_asked_for_less(
     components: Components, fast_step_s: float, prompts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fidelity, "FAST_STEP_S", fast_step_s)
-    assert len(set_exam(components, TorchRuntime(components)).prompts) == prompts
+    assert len(choose_comparison(components, TorchRuntime(components)).prompts) == prompts

@@ -166,7 +166,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def _variant(folder: Path, reading: LoadOptions) -> str | None:
-    """ "fp16" if float16 is requested or there are no other weights; None: the default files."""
+    """The fp16 variant if requested or if there is no other; None: the default files."""
     half = [*folder.glob(f"*.{HALF_PRECISION_VARIANT}*.safetensors")]
     if not half:
         return None

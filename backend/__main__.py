@@ -91,6 +91,8 @@ async def start_http(settings: Settings, server: Server) -> HttpServer | None:
         allowed_hosts=[settings.host, *settings.http_allowed_hosts.split()],
         identifier=server.identifier,
         metrics=server.metrics,
+        openai_aliases=settings.openai_aliases.split(),
+        result_ttl_s=settings.result_ttl_s,
     )
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     http_cors_origins: str = ""
     http_allowed_hosts: str = ""
     http_trusted_proxies: str = ""
+    openai_aliases: str = (
+        "dall-e-2 dall-e-3 gpt-image-1 gpt-image-1-mini gpt-image-1.5 "
+        "dall-e-* gpt-image-* chatgpt-image-*"
+    )
 
     model: str = "auto"
     revision: str | None = None
@@ -53,7 +57,7 @@ class Settings(BaseSettings):
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 150
     max_pixels: Annotated[int, Field(ge=64 * 64)] = 1024 * 1024
     max_size: Annotated[int, Field(ge=64)] = 2048
-    max_images: Annotated[int, Field(ge=1, le=64)] = 8
+    max_images: Annotated[int, Field(ge=1, le=64)] = 10
     result_ttl_s: Annotated[FiniteFloat, Field(ge=0)] = 300.0
     idle_unload_s: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     stuck_exit_s: Annotated[FiniteFloat, Field(ge=0)] = 120.0

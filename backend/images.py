@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from backend.exif import exif_block
 from backend.params import GenerationParams, ImageFormat, ModelInfo
+from backend.version import VERSION
 
 QUALITY = 90  # of JPEG and WEBP, as promised in the proto file
 PREVIEW_QUALITY = 75
@@ -117,6 +118,18 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, provenance: Pro
         note = NOTE_PREFIX + provenance.json().encode("utf-8", errors="surrogatepass")
         exif = exif_block(provenance.parameters(), note, f"text2image {provenance.version}")
         image.save(out, image_format.value, quality=QUALITY, exif=exif, method=4)
+    return out.getvalue()
+
+
+def convert(png: bytes, image_format: ImageFormat, quality: int) -> bytes:
+    """One of our PNGs as JPEG or WEBP of a quality of 1 to 100, its story with it."""
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    texts: dict[str, str] = getattr(image, "text", {})
+    note = NOTE_PREFIX + texts.get("text2image", "").encode("utf-8", errors="surrogatepass")
+    exif = exif_block(texts.get("parameters", ""), note, f"text2image {VERSION}")
+    out = io.BytesIO()
+    image.save(out, image_format.value, quality=quality, exif=exif, method=4)
     return out.getvalue()
 
 

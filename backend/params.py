@@ -49,7 +49,7 @@ class Limits:
     size_multiple: int = 8
     max_pixels: int = 1024 * 1024
     max_num_inference_steps: int = 150
-    max_num_images: int = 8
+    max_num_images: int = 10
     max_prompt_characters: int = 2000
 
 

@@ -201,7 +201,7 @@ class TestGetStatus:
             assert model.num_parameters == tiny_diffusion.info.num_parameters > 10_000
             assert model.default_scheduler == "pndm"
             assert model.default_scheduler in told.schedulers
-            assert (told.limits.size_multiple, told.limits.max_num_images) == (8, 8)
+            assert (told.limits.size_multiple, told.limits.max_num_images) == (8, 10)
             assert told.queue.capacity == 64
             assert (told.counters.received, told.counters.completed) == (1, 1)
             assert told.latency.p50_ms > 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from PIL import Image
@@ -36,8 +38,9 @@ def test_bad_fields_are_a_bad_request(client: openai.OpenAI) -> None:
 
 
 def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError):
-        client.images.generate(prompt="a fox", model="dall-e-3")
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.images.generate(prompt="a fox", model="stable-diffusion-9")
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
 def test_a_full_queue_is_a_rate_limit_error(client: openai.OpenAI, live: Live) -> None:
@@ -104,5 +107,44 @@ def test_leaving_a_stream_frees_the_model(client: openai.OpenAI, live: Live) -> 
 
 def test_models(client: openai.OpenAI, live: Live) -> None:
     names = [model.id for model in client.models.list()]
-    assert names == [model.name for model in live.status().models]
-    assert client.models.retrieve(names[0]).id == names[0]
+    served = [model.name for model in live.status().models]
+    assert names[: len(served)] == served
+    assert {"dall-e-3", "gpt-image-1-mini"} <= set(names)
+    for name in names:
+        assert client.models.retrieve(name).id == name
+
+
+def test_a_model_of_openais_is_ours_and_ten_pictures_are_made(client: openai.OpenAI) -> None:
+    extra = {"steps": 1, "seed": 3, "watermark": False}
+    answer = client.images.with_raw_response.generate(
+        prompt="a fox",
+        model="gpt-image-1",
+        n=10,
+        size="64x64",
+        output_format="webp",
+        output_compression=60,
+        background="transparent",
+        extra_body=extra,
+    )
+    assert answer.headers["x-ignored-parameters"] == "watermark, background"
+    parsed = answer.parse()
+    assert parsed.background == "opaque"
+    pictures = [opened(item.b64_json) for item in parsed.data or []]
+    assert [picture.format for picture in pictures] == ["WEBP"] * 10
+
+
+def test_a_picture_by_its_address(client: openai.OpenAI, live: Live) -> None:
+    extra = {"num_inference_steps": 1, "seed": 3}
+    ask = partial(client.images.generate, prompt="a fox", size="64x64", extra_body=extra)
+    [item] = ask(response_format="url").data or []
+    [plain] = ask().data or []
+    assert item.url is not None
+    assert item.url.startswith(live.http)
+    content = httpx.get(item.url, trust_env=False).content
+    assert content == base64.b64decode(plain.b64_json or "")
+
+
+def test_a_stream_of_two_pictures(client: openai.OpenAI) -> None:
+    extra = {"num_inference_steps": 1}
+    stream = client.images.generate(prompt="a fox", n=2, stream=True, extra_body=extra)
+    assert [event.type for event in stream] == ["image_generation.completed"] * 2

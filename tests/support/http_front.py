@@ -20,11 +20,12 @@ IMAGES = "/v1/images/generations"
 
 @asynccontextmanager
 async def front(
-    behind: FakeService | str, cors_origins: Sequence[str] = ()
+    behind: FakeService | str, cors_origins: Sequence[str] = (), **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of a front that forwards to a fake service, or to a gRPC target."""
     target = behind if isinstance(behind, str) else behind.address
-    server = await serve_http(create_app(target, cors_origins=cors_origins), "127.0.0.1", 0)
+    app = create_app(target, cors_origins=cors_origins, **settings)
+    server = await serve_http(app, "127.0.0.1", 0)
     base_url = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(base_url=base_url, timeout=20, trust_env=False) as client:
         yield client

@@ -14,22 +14,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from backend.transport.http import connect, openai, openapi, probes
+from backend.transport.http import connect, openapi, probes
 from backend.transport.http.body import HungUp
 from backend.transport.http.gate import KeyGuard, RefusalLog
+from backend.transport.http.lingering import Lingering
+from backend.transport.http.openai import errors as openai_errors
+from backend.transport.http.openai import images, models, shelf
+from backend.transport.http.openai.aliases import Aliases
 from backend.transport.http.origin import OriginGuard
 from backend.transport.http.problem import Problem, connect_error
 from backend.transport.http.upstream import SERVICE, Upstream, path_of
 from backend.transport.metrics import Metrics
 from backend.transport.rpc.identity import Identifier
 
-CALLER_HEADERS = [
-    "Authorization",
-    "Connect-Protocol-Version",
-    "Connect-Timeout-Ms",
-    "Content-Type",
-    "Idempotency-Key",
-    "X-User-Agent",
+EXPOSED_HEADERS = [
+    "Connect-Content-Encoding",
+    "Retry-After",
+    "X-Ignored-Parameters",
+    "X-Request-Id",
+    "X-Seed",
+    "X-Should-Retry",
 ]
 
 
@@ -40,6 +44,8 @@ def create_app(
     allowed_hosts: Sequence[str] = (),
     identifier: Identifier | None = None,
     metrics: Metrics | None = None,
+    openai_aliases: Sequence[str] = (),
+    result_ttl_s: float = 300.0,
 ) -> Starlette:
     """The HTTP front of the gRPC server at `target`, for example 127.0.0.1:50051.
 
@@ -48,6 +54,8 @@ def create_app(
         allowed_hosts: names of this server; see OriginGuard.
         identifier: the gRPC server's, so that strangers are refused before their body is read.
         metrics: the gRPC server's.
+        openai_aliases: names of the default model under /v1/; see Aliases.
+        result_ttl_s: how long a picture is kept for who asked for its address.
     """
 
     metrics = metrics or Metrics()
@@ -56,9 +64,13 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.upstream = Upstream(target)
         app.state.metrics = metrics
+        app.state.aliases = Aliases(openai_aliases)
+        app.state.shelf = shelf.Shelf(result_ttl_s)
+        app.state.lingering = Lingering()
         try:
             yield
         finally:
+            await app.state.lingering.stop()
             await app.state.upstream.close()
 
     return Starlette(
@@ -81,9 +93,12 @@ def create_app(
 def _routes() -> list[Route]:
     return [
         *(_rpc_route(name) for name in SERVICE.methods_by_name),
-        Route("/v1/images/generations", openai.generate, methods=["POST"]),
-        Route("/v1/models", openai.list_models, methods=["GET"]),
-        Route("/v1/models/{model:path}", openai.get_model, methods=["GET"]),
+        Route("/v1/images/generations", images.generate, methods=["POST"]),
+        Route(f"{shelf.PATH}{{name}}", shelf.serve, methods=["GET"]),
+        Route("/v1/models", models.list_all, methods=["GET"]),
+        Route("/v1/models/capabilities", models.capabilities, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
+        Route("/health", probes.healthz, methods=["GET"]),
         Route("/healthz", probes.healthz, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
         Route("/metrics", probes.metrics, methods=["GET"]),
@@ -98,23 +113,29 @@ def _rpc_route(name: str) -> Route:
 
 
 def _middleware(cors_origins: Sequence[str], allowed_hosts: Sequence[str]) -> list[Middleware]:
-    guard = Middleware(OriginGuard, origins=tuple(cors_origins), hosts=tuple(allowed_hosts))
+    guard = Middleware(
+        OriginGuard, render=render, origins=tuple(cors_origins), hosts=tuple(allowed_hosts)
+    )
     if not cors_origins:
         return [guard]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(cors_origins),
         allow_methods=["GET", "POST"],
-        allow_headers=CALLER_HEADERS,
-        expose_headers=["Retry-After", "X-Request-Id", "X-Seed"],
+        allow_headers=["*"],  # SDKs send their own: x-stainless-lang, connect-timeout-ms
+        expose_headers=EXPOSED_HEADERS,
     )
     return [cors, guard]
 
 
 def render(request: Request, problem: Problem) -> Response:
     """A problem in the words that the path's clients know."""
-    body = openai.error if request.url.path.startswith("/v1/") else connect_error
-    return JSONResponse(body(problem), status_code=problem.http_status, headers=problem.headers)
+    if connect.is_enveloped(request):
+        return connect.refusal(request, problem)
+    body, headers = connect_error(problem), problem.headers
+    if request.url.path.startswith("/v1/"):
+        body, headers = openai_errors.body(problem), openai_errors.headers(problem)
+    return JSONResponse(body, status_code=problem.http_status, headers=headers)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -124,9 +145,12 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = "No such path; see /openapi.json." if error.status_code == 404 else error.detail
     headers = dict(error.headers or {})
-    code = grpc.StatusCode.UNIMPLEMENTED
+    if request.method == "OPTIONS" and error.status_code == 405:
+        return Response(status_code=204, headers=headers)
+    is_missing = error.status_code == 404
+    text = "No such path; see /openapi.json." if is_missing else error.detail
+    code = grpc.StatusCode.UNIMPLEMENTED if is_missing else grpc.StatusCode.UNKNOWN
     return render(request, Problem(code, text, http_status=error.status_code, headers=headers))
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import grpc
 from starlette.requests import ClientDisconnect, Request
 
+from backend.transport.http.compression import is_gzip, unpack
 from backend.transport.http.problem import Problem, malformed
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def unsupported_media_type(known: tuple[str, ...]) -> Problem:
     """415 that names what would do."""
     accepted = ", ".join(known)
     return Problem(
-        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNKNOWN,
         f"Send Content-Type: {' or '.join(known)}.",
         http_status=415,
         headers={"Accept-Post": accepted},
@@ -56,20 +57,14 @@ def unsupported_media_type(known: tuple[str, ...]) -> Problem:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, at most `MAX_BODY_BYTES`.
+    """The whole body, unpacked where gzip packed it, at most `MAX_BODY_BYTES` before and after.
 
     Raises:
-        Problem: 400 where it holds too many values, 413 where it is larger, 415 where it is
-            compressed.
+        Problem: 400 where it holds too many values or is no gzip, 413 where it is larger, 415
+            where it comes in another coding.
         HungUp: the client left while sending.
     """
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Problem(
-            grpc.StatusCode.UNIMPLEMENTED,
-            "Compressed requests are not supported.",
-            http_status=415,
-            headers={"Accept-Encoding": "identity"},
-        )
+    is_packed = is_gzip(request.headers.get("content-encoding", ""))
     if _declared_length(request) > MAX_BODY_BYTES:
         raise _too_large()
     body = bytearray()
@@ -80,9 +75,23 @@ async def read_body(request: Request) -> bytes:
                 raise _too_large()
     except ClientDisconnect:
         raise HungUp from None
+    if is_packed:
+        body = bytearray(await unpacked(bytes(body)))
     if "json" in request.headers.get("content-type", "").lower():
         check_structure(bytes(body))
     return bytes(body)
+
+
+async def unpacked(packed: bytes) -> bytes:
+    """What gzip packed, at most `MAX_BODY_BYTES`.
+
+    Raises:
+        Problem: 400 where it is no gzip, 413 where it is larger.
+    """
+    found = await parse_aside(packed, lambda packed: unpack(packed, MAX_BODY_BYTES))
+    if found is None:
+        raise _too_large()
+    return found
 
 
 def check_structure(text: str | bytes) -> None:

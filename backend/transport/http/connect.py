@@ -27,19 +27,30 @@ from backend.transport.http.body import (
     parse_aside,
     read_body,
     unless_hung_up,
+    unpacked,
     unsupported_media_type,
 )
+from backend.transport.http.compression import (
+    SMALLEST_BYTES,
+    accepts_gzip,
+    is_gzip,
+    pack,
+    respond,
+)
 from backend.transport.http.problem import Problem, connect_error, malformed
-from backend.transport.http.upstream import Upstream, caller_of
+from backend.transport.http.upstream import REFUSED, SERVICE, Upstream, caller_of, path_of
 from backend.transport.wire import is_bounded
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json"
 PROTO = "application/proto"
+ENVELOPED = ("application/connect+json", "application/connect+proto")
 ENVELOPE = struct.Struct(">BI")  # flags, length
 COMPRESSED = 0b01
 END_STREAM = 0b10
+
+_STREAMS = {path_of(method) for method in SERVICE.methods if method.server_streaming}
 
 
 def endpoint(method: MethodDescriptor) -> Endpoint:
@@ -64,6 +75,18 @@ def _check_version(request: Request) -> None:
         raise malformed('Connect-Protocol-Version must be "1".')
 
 
+def is_enveloped(request: Request) -> bool:
+    """Whether a streaming rpc is called as the Connect protocol has it: its answer is a stream."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return request.method == "POST" and request.url.path in _STREAMS and kind in ENVELOPED
+
+
+def refusal(request: Request, problem: Problem) -> Response:
+    """A stream that is nothing but its end."""
+    request.scope.setdefault("state", {})[REFUSED] = problem.http_status
+    return Response(_end(problem), media_type=request.headers["content-type"])
+
+
 async def _unary(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
     codec = media_type(request)
     body = await read_body(request)
@@ -72,7 +95,7 @@ async def _unary(upstream: Upstream, method: MethodDescriptor, request: Request)
     answer = await unless_hung_up(request, upstream.call(method, message, caller_of(request)))
     if wanted:
         return picture.response(answer)
-    return Response(await asyncio.to_thread(_encode, codec, answer), media_type=codec)
+    return await respond(request, lambda: _encode(codec, answer), codec)
 
 
 async def _stream(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
@@ -81,46 +104,77 @@ async def _stream(upstream: Upstream, method: MethodDescriptor, request: Request
     codec = media_type(request)
     if codec == JSON:
         return await sse.from_body(upstream, method, request)
-    if codec not in ("application/connect+json", "application/connect+proto"):
-        raise unsupported_media_type(
-            (JSON, "application/connect+json", "application/connect+proto")
-        )
+    if codec not in ENVELOPED:
+        raise unsupported_media_type((JSON, *ENVELOPED))
     codec = codec.replace("connect+", "")
-    body = await read_body(request)
-    envelopes = _enveloped(upstream, method, request, codec, body)
-    return StreamingResponse(envelopes, media_type=request.headers["content-type"])
+    is_packed = is_gzip(request.headers.get("connect-content-encoding", ""))
+    content = await _single_message(await read_body(request), is_packed)
+    message = await parse_aside(content, lambda content: _decode(codec, content, method))
+    may_pack = accepts_gzip(request.headers.get("connect-accept-encoding", ""))
+    events = upstream.stream(method, message, caller_of(request))
+    return StreamingResponse(
+        _enveloped(events, codec, may_pack),
+        media_type=request.headers["content-type"],
+        headers={"Connect-Content-Encoding": "gzip"} if may_pack else None,
+    )
 
 
 async def _enveloped(
-    upstream: Upstream, method: MethodDescriptor, request: Request, codec: str, body: bytes
+    events: AsyncGenerator[Any], codec: str, may_pack: bool
 ) -> AsyncGenerator[bytes]:
-    end: dict[str, Any] = {}
     try:
-        content = _single_envelope(body)
-        message = await parse_aside(content, lambda content: _decode(codec, content, method))
-        async with aclosing(upstream.stream(method, message, caller_of(request))) as events:
+        async with aclosing(events):
             async for event in events:
-                yield _envelope(0, await asyncio.to_thread(_encode, codec, event))
+                yield await asyncio.to_thread(_message, codec, event, may_pack)
     except Problem as problem:
+        yield _end(problem)
+    else:
+        yield _end()
+
+
+def _message(codec: str, event: Message, may_pack: bool) -> bytes:
+    payload = _encode(codec, event)
+    if may_pack and len(payload) >= SMALLEST_BYTES:
+        return _envelope(COMPRESSED, pack(payload))
+    return _envelope(0, payload)
+
+
+def _end(problem: Problem | None = None) -> bytes:
+    end: dict[str, Any] = {}
+    if problem is not None:
         end = {"error": connect_error(problem)}
-        if retry_after := problem.headers.get("Retry-After"):
-            end["metadata"] = {"retry-after": [retry_after]}
-    yield _envelope(END_STREAM, json.dumps(end).encode())
+        if headers := problem.headers:
+            end["metadata"] = {name.lower(): [value] for name, value in headers.items()}
+    return _envelope(END_STREAM, json.dumps(end).encode())
 
 
 def _envelope(flags: int, payload: bytes) -> bytes:
     return ENVELOPE.pack(flags, len(payload)) + payload
 
 
-def _single_envelope(body: bytes) -> bytes:
+async def _single_message(body: bytes, is_packed: bool) -> bytes:
+    """What the only envelope holds.
+
+    Raises:
+        Problem: as the protocol's conformance suite wants it.
+    """
+    if not body:
+        raise Problem(grpc.StatusCode.UNIMPLEMENTED, "Send one enveloped message; there is none.")
     if len(body) < ENVELOPE.size:
         raise malformed("The envelope is cut short.")
     flags, length = ENVELOPE.unpack_from(body)
-    if len(body) != ENVELOPE.size + length or flags & ~COMPRESSED:
+    end = ENVELOPE.size + length
+    if len(body) < end or flags & ~COMPRESSED:
         raise malformed("Send exactly one enveloped message.")
-    if flags & COMPRESSED:
-        raise Problem(grpc.StatusCode.UNIMPLEMENTED, "Compressed requests are not supported.")
-    return body[ENVELOPE.size :]
+    if len(body) > end:
+        raise Problem(grpc.StatusCode.UNIMPLEMENTED, "Send exactly one enveloped message.")
+    content = body[ENVELOPE.size :]
+    if not flags & COMPRESSED:
+        return content
+    if not is_packed:
+        text = "The message is marked as compressed, without Connect-Content-Encoding: gzip."
+        raise Problem(grpc.StatusCode.INTERNAL, text)
+    return await unpacked(content)
 
 
 def _decode(codec: str, body: bytes, method: MethodDescriptor) -> Message:

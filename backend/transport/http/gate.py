@@ -10,12 +10,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BackendError
+from backend.transport.http.openai.shelf import PATH as KEPT_PICTURES
 from backend.transport.http.problem import Problem, from_error
-from backend.transport.http.upstream import FORWARDED
+from backend.transport.http.upstream import FORWARDED, REFUSED
 from backend.transport.metrics import Metrics
 from backend.transport.rpc.identity import Identifier
 
-OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")
+OPEN_PATHS = ("/health", "/healthz", "/readyz", "/openapi.json")
 
 Render = Callable[[Request, Problem], Response]
 
@@ -29,7 +30,7 @@ class KeyGuard:
         self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             authorization = Headers(scope=scope).get("authorization", "")
             try:
                 self._identifier.check(authorization, address_of(scope))
@@ -53,8 +54,10 @@ class RefusalLog:
             return
 
         async def send_and_tell(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                self._tell(scope, message["status"])
+            if message["type"] == "http.response.start":
+                status = scope.get("state", {}).get(REFUSED, message["status"])
+                if status >= 400:
+                    self._tell(scope, status)
             await send(message)
 
         await self.app(scope, receive, send_and_tell)
@@ -62,6 +65,11 @@ class RefusalLog:
     def _tell(self, scope: Scope, status: int) -> None:
         if not scope.get("state", {}).get(FORWARDED) and scope["path"] not in OPEN_PATHS:
             self._metrics.refused_http(scope["method"], scope["path"], status, address_of(scope))
+
+
+def _is_open(path: str) -> bool:
+    """Whether everybody may ask: a kept picture is found by those alone who were told its name."""
+    return path in OPEN_PATHS or path.startswith(KEPT_PICTURES)
 
 
 def address_of(scope: Scope) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from backend.transport.http.comments import comments
-from backend.transport.http.openai_request import ImagesRequest
+from backend.transport.http.compression import respond
+from backend.transport.http.openai.request import ImagesRequest
 from backend.transport.http.picture import FORMATS as PICTURES
 from backend.transport.http.upstream import SERVICE, path_of
 from proto import text2image_pb2
@@ -30,7 +32,12 @@ _SCALARS: dict[int, Json] = {
 
 async def document(request: Request) -> Response:
     """GET /openapi.json."""
-    return JSONResponse(build())
+    return await respond(request, _encoded)
+
+
+@functools.cache
+def _encoded() -> bytes:
+    return json.dumps(build()).encode()
 
 
 @functools.cache
@@ -85,8 +92,12 @@ def _rpc_answer(method: MethodDescriptor) -> Json:
         return {"description": text, "content": {"text/event-stream": {"schema": schema}}}
     content: Json = {"application/json": {"schema": schema}}
     if method.output_type is text2image_pb2.GenerateImageResponse.DESCRIPTOR:
-        content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
+        content |= _pictures()
     return {"description": "Done; with Accept: image/* the picture itself.", "content": content}
+
+
+def _pictures() -> Json:
+    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
 
 
 def _error_answers(schema: str) -> Json:
@@ -189,7 +200,29 @@ def _openai_paths() -> Json:
         "/v1/models": {
             "get": {
                 "operationId": "listModels",
-                "responses": {"200": {"description": "The models served.", "content": models}},
+                "responses": {
+                    "200": {"description": "The models served.", "content": models},
+                    **errors,
+                },
+            }
+        },
+        "/v1/models/capabilities": {
+            "get": {
+                "operationId": "listCapabilities",
+                "responses": {
+                    "200": {"description": "What each model can do.", "content": models},
+                    **errors,
+                },
+            }
+        },
+        "/v1/images/files/{name}": {
+            "get": {
+                "operationId": "retrieveFile",
+                "parameters": [{**name, "name": "name"}],
+                "responses": {
+                    "200": {"description": "The picture.", "content": _pictures()},
+                    "404": errors["404"],
+                },
             }
         },
         "/v1/models/{model}": {
@@ -198,7 +231,7 @@ def _openai_paths() -> Json:
                 "parameters": [name],
                 "responses": {
                     "200": {"description": "One model.", "content": models},
-                    "404": errors["404"],
+                    **errors,
                 },
             }
         },
@@ -209,6 +242,7 @@ def _probe_paths() -> Json:
     ok, not_ready = {"description": "Yes."}, {"description": "Not now."}
     return {
         "/healthz": {"get": {"operationId": "isAlive", "responses": {"200": ok}}},
+        "/health": {"get": {"operationId": "isAliveToo", "responses": {"200": ok}}},
         "/readyz": {"get": {"operationId": "isReady", "responses": {"200": ok, "503": not_ready}}},
         "/metrics": {
             "get": {

@@ -13,13 +13,17 @@ from urllib.parse import urlsplit
 
 import grpc
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.transport.http.problem import Problem, connect_error
+from backend.transport.http.gate import Render
+from backend.transport.http.openai.shelf import PATH as KEPT_PICTURES
+from backend.transport.http.problem import Problem
 from backend.transport.http.upstream import SERVICE
 
-ORIGIN_TEXT = "Pages of this origin may not call; see TEXT2IMAGE_HTTP_CORS_ORIGINS."
+ORIGIN_TEXT = (
+    "Pages of this origin may not call. To let them, add {origin} to TEXT2IMAGE_HTTP_CORS_ORIGINS."
+)
 HOST_TEXT = "This server is not known by that name; see TEXT2IMAGE_HTTP_ALLOWED_HOSTS."
 OTHER_SITES = ("cross-site", "same-site")
 RPCS = f"/{SERVICE.full_name}/"
@@ -31,15 +35,21 @@ class OriginGuard:
     CORS alone stops the page from reading the answer, not us from making the picture.
 
     Args:
+        render: a problem in the words that the path's clients know.
         origins: of pages that may call; "*" lets all.
         hosts: names beside the loopback ones, this machine's and addresses; "*.example.org" stands
             for all below, "*" for any.
     """
 
     def __init__(
-        self, app: ASGIApp, origins: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+        self,
+        app: ASGIApp,
+        render: Render,
+        origins: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self.app = app
+        self._render = render
         self._origins = origins
         self._hosts = (*(host.lower() for host in hosts), *machine_names())
 
@@ -49,22 +59,33 @@ class OriginGuard:
             await self.app(scope, receive, send)
             return
         problem = Problem(grpc.StatusCode.PERMISSION_DENIED, text)
-        await JSONResponse(connect_error(problem), problem.http_status)(scope, receive, send)
+        await self._render(Request(scope), problem)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "localhost")  # every browser sends one
         if not is_known(host, self._hosts):
             return HOST_TEXT
-        if "*" in self._origins:
+        if "*" in self._origins or _is_kept_picture(scope):
             return None
         origin = headers.get("origin")
         if origin is not None:
             is_allowed = origin in self._origins or urlsplit(origin).netloc == host
-            return None if is_allowed else ORIGIN_TEXT
+            return None if is_allowed else _refuse_origin(origin)
         if headers.get("sec-fetch-site") in OTHER_SITES or _is_blind_browser(scope, headers):
-            return ORIGIN_TEXT
+            return _refuse_origin("it")
         return None
+
+
+def _refuse_origin(origin: str) -> str:
+    """Desktop programs' web views have origins, too: tauri://localhost, app://obsidian.md."""
+    is_name = len(origin) <= 128 and origin.isascii() and origin.isprintable()
+    return ORIGIN_TEXT.format(origin=origin if is_name else "it")
+
+
+def _is_kept_picture(scope: Scope) -> bool:
+    """A picture by its secret name: the page that knows it may show it, and nothing is drawn."""
+    return scope["method"] == "GET" and str(scope["path"]).startswith(KEPT_PICTURES)
 
 
 def _is_blind_browser(scope: Scope, headers: Headers) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backend.transport.http.body import unless_hung_up
+from backend.transport.http.compression import respond
 from backend.transport.http.upstream import SERVICE, Upstream, caller_of
 from backend.transport.metrics import PREFIX, Metrics
 from proto import text2image_pb2 as pb
@@ -41,8 +41,11 @@ async def metrics(request: Request) -> Response:
     registry = CollectorRegistry()
     registry.register(_Snapshot(status))
     counted: Metrics = request.app.state.metrics
-    text = generate_latest(registry) + await asyncio.to_thread(generate_latest, counted.registry)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    def text() -> bytes:
+        return generate_latest(registry) + generate_latest(counted.registry)
+
+    return await respond(request, text, CONTENT_TYPE_LATEST)
 
 
 class _Snapshot(Collector):

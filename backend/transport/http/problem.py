@@ -135,6 +135,9 @@ def connect_error(problem: Problem) -> Json:
 
 
 def _connect_detail(detail: Message) -> Json:
+    if isinstance(detail, AnyMessage):  # of a type that is not ours
+        value = base64.b64encode(detail.value).decode().rstrip("=")
+        return {"type": detail.type_url.rpartition("/")[2], "value": value}
     value = base64.b64encode(detail.SerializeToString()).decode().rstrip("=")
     debug = json_format.MessageToDict(detail)
     return {"type": detail.DESCRIPTOR.full_name, "value": value, "debug": debug}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.transport.http import protojson
 from backend.transport.http.body import check_structure, parse_aside, read_body, unless_hung_up
+from backend.transport.http.lingering import Lingering
 from backend.transport.http.problem import Problem, bad_fields, connect_error
 from backend.transport.http.upstream import Upstream, caller_of
 
@@ -29,6 +30,9 @@ MEDIA_TYPE = "text/event-stream"
 # Proxies cut a silent connection after a minute.
 HEARTBEAT_S = 15.0
 FINISHED = "finished"
+# An EventSource whose connection broke comes back after so long; its request waits that long.
+RETRY_MS = 1000
+GRACE_S = 5.0
 
 
 async def from_body(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
@@ -41,14 +45,15 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
     kind = GetMessageClass(method.input_type)
     body = await read_body(request)
     message = await parse_aside(body, lambda body: protojson.parse(body, kind))
-    return await _respond(upstream, method, request, message)
+    return await respond(request, _events(upstream.stream(method, message, caller_of(request))))
 
 
 async def from_query(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
     """GET with ?message=<JSON>, all that EventSource can send.
 
     An EventSource comes back when the stream ends. It then names the last event's id: our mark of
-    the end is answered with 204, which stops it; a request's id joins that request again.
+    the end is answered with 204, which stops it; a request's id joins that request again, which
+    goes on for `GRACE_S` after the connection broke.
     """
     _check_accept(request)
     text = request.query_params.get("message")
@@ -59,11 +64,14 @@ async def from_query(upstream: Upstream, method: MethodDescriptor, request: Requ
         return Response(status_code=204)
     check_structure(text)
     fields = protojson.load(text)
-    if last_id and not fields.get("request_id", fields.get("requestId")):
-        fields["request_id"] = last_id
+    if not fields.get("request_id", fields.get("requestId")):
+        fields["request_id"] = last_id or uuid.uuid4().hex
     message = protojson.from_dict(fields, GetMessageClass(method.input_type))
     await read_body(request)
-    return await _respond(upstream, method, request, message)
+    lingering: Lingering = request.app.state.lingering
+    messages = upstream.stream(method, message, caller_of(request))
+    events = _events(lingering.outlive(messages, GRACE_S))
+    return await respond(request, _with_retry(events))
 
 
 async def respond(
@@ -88,12 +96,6 @@ def _check_accept(request: Request) -> None:
         raise Problem(grpc.StatusCode.INVALID_ARGUMENT, text, http_status=406)
 
 
-async def _respond(
-    upstream: Upstream, method: MethodDescriptor, request: Request, message: Message
-) -> Response:
-    return await respond(request, _events(upstream.stream(method, message, caller_of(request))))
-
-
 async def _events(messages: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
     begun = False
     try:
@@ -105,6 +107,15 @@ async def _events(messages: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
         if not begun:
             raise
         yield event("failed", connect_error(problem), FINISHED)
+
+
+async def _with_retry(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The first event tells an EventSource when to come back."""
+    line = f"retry: {RETRY_MS}\n".encode()
+    async with aclosing(events):
+        async for chunk in events:
+            yield line + chunk
+            line = b""
 
 
 def _message_event(message: Any) -> bytes:

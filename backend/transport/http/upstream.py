@@ -21,7 +21,8 @@ from proto import text2image_pb2
 SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
 CLIENT_METADATA = "x-text2image-client"
 TRACE_PARENT = re.compile(r"[0-9a-f-]{55}")
-FORWARDED = "forwarded"  # in a request's state: an rpc is made of it
+# In a request's state: an rpc is made of it; it is refused, though its stream's status is 200.
+FORWARDED, REFUSED = "forwarded", "refused"
 
 # A picture may be larger than gRPC's default of 4 MB; the caller is ours.
 _OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)

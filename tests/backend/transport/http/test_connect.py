@@ -6,13 +6,20 @@ import json
 import struct
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 from google.rpc import error_details_pb2
+from prometheus_client import generate_latest
 
+from backend.transport.access.keyring import Keyring
+from backend.transport.access.keys import ApiKey, digest
+from backend.transport.http import create_app
 from backend.transport.http.problem import HTTP_STATUS
+from backend.transport.metrics import Metrics
+from backend.transport.rpc.identity import Identifier
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
 from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM, front
@@ -57,12 +64,6 @@ async def test_a_wrong_media_type_is_415(http: httpx.AsyncClient, kind: str, pat
     answer = await http.post(path, content=b"{}", headers={"content-type": kind})
     assert answer.status_code == 415
     assert "application/json" in answer.headers["accept-post"]
-
-
-async def test_a_compressed_body_is_415(http: httpx.AsyncClient) -> None:
-    headers = {"content-type": "application/json", "content-encoding": "gzip"}
-    answer = await http.post(GENERATE, content=b"\x1f\x8b", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (415, "unimplemented")
 
 
 async def test_a_large_body_is_413_whether_its_length_is_told_or_not(
@@ -293,22 +294,85 @@ async def test_a_connect_stream_tells_its_error_at_the_end(
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"\x00\x00", envelope(b"{}")[:-1], envelope(b"{}") * 2, envelope(b"{}", 2), b"{}junk"],
+    ("body", "code"),
+    [
+        (b"", "unimplemented"),
+        (b"\x00\x00", "invalid_argument"),
+        (envelope(b"{}")[:-1], "invalid_argument"),
+        (envelope(b"{}") * 2, "unimplemented"),
+        (envelope(b"{}", 2), "invalid_argument"),
+        (b"{}junk", "invalid_argument"),
+        (envelope(b"x", 1), "internal"),
+    ],
 )
 async def test_a_broken_envelope_is_an_error_at_the_end(
-    http: httpx.AsyncClient, body: bytes
+    http: httpx.AsyncClient, body: bytes, code: str
 ) -> None:
     answer = await http.post(STREAM, content=body, headers=CONNECT_JSON)
+    assert ended_with(answer)["code"] == code
+
+
+def ended_with(answer: httpx.Response) -> dict[str, Any]:
+    """The error of a stream that is nothing but its end."""
+    assert answer.status_code == 200
     [(flags, end)] = envelopes(answer.content)
     assert flags == 2
-    assert json.loads(end)["error"]["code"] == "invalid_argument"
+    error: dict[str, Any] = json.loads(end)["error"]
+    return error
 
 
-async def test_a_compressed_envelope_is_unimplemented(http: httpx.AsyncClient) -> None:
-    answer = await http.post(STREAM, content=envelope(b"x", 1), headers=CONNECT_JSON)
-    [(_, end)] = envelopes(answer.content)
-    assert json.loads(end)["error"]["code"] == "unimplemented"
+@pytest.mark.parametrize(
+    ("headers", "body", "code"),
+    [
+        ({"connect-protocol-version": "2"}, envelope(b"{}"), "invalid_argument"),
+        ({"connect-timeout-ms": "soon"}, envelope(b'{"prompt": "a"}'), "invalid_argument"),
+        ({"connect-content-encoding": "foo"}, envelope(b"{}"), "unimplemented"),
+        ({"content-encoding": "br"}, envelope(b"{}"), "unimplemented"),
+        ({}, envelope(b'{"prompt": "' + b"a" * 300_000 + b'"}'), "resource_exhausted"),
+        ({}, envelope(b'{"steps": 1}'), "invalid_argument"),
+    ],
+)
+async def test_a_stream_that_is_refused_is_a_stream(
+    http: httpx.AsyncClient, headers: dict[str, str], body: bytes, code: str
+) -> None:
+    answer = await http.post(STREAM, content=body, headers={**CONNECT_JSON, **headers})
+    assert answer.headers["content-type"] == CONNECT_JSON["content-type"]
+    assert ended_with(answer)["code"] == code
+
+
+async def test_a_stream_without_the_key_it_needs_is_a_stream_and_counts_as_refused(
+    service: FakeService,
+) -> None:
+    identifier = Identifier(Keyring((ApiKey("alice", digest("0123456789abcdef")),)))
+    metrics = Metrics()
+    app = create_app(service.address, identifier=identifier, metrics=metrics)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        answer = await http.post(STREAM, content=envelope(b"{}"), headers=CONNECT_JSON)
+    assert ended_with(answer)["code"] == "unauthenticated"
+    assert 'status="401"' in generate_latest(metrics.registry).decode()
+
+
+@pytest.mark.parametrize(
+    ("verb", "headers", "status"),
+    [("POST", {"content-type": "text/plain"}, 415), ("GET", {}, 405)],
+)
+async def test_what_only_http_refuses_has_no_code_of_connects(
+    http: httpx.AsyncClient, verb: str, headers: dict[str, str], status: int
+) -> None:
+    answer = await http.request(verb, GENERATE, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, "unknown")
+
+
+async def test_details_of_types_that_are_not_ours_keep_their_names(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    detail = error_details_pb2.Help(links=[error_details_pb2.Help.Link(url="x")])
+    service.failure = Failure(grpc.StatusCode.INTERNAL, "no", (detail,))
+    [told] = (await http.post(GENERATE, json={"prompt": "a"})).json()["details"]
+    assert told["type"] == "google.rpc.Help"
+    padded = told["value"] + "=" * (-len(told["value"]) % 4)
+    assert error_details_pb2.Help.FromString(base64.b64decode(padded)) == detail
 
 
 async def test_the_caller_and_its_credentials_are_passed_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from backend.transport.http.app import render
 from backend.transport.http.origin import HOST_TEXT, ORIGIN_TEXT, OriginGuard
 from tests.support.http_front import STREAM
 
@@ -29,7 +31,7 @@ def answer(
     async def reached(request: Request) -> PlainTextResponse:
         return PlainTextResponse("reached")
 
-    guard = Middleware(OriginGuard, origins=origins, hosts=hosts)
+    guard = Middleware(OriginGuard, render=render, origins=origins, hosts=hosts)
     app = Starlette(
         routes=[Route("/{path:path}", reached, methods=["GET", "POST"])], middleware=[guard]
     )
@@ -93,7 +95,7 @@ def test_every_name_where_the_operator_says_so() -> None:
 def test_what_a_browser_sends_for_another_site_is_refused(site: str, mode: str) -> None:
     code, text = answer(path=STREAM, sec_fetch_site=site, sec_fetch_mode=mode, user_agent=CHROME)
     assert code == 403
-    assert ORIGIN_TEXT in text
+    assert ORIGIN_TEXT.format(origin="it") in text
 
 
 def test_what_a_person_types_is_answered() -> None:
@@ -125,3 +127,22 @@ def test_a_browser_that_hides_its_page_cannot_draw_by_get() -> None:
 def test_programs_are_not_asked() -> None:
     assert answer(path=STREAM, user_agent="curl/8.5.0")[0] == 200
     assert answer("POST", STREAM, user_agent="OpenAI/Python 3.54.0")[0] == 200
+
+
+@pytest.mark.parametrize("origin", ["tauri://localhost", "app://obsidian.md", "null"])
+def test_desktop_programs_are_let_in_by_name_and_told_how(origin: str) -> None:
+    status, text = answer("POST", origin=origin)
+    assert status == 403
+    assert f"add {origin} to TEXT2IMAGE_HTTP_CORS_ORIGINS" in json.loads(text)["error"]["message"]
+    assert answer("POST", origin=origin, origins=(origin,)) == (200, "reached")
+
+
+def test_a_strange_origin_is_not_repeated() -> None:
+    assert "add it to" in answer("POST", origin="x" * 500)[1]
+
+
+def test_any_page_may_show_a_picture_whose_name_it_knows() -> None:
+    picture = "/v1/images/files/a.png"
+    assert answer(path=picture, sec_fetch_site="cross-site")[0] == 200
+    assert answer("POST", path=picture, sec_fetch_site="cross-site")[0] == 403
+    assert answer(path=picture, host="evil.example")[0] == 403

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
 import httpx
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from backend.transport.http import sse
+from backend.transport.http.lingering import Lingering
 from tests.support.fake_service import Failure, FakeService, retry_info
 from tests.support.http_front import STREAM, parse_events
 
@@ -62,11 +63,16 @@ async def test_the_story_by_post(http: httpx.AsyncClient, service: FakeService) 
     assert events[3].data["progress"]["preview"]["mimeType"] == "image/jpeg"
 
 
-async def test_the_story_by_get_as_eventsource_asks(http: httpx.AsyncClient) -> None:
+async def test_the_story_by_get_as_eventsource_asks(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
     headers = {"accept": "text/event-stream"}
-    events = parse_events((await http.get(STREAM, params=FOX, headers=headers)).text)
+    text = (await http.get(STREAM, params=FOX, headers=headers)).text
+    assert text.startswith("retry: 1000\nevent: ")
+    events = parse_events(text)
     assert [event.name for event in events][-2:] == ["image", "done"]
-    assert {event.id for event in events} == {"made-up", "finished"}
+    [request] = service.requests
+    assert {event.id for event in events} == {request.request_id, "finished"}
 
 
 async def test_an_eventsource_that_comes_back_after_the_end_is_stopped(
@@ -90,9 +96,63 @@ async def test_a_caller_that_hangs_up_cancels(
     http: httpx.AsyncClient, service: FakeService
 ) -> None:
     service.hang_at_step = 2
-    async with http.stream("GET", STREAM, params=FOX) as answer:
+    async with http.stream("POST", STREAM, json={"prompt": "a fox"}) as answer:
         await anext(answer.aiter_bytes())
     assert await asyncio.to_thread(service.wait_cancelled)
+
+
+async def test_an_eventsource_that_stays_away_cancels_after_its_grace(
+    http: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "GRACE_S", 0.3)
+    service.hang_at_step = 2
+    async with http.stream("GET", STREAM, params=FOX) as answer:
+        await anext(answer.aiter_bytes())
+    assert not await asyncio.to_thread(service.wait_cancelled, 0.1)
+    assert await asyncio.to_thread(service.wait_cancelled)
+
+
+async def test_an_eventsource_that_saw_nothing_cancels_at_once(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    service.hang_at_step = 1
+    with pytest.raises(httpx.ReadTimeout):
+        await http.get(STREAM, params=FOX, timeout=httpx.Timeout(5, read=0.3))
+    assert await asyncio.to_thread(service.wait_cancelled, sse.GRACE_S / 2)
+
+
+async def test_who_stays_sees_all_and_what_fails_is_raised() -> None:
+    async def messages() -> AsyncGenerator[int]:
+        for number in range(3):
+            yield number
+        raise ValueError("no more")
+
+    reader = Lingering().outlive(messages(), 1)
+    assert [await anext(reader) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="no more"):
+        await anext(reader)
+
+
+async def test_messages_go_on_without_their_reader_until_the_service_stops() -> None:
+    seen, ended = asyncio.Event(), asyncio.Event()
+
+    async def messages() -> AsyncGenerator[int]:
+        try:
+            for number in range(5):
+                yield number
+            seen.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    lingering = Lingering()
+    reader = lingering.outlive(messages(), 60)
+    assert await anext(reader) == 0
+    await reader.aclose()
+    await asyncio.wait_for(seen.wait(), 5)
+    assert not ended.is_set()
+    await lingering.stop()
+    assert ended.is_set()
 
 
 async def test_a_silent_stream_beats_and_loses_no_event() -> None:

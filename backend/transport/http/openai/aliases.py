@@ -1,0 +1,26 @@
+"""Model names that programs send on their own, whichever model is served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+
+class Aliases:
+    """Names of the default model.
+
+    Args:
+        names: exact ones, and patterns such as `dall-e-*`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+
+    @property
+    def exact(self) -> tuple[str, ...]:
+        """Those that a client can choose from a list."""
+        return tuple(name for name in self._names if not set(name) & set("*?["))
+
+    def covers(self, model: str) -> bool:
+        """Whether the name stands for the default model."""
+        return any(fnmatchcase(model, name) for name in self._names)

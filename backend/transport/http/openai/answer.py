@@ -1,0 +1,131 @@
+"""OpenAI's answer: pictures in base64 or by address, at once or as a stream of events.
+
+A picture that the safety checker withholds is left out and counted: clients take an empty place
+in `data` for a broken answer, and lose the pictures beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+
+from backend.images import convert
+from backend.params import ImageFormat
+from backend.transport.http import sse
+from backend.transport.http.openai import errors
+from backend.transport.http.openai.request import ImagesRequest
+from backend.transport.http.openai.shelf import PATH, Picture, Shelf
+from backend.transport.http.picture import withheld
+from backend.transport.http.problem import Json, Problem
+from proto import text2image_pb2 as pb
+
+Lossy = tuple[ImageFormat, int] | None
+
+# A comment: the response begins, and its heartbeat with it, long before the first preview.
+ACCEPTED = b": accepted\n\n"
+# What OpenAI answers when its moderation blocks a picture.
+OPENAI_BLOCKED = 400
+
+
+def encoded(images: Sequence[pb.Image], lossy: Lossy) -> list[pb.Image]:
+    """The pictures as they were asked for; takes a while."""
+    return [_encoded(image, lossy) for image in images]
+
+
+def address(request: Request, shelf: Shelf, image: pb.Image) -> str:
+    """Where the picture is from now on, by the name that the client called us by."""
+    name = shelf.put(Picture(image.data, image.mime_type))
+    return str(request.base_url.replace(path=f"{PATH}{name}"))
+
+
+def body(images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int) -> bytes:
+    """The JSON of at least one picture, in base64 where no addresses are given."""
+    data: list[Json] = [{"seed": image.seed, "nsfw_detected": False} for image in images]
+    for index, image in enumerate(images):
+        if addresses:
+            data[index]["url"] = addresses[index]
+        else:
+            data[index]["b64_json"] = _b64(image)
+    content: Json = {"created": int(time.time()), "data": data, **_looks(images[0])}
+    if num_withheld:
+        content["nsfw_withheld"] = num_withheld
+    return json.dumps(content).encode()
+
+
+async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGenerator[bytes]:
+    """The events of a stream; a failure before the first is raised."""
+    begun = False
+    previews = shown = num_withheld = 0
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if not begun:
+                    begun = True
+                    yield ACCEPTED
+                if event.progress.HasField("preview") and previews < (asked.partial_images or 0):
+                    yield await asyncio.to_thread(_partial, event.progress.preview, previews)
+                    previews += 1
+                elif event.HasField("image") and event.image.image.nsfw_detected:
+                    num_withheld += 1
+                elif event.HasField("image"):
+                    shown += 1
+                    yield await asyncio.to_thread(_completed, event.image.image, asked.lossy)
+        if num_withheld and not shown:
+            raise withheld(http_status=OPENAI_BLOCKED)
+        if num_withheld:  # a comment: SDKs stumble over events that they don't know
+            yield f": {num_withheld} withheld by the safety checker\n\n".encode()
+    except Problem as problem:
+        if not begun:
+            raise
+        yield sse.event("error", errors.body(problem))
+
+
+def _partial(preview: pb.Image, index: int) -> bytes:
+    data = _streamed_data("image_generation.partial_image", preview)
+    return sse.event(data["type"], {**data, "partial_image_index": index})
+
+
+def _completed(image: pb.Image, lossy: Lossy) -> bytes:
+    image = _encoded(image, lossy)
+    # No tokens are counted here: null rather than a made-up number.
+    data = {**_streamed_data("image_generation.completed", image), "usage": None}
+    return sse.event(data["type"], {**data, "seed": image.seed})
+
+
+def _encoded(image: pb.Image, lossy: Lossy) -> pb.Image:
+    if lossy is None:
+        return image
+    image_format, quality = lossy
+    found = pb.Image()
+    found.CopyFrom(image)
+    found.data, found.mime_type = convert(image.data, image_format, quality), image_format.mime_type
+    return found
+
+
+def _streamed_data(kind: str, image: pb.Image) -> Json:
+    return {
+        "type": kind,
+        "b64_json": _b64(image),
+        "created_at": int(time.time()),
+        "quality": "auto",
+        **_looks(image),
+    }
+
+
+def _looks(image: pb.Image) -> Json:
+    return {
+        "background": "opaque",
+        "output_format": image.mime_type.removeprefix("image/"),
+        "size": f"{image.width}x{image.height}",
+    }
+
+
+def _b64(image: pb.Image) -> str:
+    return base64.b64encode(image.data).decode()

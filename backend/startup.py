@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ def loader(settings: Settings) -> Load:
 
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
+        _quieten_imports()
         # Importing torch and diffusers takes seconds; the port must be open before that.
         with _no_garbage(), _unneeded("torch._dynamo"):
             from backend.model.devices import visible_gpus
@@ -33,11 +35,18 @@ def loader(settings: Settings) -> Load:
 
 def check(settings: Settings) -> bool:
     """Compare the runtimes; returns whether the picked one matches the reference."""
+    _quieten_imports()
     from backend.model.loader import quieten_libraries
     from backend.model.measure.check import check
 
     quieten_libraries()
     return check(settings, print)
+
+
+def _quieten_imports() -> None:
+    """Both warn on stderr, while being imported, that torchvision is missing: it is not needed."""
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 @contextmanager

@@ -213,8 +213,9 @@ def _exactness(settings: Settings, runtime: Runtime) -> Exactness:
 
 
 def quieten_libraries() -> None:
-    """Turn off logs and progress bars of diffusers and transformers; we report both ourselves."""
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    """No progress bars; of their logs errors only, through the handler of all others."""
+    for log in (diffusers.utils.logging, transformers.logging):
+        log.set_verbosity_error()
+        log.disable_default_handler()
+        log.enable_propagation()
+        log.disable_progress_bar()

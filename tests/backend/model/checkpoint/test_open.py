@@ -183,11 +183,15 @@ def test_a_projector_comes_back_as_it_was(tmp_path: Path) -> None:
 LOADED = """
 import sys
 from pathlib import Path
+from backend import logs
 from backend.config import Settings
 from backend.startup import loader
+logs.configure("json", "info")
 wanted = Settings(model=sys.argv[1], data_dir=Path(sys.argv[2]), runtime="openvino", device="cpu")
 loader(wanted)(lambda _: None)
-import json
+import json, logging
+for library in ("transformers", "diffusers"):
+    logging.getLogger(library + ".test").error("a library's error")
 slow = ("torch._dynamo", "transformers.modeling_utils", "diffusers.models.unets")
 print(json.dumps([name for name in slow if name in sys.modules]))
 """
@@ -206,4 +210,10 @@ def test_a_warm_start_imports_no_network(tiny_model: Path, data_dir: Path) -> No
         )
         assert done.returncode == 0, done.stderr[-2000:]
         assert set(expected) <= set(json.loads(done.stdout.splitlines()[-1]))
+        log = [json.loads(line) for line in done.stderr.splitlines()]
+        assert [line["logger"] for line in log if line["event"] == "a library's error"] == [
+            "transformers.test",
+            "diffusers.test",
+        ]
+        assert not [line for line in log if "torchvision" in line["event"]]
     assert json.loads(done.stdout.splitlines()[-1]) == []

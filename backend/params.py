@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from backend.abilities import Abilities
 
 MAX_SEED = 2**53 - 1
+MAX_TEXT_CHARACTERS = 2000
 RANDOM_SEED = -1
-MAX_GUIDANCE_SCALE = 50.0
-MAX_NEGATIVE_PROMPT_CHARACTERS = 2000
 MAX_LORAS = 16
 DEFAULT_GUIDANCE_SCALE = 7.5
 DEFAULT_NUM_INFERENCE_STEPS = 50
@@ -50,7 +49,10 @@ class Limits:
     max_pixels: int = 1024 * 1024
     max_num_inference_steps: int = 150
     max_num_images: int = 10
-    max_prompt_characters: int = 2000
+    max_prompt_characters: int = MAX_TEXT_CHARACTERS
+    max_negative_prompt_characters: int = MAX_TEXT_CHARACTERS
+    max_guidance_scale: float = 50.0
+    max_seed: int = MAX_SEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def _max_file_bytes(params: GenerationParams) -> int:
     """
     pixels = params.height * (3 * params.width + 1)  # each line has a byte for its filter
     texts = (params.prompt, params.negative_prompt)
-    characters = sum(min(len(text), MAX_NEGATIVE_PROMPT_CHARACTERS) for text in texts)
+    characters = sum(min(len(text), MAX_TEXT_CHARACTERS) for text in texts)
     return pixels + pixels // 1000 + (4 + 4 + 6) * characters + FILE_OVERHEAD_BYTES
 
 
@@ -220,9 +222,9 @@ def _check_texts(params: GenerationParams, limits: Limits) -> list[Violation]:
     elif len(params.prompt) > limits.max_prompt_characters:
         text = f"At most {limits.max_prompt_characters} characters; these are {len(params.prompt)}."
         found.append(Violation("prompt", text, "TOO_LONG"))
-    if len(params.negative_prompt) > MAX_NEGATIVE_PROMPT_CHARACTERS:
+    if len(params.negative_prompt) > limits.max_negative_prompt_characters:
         text = (
-            f"At most {MAX_NEGATIVE_PROMPT_CHARACTERS} characters; "
+            f"At most {limits.max_negative_prompt_characters} characters; "
             f"these are {len(params.negative_prompt)}."
         )
         found.append(Violation("negative_prompt", text, "TOO_LONG"))
@@ -258,21 +260,21 @@ def _check_pixels(params: GenerationParams, limits: Limits) -> list[Violation]:
 def _check_numbers(params: GenerationParams, limits: Limits) -> list[Violation]:
     found = []
     scale = params.guidance_scale
-    if not math.isfinite(scale) or not 0.0 <= scale <= MAX_GUIDANCE_SCALE:
-        text = f"Must be a finite number from 0 to {MAX_GUIDANCE_SCALE:g}."
+    if not math.isfinite(scale) or not 0.0 <= scale <= limits.max_guidance_scale:
+        text = f"Must be a finite number from 0 to {limits.max_guidance_scale:g}."
         found.append(Violation("guidance_scale", text, "OUT_OF_RANGE"))
     for name, number, low, high in (
         ("num_inference_steps", params.num_inference_steps, 1, limits.max_num_inference_steps),
         ("num_images", params.num_images, 1, limits.max_num_images),
-        ("seed", params.seed, 0, MAX_SEED),
+        ("seed", params.seed, 0, limits.max_seed),
         ("preview_interval", params.preview_interval, 0, 2**31 - 1),
     ):
         if not low <= number <= high:
             text = f"Must be {low} to {high}, not {number}."
             found.append(Violation(name, text, "OUT_OF_RANGE"))
     last_seed = params.seed + params.num_images - 1
-    if 0 <= params.seed <= MAX_SEED < last_seed:
-        text = f"seed + num_images - 1 must be at most {MAX_SEED}."
+    if 0 <= params.seed <= limits.max_seed < last_seed:
+        text = f"seed + num_images - 1 must be at most {limits.max_seed}."
         found.append(Violation("seed", text, "OUT_OF_RANGE"))
     return found
 

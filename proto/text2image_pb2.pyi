@@ -373,7 +373,7 @@ class GetStatusResponse(_message.Message):
         temperature_celsius: float
         def __init__(self, name: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., utilization_percent: _Optional[float] = ..., temperature_celsius: _Optional[float] = ...) -> None: ...
     class Limits(_message.Message):
-        __slots__ = ("min_size", "max_size", "size_multiple", "max_pixels", "max_num_inference_steps", "max_num_images", "max_prompt_characters")
+        __slots__ = ("min_size", "max_size", "size_multiple", "max_pixels", "max_num_inference_steps", "max_num_images", "max_prompt_characters", "max_negative_prompt_characters", "max_guidance_scale", "max_seed")
         MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
         MAX_SIZE_FIELD_NUMBER: _ClassVar[int]
         SIZE_MULTIPLE_FIELD_NUMBER: _ClassVar[int]
@@ -381,6 +381,9 @@ class GetStatusResponse(_message.Message):
         MAX_NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
         MAX_NUM_IMAGES_FIELD_NUMBER: _ClassVar[int]
         MAX_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+        MAX_NEGATIVE_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+        MAX_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
+        MAX_SEED_FIELD_NUMBER: _ClassVar[int]
         min_size: int
         max_size: int
         size_multiple: int
@@ -388,7 +391,10 @@ class GetStatusResponse(_message.Message):
         max_num_inference_steps: int
         max_num_images: int
         max_prompt_characters: int
-        def __init__(self, min_size: _Optional[int] = ..., max_size: _Optional[int] = ..., size_multiple: _Optional[int] = ..., max_pixels: _Optional[int] = ..., max_num_inference_steps: _Optional[int] = ..., max_num_images: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ...) -> None: ...
+        max_negative_prompt_characters: int
+        max_guidance_scale: float
+        max_seed: int
+        def __init__(self, min_size: _Optional[int] = ..., max_size: _Optional[int] = ..., size_multiple: _Optional[int] = ..., max_pixels: _Optional[int] = ..., max_num_inference_steps: _Optional[int] = ..., max_num_images: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ..., max_negative_prompt_characters: _Optional[int] = ..., max_guidance_scale: _Optional[float] = ..., max_seed: _Optional[int] = ...) -> None: ...
     STATE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]

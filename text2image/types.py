@@ -267,6 +267,9 @@ class Limits:
     max_num_inference_steps: int
     max_num_images: int
     max_prompt_characters: int
+    max_negative_prompt_characters: int
+    max_guidance_scale: float
+    max_seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,6 @@ from typing import Any
 
 import client
 
-MAX_SEED = 2**53 - 1
-MAX_GUIDANCE = 50.0
-MAX_NEGATIVE_CHARACTERS = 2000
 ASPECTS = {"1:1": 1.0, "3:2": 3 / 2, "2:3": 2 / 3, "16:9": 16 / 9, "9:16": 9 / 16}
 SCALES = {"1×": 1.0, "1.5×": 1.5, "2×": 2.0}
 QUALITIES = {"Draft": 15, "Standard": 30, "Fine": 50}
@@ -28,6 +25,9 @@ class Abilities:
     max_steps: int = 150
     max_images: int = 8
     max_prompt_characters: int = 2000
+    max_negative_characters: int = 2000
+    max_guidance: float = 50.0
+    max_seed: int = 2**32 - 1
     native_width: int = 512
     native_height: int = 512
     models: tuple[str, ...] = ()
@@ -117,12 +117,12 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
     """What the service would refuse: a sentence for each bad field."""
     found = {
         "prompt": _prompt_problem(recipe.prompt, abilities),
-        "negative_prompt": _negative_problem(recipe.negative_prompt),
+        "negative_prompt": _negative_problem(recipe.negative_prompt, abilities),
         **_size_problems(recipe, abilities),
         "steps": _range_problem(recipe.steps, 1, abilities.max_steps),
         "count": _range_problem(recipe.count, 1, abilities.max_images),
-        "guidance": _guidance_problem(recipe.guidance),
-        "seed": _seed_problem(recipe),
+        "guidance": _guidance_problem(recipe.guidance, abilities),
+        "seed": _seed_problem(recipe, abilities),
         "scheduler": _name_problem(recipe.scheduler, abilities.schedulers),
         "model": _name_problem(recipe.model, abilities.models),
     }
@@ -137,11 +137,11 @@ def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
     fitted = replace(
         recipe,
         prompt=recipe.prompt[: abilities.max_prompt_characters],
-        negative_prompt=recipe.negative_prompt[:MAX_NEGATIVE_CHARACTERS],
+        negative_prompt=recipe.negative_prompt[: abilities.max_negative_characters],
         steps=_clamped(recipe.steps, 1, abilities.max_steps),
         count=_clamped(recipe.count, 1, abilities.max_images),
-        guidance=recipe.guidance if not _guidance_problem(recipe.guidance) else 7.5,
-        seed=recipe.seed if not _seed_problem(recipe) else None,
+        guidance=recipe.guidance if not _guidance_problem(recipe.guidance, abilities) else 7.5,
+        seed=recipe.seed if not _seed_problem(recipe, abilities) else None,
         scheduler="" if _name_problem(recipe.scheduler, abilities.schedulers) else recipe.scheduler,
         model="" if _name_problem(recipe.model, abilities.models) else recipe.model,
     )
@@ -187,9 +187,10 @@ def _prompt_problem(prompt: str, abilities: Abilities) -> str:
     return ""
 
 
-def _negative_problem(text: str) -> str:
-    if len(text) > MAX_NEGATIVE_CHARACTERS:
-        return f"At most {MAX_NEGATIVE_CHARACTERS:,} characters; these are {len(text):,}."
+def _negative_problem(text: str, abilities: Abilities) -> str:
+    most = abilities.max_negative_characters
+    if len(text) > most:
+        return f"At most {most:,} characters; these are {len(text):,}."
     return ""
 
 
@@ -221,15 +222,15 @@ def _range_problem(number: int, low: int, high: int) -> str:
     return "" if low <= number <= high else f"Must be {low} to {high}."
 
 
-def _guidance_problem(guidance: float) -> str:
-    allowed = math.isfinite(guidance) and 0 <= guidance <= MAX_GUIDANCE
-    return "" if allowed else f"Must be 0 to {MAX_GUIDANCE:g}."
+def _guidance_problem(guidance: float, abilities: Abilities) -> str:
+    allowed = math.isfinite(guidance) and 0 <= guidance <= abilities.max_guidance
+    return "" if allowed else f"Must be 0 to {abilities.max_guidance:g}."
 
 
-def _seed_problem(recipe: Recipe) -> str:
-    if recipe.seed is None or 0 <= recipe.seed <= MAX_SEED - recipe.count + 1:
+def _seed_problem(recipe: Recipe, abilities: Abilities) -> str:
+    if recipe.seed is None or 0 <= recipe.seed <= abilities.max_seed - recipe.count + 1:
         return ""
-    return f"Must be 0 to {MAX_SEED:,}."
+    return f"Must be 0 to {abilities.max_seed:,}."
 
 
 def _name_problem(name: str, offered: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from ui.recipe import ASPECTS, MAX_SEED, Abilities, Recipe, fit, problems
+from ui.recipe import ASPECTS, Abilities, Recipe, fit, problems
 
 SMALL = Abilities(native_width=128, native_height=128, schedulers=("ddim",), models=("m",))
 GOOD = Recipe(prompt="a cat", width=128, height=128, scheduler="ddim", model="m")
@@ -43,7 +43,7 @@ def test_scales_stop_at_the_limits() -> None:
         ("guidance", -1.0),
         ("guidance", 50.1),
         ("seed", -1),
-        ("seed", MAX_SEED + 1),
+        ("seed", SMALL.max_seed + 1),
         ("scheduler", "nope"),
         ("model", "nope"),
     ],

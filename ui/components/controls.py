@@ -13,9 +13,6 @@ from ui.components.importer import paste_settings
 from ui.form import CUSTOM, RANDOM_SEED_BELOW
 from ui.recipe import (
     ASPECTS,
-    MAX_GUIDANCE,
-    MAX_NEGATIVE_CHARACTERS,
-    MAX_SEED,
     QUALITIES,
     Abilities,
 )
@@ -33,19 +30,19 @@ def controls(abilities: Abilities) -> None:
             _trained_shapes(abilities)
         else:
             _shape(abilities)
-        _seed()
+        _seed(abilities)
         st.text_area(
             "Negative prompt",
             key="negative",
             height=68,
-            max_chars=MAX_NEGATIVE_CHARACTERS,
+            max_chars=abilities.max_negative_characters,
             placeholder="What it should not show",
             persist_state=KEEP,
         )
         if abilities.trained_sizes:
             _experiment(abilities)
         else:
-            _guidance()
+            _guidance(abilities)
             _scheduler(abilities)
         st.button("Reset settings", key="reset", icon=":material/restart_alt:", on_click=_reset)
         with st.expander("Import settings", icon=":material/content_paste_go:"):
@@ -122,7 +119,7 @@ def _experiment(abilities: Abilities) -> None:
         )
         if len(abilities.trained_shapes) < 2:
             _shape(abilities)
-        _guidance()
+        _guidance(abilities)
         _scheduler(abilities)
 
 
@@ -155,7 +152,7 @@ def _scale(abilities: Abilities) -> None:
         st.caption(f"{width} × {height} pixels")
 
 
-def _seed() -> None:
+def _seed(abilities: Abilities) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="seed-row"):
         st.toggle(
             "Lock seed",
@@ -164,7 +161,9 @@ def _seed() -> None:
             persist_state=KEEP,
         )
         if st.session_state["lock"]:
-            st.number_input("Seed", 0, MAX_SEED, step=1, key="seed", width=230, persist_state=KEEP)
+            st.number_input(
+                "Seed", 0, abilities.max_seed, step=1, key="seed", width=230, persist_state=KEEP
+            )
             st.button(
                 "Roll", icon=":material/casino:", key="dice", on_click=_roll, help="Another seed"
             )
@@ -174,11 +173,11 @@ def _roll() -> None:
     st.session_state["seed"] = random.randrange(RANDOM_SEED_BELOW)
 
 
-def _guidance() -> None:
+def _guidance(abilities: Abilities) -> None:
     st.slider(
         "Guidance",
         0.0,
-        MAX_GUIDANCE if st.session_state["guidance"] > 20 else 20.0,
+        abilities.max_guidance if st.session_state["guidance"] > 20 else 20.0,
         step=0.5,
         key="guidance",
         persist_state=KEEP,

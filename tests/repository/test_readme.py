@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_documented_defaults_are_the_defaults(row: str) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", *map(str, Path("docs").rglob("*.md"))]
+)
+def test_the_files_that_documents_name_exist(document: str) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    files = [f"/{line}" for line in listed.splitlines()]
+    text = (ROOT / document).read_text("utf-8")
+    named = sorted(set(re.findall(r"`([a-z0-9_/]+\.(?:py|toml|proto|css|js))`", text)))
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
 
 
 def test_command_lines_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

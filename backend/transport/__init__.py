@@ -1,6 +1,6 @@
-"""The servers: gRPC, and JSON over HTTP before it."""
+"""The servers: gRPC, and HTTP in front of it."""
 
 import os
 
-# Read when grpc is imported: what its core would print, we say ourselves.
+# grpc reads this at import. Its core would print errors that we log ourselves.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

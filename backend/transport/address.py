@@ -1,4 +1,4 @@
-"""Why an address can't be listened on, in the system's own words."""
+"""Explains why a server can't listen on an address."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import socket
 
 
 def explain(error: OSError, setting: str) -> str:
-    """What `error` of a socket says, as half a sentence; `setting` is where the port is set."""
+    """The reason of a socket error as a phrase; `setting` names the variable of the port."""
     number = error.errno or 0
     if number == errno.EADDRINUSE:
         return f"another program listens there; stop it, or set {setting} to a free port"
-    # create_server adds the address to strerror, and getaddrinfo's numbers are its own
+    # Not error.strerror: create_server adds the address to it. getaddrinfo's codes are negative.
     return (os.strerror(number) if number > 0 else str(error.strerror)).lower()
 
 
 def why_not(host: str, port: int, setting: str) -> str:
-    """Try the address, and say what is wrong with it: grpc does not tell."""
+    """Try to bind the address and explain the failure, since grpc doesn't."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host.strip("[]"), port), family=family).close()

@@ -1,6 +1,6 @@
-"""`python -m backend.transport.health`: exits 0 while the server on TEXT2IMAGE_PORT lives.
+"""`python -m backend.transport.health`: exits 0 if the server on TEXT2IMAGE_PORT is alive.
 
-For container health checks. Asks on the server's own socket, whatever TLS its ports want.
+For container health checks. Uses the server's Unix socket, so it works with any TLS settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIMEOUT_S = 4.0
 
 
 def is_alive(port: int | str) -> bool:
-    """Whether a server of ours on that port answers."""
+    """Whether our server on this port answers a health check."""
     return any(_answers(f"unix:{path}") for path in sockets(port))
 
 

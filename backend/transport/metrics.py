@@ -1,4 +1,4 @@
-"""What operators see of the calls: a line in the log each, and histograms for Prometheus."""
+"""A log line for every call, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from backend.transport.rpc.call import Call
 log = structlog.get_logger(__name__)
 
 PREFIX = "text2image_"
-# Seconds: a status takes a millisecond, a picture on a busy laptop minutes.
+# Seconds: GetStatus takes a millisecond, an image on a busy laptop minutes.
 BUCKETS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
-POLLED = ("GetStatus",)  # once a second by every client
+POLLED = ("GetStatus",)  # every client calls it once a second: logged at debug level
 
 
 class Metrics:
-    """Counts the calls of one server since its start."""
+    """Counters and histograms of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -42,7 +42,7 @@ class Metrics:
         return Counter(PREFIX + name, text, labels, registry=self.registry)
 
     def ended(self, call: Call) -> None:
-        """An rpc is answered, refused or left."""
+        """Record an rpc that was answered, refused or cancelled."""
         self._requests.labels(call.method, call.code, call.model).observe(call.total_s)
         if call.first_event_s is not None:
             self._first_event.labels(call.method, call.model).observe(call.first_event_s)
@@ -65,12 +65,12 @@ class Metrics:
             log.info("request", **told)
 
     def refused_caller(self, address: str, reason: str) -> None:
-        """Somebody has no valid key. Its line ends with the lockout, its count does not."""
+        """Record a caller without a valid key. While locked out it is counted but not logged."""
         self._refused_callers.labels(reason).inc()
         if reason != "locked out":
             log.warning("authentication failed", address=address, reason=reason)
 
     def refused_http(self, method: str, path: str, status: int, address: str) -> None:
-        """An HTTP request that went no further than the front."""
+        """Record an HTTP request that was refused without calling an rpc."""
         self._http.labels(str(status)).inc()
         log.info("http", method=method, path=path[:100], status=status, address=address)

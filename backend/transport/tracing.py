@@ -1,7 +1,7 @@
-"""A span for each rpc and its parts, for OpenTelemetry, where that is installed and set up.
+"""OpenTelemetry spans for each rpc and its stages, if installed and configured.
 
-`pip install 'text2image[telemetry]'`, and OTEL_EXPORTER_OTLP_ENDPOINT in the environment; the
-standard's other variables count, too.
+Needs `pip install 'text2image[telemetry]'` and OTEL_EXPORTER_OTLP_ENDPOINT in the environment;
+the standard's other variables work too.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ SERVER_FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EX
 
 
 class Tracer:
-    """Writes spans with what it is given; with nothing, none."""
+    """Creates spans with the given OpenTelemetry tracer; does nothing without one."""
 
     def __init__(self, tracer: Any = None) -> None:
         self._tracer = tracer
 
     @contextmanager
     def span(self, call: Call, metadata: Mapping[str, str]) -> Iterator[None]:
-        """Around an rpc; what became of it is read from `call` at the end."""
+        """Wrap an rpc; its result is read from `call` at the end."""
         if self._tracer is None:
             yield
             return
         from opentelemetry import propagate, trace
 
-        with self._tracer.start_as_current_span(
-            f"{SERVICE_NAME}/{call.method}",
-            context=propagate.extract(dict(metadata)),
-            kind=trace.SpanKind.SERVER,
-            record_exception=False,  # a refusal is none, and a text could hold a prompt
-            set_status_on_exception=False,
-        ) as span:
+        with (
+            self._tracer.start_as_current_span(
+                f"{SERVICE_NAME}/{call.method}",
+                context=propagate.extract(dict(metadata)),
+                kind=trace.SpanKind.SERVER,
+                record_exception=False,  # a refusal is not an exception, and a text could contain a prompt
+                set_status_on_exception=False,
+            ) as span
+        ):
             try:
                 yield
             finally:
@@ -68,7 +70,7 @@ class Tracer:
             self._parts(call)
 
     def _parts(self, call: Call) -> None:
-        """Where the time went, one after the other; they end where the request did."""
+        """Child spans of the stages, one after another; the last ends now."""
         assert call.timings is not None
         timings = call.timings
         at_ns = time.time_ns() - round(timings.total_ms * 1e6)
@@ -84,7 +86,7 @@ class Tracer:
 
 
 def tracer_of_environment() -> Tracer:
-    """One that exports where the environment says, or none."""
+    """A tracer configured by the environment, or one that does nothing."""
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return Tracer()
     try:

@@ -1,23 +1,23 @@
-"""What a message costs to parse, found out before it is parsed.
+"""Bounds the cost of parsing a message before it is parsed.
 
-A protobuf of 4 MB may hold two million empty sub-messages: seconds of work and a gigabyte of
-memory, whatever the answer. Counting its fields stops early and allocates nothing.
+A 4 MB protobuf can hold two million empty sub-messages, which take seconds and a gigabyte of
+memory to parse. Counting fields on the wire allocates nothing and stops early.
 """
 
 from __future__ import annotations
 
 from google.protobuf.descriptor import Descriptor
 
-# Far above any honest request, whose every field and LoRA take fewer than a hundred.
+# Far above any legitimate request: all fields and LoRAs together are fewer than a hundred.
 MAX_FIELDS = 1000
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def is_bounded(data: bytes, kind: Descriptor, max_fields: int = MAX_FIELDS) -> bool:
-    """Whether `data` has at most `max_fields` fields on the wire, sub-messages' included.
+    """Whether `data` has at most `max_fields` fields on the wire, including sub-messages.
 
-    Bytes that are no message of that kind pass: the parser refuses them.
+    Returns True for malformed data, which the parser refuses.
     """
     num_fields = 0
     pending = [(0, len(data), kind)]
@@ -43,12 +43,12 @@ def is_bounded(data: bytes, kind: Descriptor, max_fields: int = MAX_FIELDS) -> b
                 elif wire_type == _FIXED32:
                     position += 4
             except IndexError:
-                return True  # cut short
+                return True  # truncated
     return True
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, and where it ends. Over ten bytes are no varint."""
+    """The varint at `position`, and the position after it. A varint has at most ten bytes."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[position]

@@ -1,1 +1,1 @@
-"""Who may call, and how much: API keys and limits."""
+"""API keys and rate limits."""

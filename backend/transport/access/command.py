@@ -1,4 +1,4 @@
-"""`python -m backend keys add|list|revoke`: the file of API keys."""
+"""`python -m backend keys add|list|revoke`: manages the API keys file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backend.transport.access.keys import ApiKey, digest, new_key, read_keys, wr
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the command; `run` does it."""
+    """Add the `keys` command to the argument parser."""
     keys = commands.add_parser("keys", help="add, list and revoke API keys")
     keys.add_argument("--file", type=Path, help="instead of TEXT2IMAGE_API_KEYS_FILE")
     does = keys.add_subparsers(dest="does", required=True)
@@ -26,10 +26,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(wanted: argparse.Namespace, default_file: Path | None) -> int:
-    """Do what is wanted; 0, or 1 where there is no such key.
+    """Run the parsed command. Returns the exit code: 0, or 1 if there is no such key.
 
     Raises:
-        ConfigError: no file is named, or it is no good.
+        ConfigError: no file is given, or it is invalid.
     """
     path: Path | None = wanted.file or default_file
     if path is None:

@@ -1,4 +1,4 @@
-"""The keys as the file has them now: added and revoked ones count without a restart."""
+"""API keys, reloaded when their file changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Keyring:
-    """Finds the key that a caller presents."""
+    """Looks up the key that a caller presents."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class Keyring:
         self._clock = clock
         self._stamp = _stamp(path)
         self._looked_s = clock()
-        self.is_open = not keys  # without keys, everybody may call
+        self.is_open = not keys  # no authentication if there are no keys at the start
 
     @classmethod
     def of_file(cls, path: Path | None) -> Keyring:
-        """Raises ConfigError where the file is no good."""
+        """Raises ConfigError if the file is invalid."""
         return cls(load_api_keys(path), path) if path is not None else cls()
 
     def find(self, presented: str) -> ApiKey | None:
-        """The key, or None where it is unknown."""
+        """The key, or None if it is unknown."""
         if self._path is not None and self._clock() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = self._clock()
             self._look(self._path)
@@ -50,7 +50,7 @@ class Keyring:
             return
         self._stamp = stamp
         try:
-            keys = read_keys(path)  # none: the last one was revoked, and nobody may call
+            keys = read_keys(path)  # may be empty: then nobody can call
         except ConfigError as error:
             log.error("API keys not reloaded; the old ones count", error=str(error))
             return

@@ -1,7 +1,7 @@
-"""The file of API keys: a JSON list of names and SHA-256 digests, or keys as they are.
+"""The API keys file: a JSON list of names with SHA-256 digests or plain keys.
 
-Keys are 256 random bits, so that a plain digest tells nothing; a slow hash would make every wrong
-key cost more to refuse than to send.
+Generated keys are 256 random bits, so a fast hash is safe. A slow hash would make refusing a wrong
+key more expensive than sending one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ FORM = '[{"name": "studio", "sha256": "..."}]'
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key; a delegate speaks for callers of its own (the studio, HTTP).
+    """One key. A delegate (such as the studio) may name the client it calls for.
 
-    The limits count for each client apart; None: the server's own, 0: none.
+    The limits apply to each client separately; None: the server's default, 0: no limit.
     """
 
     name: str
@@ -44,20 +44,20 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """A key that nobody guesses."""
+    """A new random key (256 bits)."""
     return secrets.token_urlsafe(32)
 
 
 def digest(key: str) -> str:
-    """What of a key is kept."""
+    """The SHA-256 digest that is stored for a key."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 
 def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Read the keys; a file with none would let everybody in.
+    """Read the keys file and refuse an empty one.
 
     Raises:
-        ConfigError: the file is not of the form, or others may change it.
+        ConfigError: the file is empty or invalid, or other users can write to it.
     """
     keys = read_keys(path)
     if not keys:
@@ -66,7 +66,7 @@ def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Like `load_api_keys`, of a file that may hold none."""
+    """Like `load_api_keys`, but the file may be empty."""
     try:
         _check_mode(path)
         entries = json.loads(path.read_text("utf-8"))
@@ -83,7 +83,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 
 
 def write_keys(path: Path, keys: tuple[ApiKey, ...]) -> None:
-    """Write digests alone, for the owner alone; a server that runs takes them up."""
+    """Write the digests, readable by the owner only; a running server reloads the file."""
     entries = [
         {name: value for name, value in _fields(key).items() if value not in (None, False)}
         for key in keys

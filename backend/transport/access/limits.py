@@ -1,4 +1,4 @@
-"""How much a client may ask for, and how often it may guess a key."""
+"""Rate limits per client, and a lockout for wrong API keys."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from limits.strategies import MovingWindowRateLimiter
 
 from backend.errors import LockedOut, QuotaSpent
 
-MAX_GUESSES = 10  # a minute, of an address
+MAX_GUESSES = 10  # per minute and address
 MAX_REMEMBERED = 10_000
 
 
 class Limiter:
-    """Requests a minute, and at once, by client; 0 means no limit."""
+    """Limits requests per minute and concurrent requests of each client; 0: no limit."""
 
     def __init__(self) -> None:
         self._windows = MovingWindowRateLimiter(MemoryStorage())
@@ -27,10 +27,10 @@ class Limiter:
 
     @contextmanager
     def hold(self, client: str, per_minute: int, at_once: int) -> Iterator[None]:
-        """Around one request of `client`.
+        """Wrap one request of `client`.
 
         Raises:
-            QuotaSpent: it is one too many.
+            QuotaSpent: it exceeds a limit.
         """
         if 0 < at_once <= self._running[client]:
             text = f"You have {at_once} requests running, as many as you may at once."
@@ -55,7 +55,10 @@ class Limiter:
 
 
 class Lockout:
-    """Whoever guesses waits. Keys that were good from an address before stay good there."""
+    """Locks out addresses that send too many wrong keys.
+
+    A key that was accepted from an address before still works there during a lockout.
+    """
 
     def __init__(self, max_guesses: int = MAX_GUESSES) -> None:
         self._item = RateLimitItemPerMinute(max_guesses)
@@ -63,10 +66,10 @@ class Lockout:
         self._good: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def succeeded(self, address: str, sha256: str) -> None:
-        """A known key came from `address`.
+        """Record that a valid key came from `address`.
 
         Raises:
-            LockedOut: so many unknown ones came from there that this may be a lucky guess.
+            LockedOut: the address is locked out and this key is new there (a lucky guess).
         """
         place = _network(address)
         if (place, sha256) not in self._good:
@@ -77,16 +80,16 @@ class Lockout:
             self._good.popitem(last=False)
 
     def failed(self, address: str) -> None:
-        """An unknown key came from `address`.
+        """Record that an unknown key came from `address`.
 
         Raises:
-            LockedOut: as so many before.
+            LockedOut: the address has sent too many.
         """
         self.check(address)
         self._windows.hit(self._item, _network(address))
 
     def check(self, address: str) -> None:
-        """Raises LockedOut while too many unknown keys came from `address`."""
+        """Raises LockedOut if the address has sent too many unknown keys in the last minute."""
         place = _network(address)
         if not self._windows.test(self._item, place):
             free_s = self._windows.get_window_stats(self._item, place).reset_time - time.time()
@@ -94,7 +97,7 @@ class Lockout:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has 2^64 of them."""
+    """An IPv4 address itself; the /64 network of an IPv6 address, which belongs to one host."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:

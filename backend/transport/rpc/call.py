@@ -1,4 +1,4 @@
-"""The rpc that is being answered: who makes it, and what became of it."""
+"""Facts about the current rpc, for logs, metrics and traces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Text2ImageService"].full_name
 
 @dataclass(slots=True)
 class Call:
-    """One rpc of ours, from its arrival to its end; what is told of it names no prompt."""
+    """One rpc from arrival to end. Contains no prompt, so it can be logged."""
 
     method: str
     client: str = ""
@@ -23,11 +23,11 @@ class Call:
     code: str = "OK"
     timings: Timings | None = None
     arrived_s: float = field(default_factory=time.monotonic)
-    first_event_s: float | None = None  # since its arrival
+    first_event_s: float | None = None  # after its arrival
 
     @property
     def total_s(self) -> float:
-        """Since its arrival."""
+        """Seconds since its arrival."""
         return time.monotonic() - self.arrived_s
 
 

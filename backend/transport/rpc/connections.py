@@ -1,7 +1,7 @@
-"""Ends gRPC connections that nobody uses before they keep others out.
+"""Closes idle gRPC connections before they block new ones.
 
-grpc bounds how many it takes, refuses whoever comes when they are all there, and has no bound per
-peer. It shows us its connections only as the process's file descriptors.
+grpc limits the number of connections and refuses new ones beyond it, but has no limit per peer.
+It does not expose its connections, so we find them among the process's file descriptors.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ import structlog
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 0.5
-FULL = 0.5  # share of all connections from which on the unused ones have to go
-PEER_SHARE = 4  # a peer may hold one in so many of all unused connections
+FULL = 0.5  # unused connections above this share of the limit are closed
+PEER_SHARE = 4  # a peer may have 1/PEER_SHARE of the limit in unused connections
 
-Address = tuple[str, int]  # host and port of the client's end
+Address = tuple[str, int]  # the client's host and port
 
 
 class Connection(NamedTuple):
-    """One established connection of ours."""
+    """One established connection to our port."""
 
     descriptor: int
     peer: Address
 
 
 class Caretaker:
-    """Looks at the connections on our port now and then, and ends the oldest unused ones.
+    """Checks the connections on our port periodically and closes the oldest unused ones.
 
     Args:
-        in_use: whether a client's end has a call in flight.
+        port: our port.
+        max_connections: grpc's limit.
+        in_use: whether there is a call in flight from an address.
     """
 
     def __init__(self, port: int, max_connections: int, in_use: Callable[[Address], bool]) -> None:
@@ -47,7 +49,7 @@ class Caretaker:
         self._known: dict[Connection, None] = {}  # oldest first
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if num_descriptors() > min(self._most, self._most_per_peer):
@@ -56,7 +58,7 @@ class Caretaker:
                 self._known.clear()
 
     def hang_up(self, peer: Address) -> None:
-        """End the connection of this client's end. Blocks for some milliseconds."""
+        """Close the connection from this address. Blocks for some milliseconds."""
         for connection in established(self._port):
             if connection.peer == peer:
                 end(connection)
@@ -75,7 +77,7 @@ class Caretaker:
 
 
 def too_many_of_a_peer(connections: Iterable[Connection], most: int) -> Iterable[Connection]:
-    """The oldest of each peer that has more than `most`."""
+    """The oldest connections of each peer host beyond its newest `most`."""
     by_peer: defaultdict[str, list[Connection]] = defaultdict(list)
     for connection in connections:
         by_peer[connection.peer[0]].append(connection)
@@ -84,7 +86,7 @@ def too_many_of_a_peer(connections: Iterable[Connection], most: int) -> Iterable
 
 
 def num_descriptors() -> int:
-    """Open file descriptors of the process; a large number where that is not known."""
+    """Open file descriptors of the process; a large number if unknown."""
     try:
         return len(os.listdir("/dev/fd"))
     except OSError:
@@ -92,7 +94,7 @@ def num_descriptors() -> int:
 
 
 def established(port: int) -> list[Connection]:
-    """Connections of this process to its `port`."""
+    """Established connections to `port` of this process."""
     return [
         Connection(one.fd, (plain(one.raddr.ip), one.raddr.port))
         for one in psutil.Process().net_connections("tcp")
@@ -101,16 +103,16 @@ def established(port: int) -> list[Connection]:
 
 
 def end(connection: Connection) -> None:
-    """Hang up, for grpc to notice; its descriptor stays its own."""
+    """Shut the socket down; grpc notices and closes its own descriptor."""
     try:
         with socket.socket(fileno=os.dup(connection.descriptor)) as sock:
             host, port = sock.getpeername()[:2]
-            if (plain(host), port) == connection.peer:  # not another's by now
+            if (plain(host), port) == connection.peer:  # the descriptor may have been reused
                 sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # gone already
+        return  # already closed
 
 
 def plain(address: str) -> str:
-    """An IPv4 address on a socket of both families, as grpc names it."""
+    """An IPv4-mapped IPv6 address as plain IPv4, like grpc writes it."""
     return address.removeprefix("::ffff:")

@@ -1,4 +1,4 @@
-"""Protobuf to domain and back: the only module that knows both."""
+"""Converts between protobuf messages and domain objects."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ EXACTNESS_TO_PB = {
 def draft_from_pb(
     request: pb.GenerateImageRequest, request_id: str, max_answer_bytes: int | None = None
 ) -> Draft:
-    """The request as it came; `request_id` is the caller's, or the one made up for it."""
+    """The request, unvalidated; `request_id` is the caller's or a generated one."""
     known_format = request.output_format in FORMAT_FROM_PB
     return Draft(
         request_id=request_id,
@@ -73,7 +73,7 @@ def draft_from_pb(
         preview_interval=(
             request.preview_interval if request.HasField("preview_interval") else None
         ),
-        # one more than may be, so that too many are seen to be
+        # one more than allowed, so that validation notices too many
         loras=tuple(_lora_from_pb(lora) for lora in request.loras[: MAX_LORAS + 1]),
         max_answer_bytes=max_answer_bytes,
         misfits=() if known_format else (UNKNOWN_FORMAT,),
@@ -85,7 +85,7 @@ def _lora_from_pb(lora: pb.Lora) -> Lora:
 
 
 def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageRequest:
-    """A request that makes the same images again."""
+    """A request that reproduces the same images."""
     return pb.GenerateImageRequest(
         prompt=params.prompt,
         height=params.height,
@@ -105,7 +105,6 @@ def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageR
 
 
 def image_to_pb(image: GeneratedImage) -> pb.Image:
-    """One encoded picture."""
     return pb.Image(
         data=image.data,
         mime_type=image.mime_type,
@@ -117,7 +116,6 @@ def image_to_pb(image: GeneratedImage) -> pb.Image:
 
 
 def info_to_pb(done: Done) -> pb.GenerationInfo:
-    """The resolved parameters and timings."""
     timings = done.timings
     return pb.GenerationInfo(
         request_id=done.request_id,
@@ -140,7 +138,6 @@ def info_to_pb(done: Done) -> pb.GenerationInfo:
 
 
 def warnings_to_pb(warnings: Iterable[GenerationWarning]) -> list[pb.GenerationWarning]:
-    """What could not be followed in full."""
     return [
         pb.GenerationWarning(
             field=warning.field,
@@ -174,7 +171,7 @@ def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
 
 
 def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> pb.GetStatusResponse:
-    """The service as people and dashboards see it; what models draw only where asked for."""
+    """The service's status; the models' abilities only with `include_abilities`."""
     answer = pb.GetStatusResponse
     resources = status.resources
     return answer(
@@ -239,5 +236,5 @@ def _words_to_pb(words: Words) -> list[pb.Abilities.Words]:
 
 
 def _flat(kind: type[M], source: object) -> M:
-    """A message whose fields are attributes of `source`, by the same names."""
+    """A message whose fields are copied from the attributes of `source` with the same names."""
     return kind(**{field.name: getattr(source, field.name) for field in kind.DESCRIPTOR.fields})

@@ -1,4 +1,4 @@
-"""Our errors as gRPC's rich error model: the one place where they meet."""
+"""Maps our errors to gRPC's rich error model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from backend import errors
 
 DOMAIN = "text2image"
 PUSHBACK = "grpc-retry-pushback-ms"
-# Over 8 KB of metadata a client drops the whole answer. The message goes twice: percent-encoded
-# (up to three times its size) and within the details, in base64.
+# Clients drop an answer with more than 8 KB of metadata. The message is sent twice:
+# percent-encoded (up to three times its size), and in the base64-encoded details.
 MAX_MESSAGE_BYTES = 800
 MAX_VIOLATIONS_BYTES = 2800
 
@@ -22,19 +22,19 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Refusal(NamedTuple):
-    """A status with its details, and the trailing metadata that goes beside it."""
+    """A status with its details, and additional trailing metadata."""
 
     status: status_pb2.Status
     metadata: Metadata
 
     @property
     def code(self) -> str:
-        """For example INVALID_ARGUMENT."""
+        """The code's name, such as INVALID_ARGUMENT."""
         return next(code.name for code in grpc.StatusCode if code.value[0] == self.status.code)
 
 
 def refusal(error: errors.BackendError, request_id: str) -> Refusal:
-    """What a client is told of `error`. Unexpected ones say nothing but the request's id."""
+    """The status for `error`. For an unexpected error it contains only the request's id."""
     match error:
         case errors.InvalidParams():
             return _refuse(grpc.StatusCode.INVALID_ARGUMENT, str(error), _bad_request(error))
@@ -69,18 +69,18 @@ def refusal(error: errors.BackendError, request_id: str) -> Refusal:
 
 
 def internal(request_id: str) -> Refusal:
-    """Something unexpected: its text stays in our log, found again by the id."""
+    """An unexpected error: its text is only in our log, under this request id."""
     info = error_details_pb2.RequestInfo(request_id=request_id)
     return _refuse(grpc.StatusCode.INTERNAL, f"internal error (request {request_id})", info)
 
 
 def malformed() -> Refusal:
-    """Bytes that are no message of the contract; the parser's text is not repeated."""
+    """The bytes are not a valid message; the parser's text is not sent."""
     return _refuse(grpc.StatusCode.INVALID_ARGUMENT, "malformed request message")
 
 
 def too_many_fields() -> Refusal:
-    """A message that would cost more to parse than any request; it was not parsed."""
+    """The message has too many fields and was not parsed."""
     text = "The message has more fields than any request has."
     return _refuse(grpc.StatusCode.INVALID_ARGUMENT, text)
 

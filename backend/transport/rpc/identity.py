@@ -1,4 +1,4 @@
-"""Who is calling: fairness, quotas and request ids go by this name."""
+"""Identifies the caller; fairness, quotas and request ids are per client name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom an rpc is for; `key` is what it came with, `address` where from."""
+    """The caller of an rpc: client name, address, and API key if any."""
 
     client: str
     address: str
@@ -33,24 +33,26 @@ class Caller:
 
 
 class Identifier:
-    """Names the caller of an rpc, and refuses the unknown where keys are configured."""
+    """Identifies callers; if keys are configured, refuses those without a valid one."""
 
     def __init__(
         self,
         keyring: Keyring | None = None,
         on_refused: Callable[[str, str], None] = lambda address, reason: None,
     ) -> None:
-        """`on_refused` is told of each caller without a valid key: its address, and the reason."""
+        """`on_refused` is called with address and reason for each caller without a valid key."""
         self._keyring = keyring or Keyring()
         self._lockout = Lockout()
         self._on_refused = on_refused
 
     def identify(self, context: Context) -> Caller:
-        """The caller's name: API key, else certificate, else address; then a delegate's caller.
+        """Name the caller by API key, else certificate, else address.
+
+        Delegates and local callers (without keys) may append their own caller's name.
 
         Raises:
-            Unauthenticated: keys are configured and the call brings none of them.
-            LockedOut: too many wrong ones came from there.
+            Unauthenticated: keys are configured and the call has no valid one.
+            LockedOut: too many wrong keys came from the address.
         """
         metadata = metadata_of(context)
         address = _address(metadata, peer_address(context.peer()))
@@ -63,10 +65,10 @@ class Identifier:
         return Caller(_delegated(metadata, name) if is_local(peer) else name, address)
 
     def check(self, authorization: str, address: str) -> ApiKey | None:
-        """The key of an Authorization header; None where nobody needs one.
+        """The key in an Authorization header; None if no keys are configured.
 
         Raises:
-            Unauthenticated, LockedOut: as `identify`.
+            Unauthenticated, LockedOut: like `identify`.
         """
         if self._keyring.is_open:
             return None
@@ -87,12 +89,12 @@ class Identifier:
 
 
 def _address(metadata: Mapping[str, str], peer: str) -> str:
-    """Where a call came from; the HTTP front on our own socket says it of its callers."""
+    """The caller's address; our HTTP server, on the Unix socket, passes on that of its caller."""
     return metadata.get(CLIENT_HEADER, peer)[:MAX_CLIENT_CHARACTERS] if peer == "unix" else peer
 
 
 def metadata_of(context: Context) -> Mapping[str, str]:
-    """The call's metadata that is text."""
+    """The call's text metadata, without binary entries."""
     pairs = context.invocation_metadata() or ()
     return {str(key): value for key, value in pairs if isinstance(value, str)}
 
@@ -103,21 +105,21 @@ def _delegated(metadata: Mapping[str, str], own_name: str) -> str:
 
 
 def certificate_subject(context: Context) -> str | None:
-    """The common name of the caller's TLS certificate, where one was asked for and given."""
+    """The common name of the caller's TLS certificate, if there is one."""
     names = (context.auth_context() or {}).get("x509_common_name", ())
     return next((name.decode("utf-8", "replace") for name in names), None)
 
 
 def peer_address(peer: str) -> str:
-    """`ipv4:10.0.0.7:5012` or `ipv6:%5B::1%5D:5012` to the bare address; the port says nothing."""
+    """The address in `ipv4:10.0.0.7:5012` or `ipv6:%5B::1%5D:5012`; "unix" for Unix sockets."""
     family, _, rest = unquote(peer).partition(":")
     if family not in ("ipv4", "ipv6"):
-        return family or "unknown"  # unix sockets
+        return family or "unknown"  # for Unix sockets "unix"
     return rest.rpartition(":")[0].strip("[]")
 
 
 def peer_end(peer: str) -> tuple[str, int]:
-    """Address and port of the caller's end of its connection; port 0 where it has none."""
+    """Address and port of the client's end of the connection; port 0 for Unix sockets."""
     port = unquote(peer).rpartition(":")[2]
     return peer_address(peer), int(port) if port.isdecimal() else 0
 

@@ -1,10 +1,9 @@
 """The interceptor between grpc.aio and our servicers.
 
-It closes what grpc.aio leaves open (see the tests): exception texts that leak to clients, a
-leaked CancelledError that hangs them, malformed messages answered as UNKNOWN. Callers are
-identified before their message is parsed, and messages that would cost more to parse than an
-honest one are not. And it counts the calls in flight, so that a drain knows when the last one has
-been answered.
+It fixes what grpc.aio leaves open (see the tests): exception texts sent to clients, a stray
+CancelledError that hangs them, malformed messages answered as UNKNOWN. It identifies callers
+before parsing their message, refuses messages that are too expensive to parse, and counts calls in
+flight, so that draining knows when the last one has been answered.
 """
 
 from __future__ import annotations
@@ -41,23 +40,23 @@ UNLIMITED = ("GetStatus",)  # clients poll it
 LOOK_EVERY_S = 0.25
 LARGE_BYTES = 2**20
 TRIM_AFTER_S = 1.0
-# A client may pause. One that goes on answering pings, but takes nothing, is cut off in the end;
-# a stop doesn't wait for it.
+# A client that answers pings but reads no events is disconnected after UNREAD_S; a shutdown
+# ignores it after UNREAD_AT_STOP_S.
 UNREAD_S = 300.0
 UNREAD_AT_STOP_S = 2.0
 PREFIX = f"/{SERVICE.full_name}/"
 
 
 class TooManyFields(Exception):
-    """A message that would cost more to parse than any request."""
+    """The message would be too expensive to parse."""
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = Any  # grpc.RpcMethodHandler; its stubs know the synchronous API alone
+Handler = Any  # grpc.RpcMethodHandler; its type stubs only cover the synchronous API
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of our own service; health and reflection look after themselves."""
+    """Wraps the handlers of our own service, not those of health and reflection."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class Guard(grpc.aio.ServerInterceptor):
         concurrent_requests: int = 0,
         tracer: Tracer | None = None,
     ) -> None:
-        """The limits are of each client whose key has none of its own; 0: no limit."""
+        """The limits apply to each client whose key doesn't set its own; 0: no limit."""
         self._identifier = identifier
         self._metrics = metrics or Metrics()
         self._tracer = tracer or Tracer()
@@ -75,7 +74,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._requests_per_minute = requests_per_minute
         self._concurrent_requests = concurrent_requests
         self.hang_up: Callable[[tuple[str, int]], None] = lambda peer: None
-        self._unread: dict[Context, float] = {}  # since when an event waits to be taken
+        self._unread: dict[Context, float] = {}  # since when an event is waiting to be read
         self._in_flight = 0
         self._peers: Counter[tuple[str, int]] = Counter()
         self._trimming: asyncio.Task[None] | None = None
@@ -83,13 +82,13 @@ class Guard(grpc.aio.ServerInterceptor):
         self._idle.set()
 
     async def wait_idle(self) -> None:
-        """Return once no call of our service is in flight, but those that nobody reads."""
+        """Return once no call is in flight, ignoring those whose client doesn't read."""
         while self._in_flight > self._num_unread():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), LOOK_EVERY_S)
 
     def has_call_from(self, address: tuple[str, int]) -> bool:
-        """Whether a call of this client's end of a connection is in flight."""
+        """Whether a call from this client address (host, port) is in flight."""
         return self._peers[address] > 0
 
     async def intercept_service(
@@ -111,8 +110,8 @@ class Guard(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
-    # grpc keeps the frames of an aborted call, and what is in them, until the garbage collector
-    # comes: none of these holds the message, or an error with its traceback.
+    # grpc keeps the frames of an aborted call until garbage collection, so these functions must
+    # not hold the message or an error with its traceback.
 
     def _guard_unary(self, handler: Handler, method: MethodDescriptor) -> Any:
         async def call(data: bytes, context: Context) -> Any:
@@ -132,7 +131,7 @@ class Guard(grpc.aio.ServerInterceptor):
             events = self._events(handler, method, data, context)
             del data
             with self._count(context), self._tell(method, context) as told:
-                # Closed at once when the caller is gone, not when it is collected.
+                # Close immediately when the caller is gone, not at garbage collection.
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Refusal):
@@ -157,7 +156,7 @@ class Guard(grpc.aio.ServerInterceptor):
     async def _events(
         self, handler: Handler, method: MethodDescriptor, data: bytes, context: Context
     ) -> AsyncGenerator[Any]:
-        """What the handler streams; at the end maybe the Refusal to abort with."""
+        """The handler's events; if it fails, the last is the Refusal to abort with."""
         try:
             with self._admit(handler, method, data, context) as request:
                 async with aclosing(handler.unary_stream(request, context)) as responses:
@@ -172,7 +171,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _admit(
         self, handler: Handler, method: MethodDescriptor, data: bytes, context: Context
     ) -> Iterator[Any]:
-        """Identify the caller, look at its limits, then parse the request."""
+        """Identify the caller, check its limits, then parse the request."""
         if len(data) >= LARGE_BYTES:
             self._trim_soon()
         caller = self._identifier.identify(context)
@@ -207,11 +206,11 @@ class Guard(grpc.aio.ServerInterceptor):
             self._metrics.ended(call)
 
     async def _write(self, context: Context, event: Any) -> None:
-        """Send an event, once the client takes it."""
+        """Send an event; disconnects a client that doesn't read it within `UNREAD_S`."""
         peer, begun_s = peer_end(context.peer()), time.monotonic()
         self._unread[context] = begun_s
         try:
-            # the HTTP front's connection is shared, and its own has the system's timeout
+            # No timeout for our HTTP server: its connection is shared by all its clients.
             async with asyncio.timeout(UNREAD_S if peer[1] else None):
                 await context.write(event)
         except TimeoutError:
@@ -226,7 +225,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return sum(begun_s < since_s for begun_s in self._unread.values())
 
     def _trim_soon(self) -> None:
-        """Once large messages are done with, the memory for them goes back to the machine."""
+        """Return memory to the operating system shortly after a large message."""
         if self._trimming is None or self._trimming.done():
             self._trimming = asyncio.create_task(_trim_after(TRIM_AFTER_S))
 
@@ -253,11 +252,11 @@ async def _trim_after(delay_s: float) -> None:
 
 
 def _translate(error: BaseException) -> Refusal:
-    """What escaped, as a status: ours by name, everything else as an opaque INTERNAL."""
+    """The status for an error: ours by type, anything else as an opaque INTERNAL."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            raise error  # the caller left: grpc.aio needs to see this
+            raise error  # the caller cancelled: grpc.aio must see it
     elif isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
         raise error
     elif isinstance(error, TooManyFields):
@@ -270,7 +269,7 @@ def _translate(error: BaseException) -> Refusal:
         if answer.status.code == grpc.StatusCode.INTERNAL.value[0]:
             log.error("request failed", request_id=request_id, error=str(error))
         return answer
-    # a cancelled inner future among them: raised on, it would hang the client
+    # Includes CancelledError of an inner future: raising that would hang the client.
     log.error("unhandled error", request_id=request_id, exc_info=error)
     return internal(request_id)
 
@@ -278,6 +277,6 @@ def _translate(error: BaseException) -> Refusal:
 async def abort(context: Context, answer: Refusal) -> None:
     """End the call with the rich status. Always raises grpc's AbortError."""
     status = rpc_status.to_status(answer.status)
-    # `abort_with_status` would drop what stands beside the details, such as the pushback.
+    # `abort_with_status` would drop our additional metadata, such as the pushback.
     metadata = (*status.trailing_metadata, *answer.metadata)
     await context.abort(status.code, status.details, metadata)

@@ -1,4 +1,4 @@
-"""The Unix socket on which the HTTP front and health checks reach a gRPC server without TLS."""
+"""The Unix socket on which our HTTP server and health checks reach the gRPC server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "grpc.sock"
 
 
 def new_folder(port: int) -> Path:
-    """A folder that only we can enter; those of servers that were killed go."""
+    """Create a private folder for the socket; removes those left by killed servers."""
     for left in sockets("*"):
         if not is_listening(left):
             shutil.rmtree(left.parent, ignore_errors=True)
@@ -23,15 +23,15 @@ def new_folder(port: int) -> Path:
 
 
 def sockets(port: int | str) -> Iterator[Path]:
-    """Sockets of our own servers on that port."""
+    """Sockets of this user's servers on the port; `*` for any port."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{port}-*/{NAME}"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+        with contextlib.suppress(OSError):  # removed meanwhile, or another user's
             if path.parent.stat().st_uid == os.getuid():
                 yield path
 
 
 def is_listening(path: Path) -> bool:
-    """Whether somebody takes connections there."""
+    """Whether a server accepts connections on the socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.settimeout(1)
@@ -39,5 +39,5 @@ def is_listening(path: Path) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError:
-            return True  # busy, or not ours to say
+            return True  # busy, or unknown: assume that it is in use
     return True

@@ -1,6 +1,6 @@
-"""Server reflection under both its names: new clients ask for v1, which grpcio has not.
+"""Server reflection as v1alpha and v1: new clients ask for v1, which grpcio lacks.
 
-The two differ in the package's name alone; v1's description is made from v1alpha's.
+They differ only in the package name, so v1's descriptor is derived from v1alpha's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ METHOD = "ServerReflectionInfo"
 
 
 def enable(services: Iterable[str], server: grpc.aio.Server) -> None:
-    """Describe `services`, and reflection itself, to whoever asks."""
+    """Enable reflection of `services` and of reflection itself."""
     names = (*services, reflection.SERVICE_NAME, V1_SERVICE)
     _describe_v1()
     reflection.enable_server_reflection(names, server)

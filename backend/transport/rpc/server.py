@@ -35,8 +35,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Text2ImageService"].full_name
 HEALTH_INTERVAL_S = 1.0
 STOP_GRACE_S = 0.2
 
-# Dead peers are noticed only with all three of keepalive_time, keepalive_timeout and
-# http2.ping_timeout; so_reuseport is on by default and lets two servers share a port unseen.
+# Dead peers are only detected with all of keepalive_time, keepalive_timeout and
+# http2.ping_timeout. so_reuseport is on by default and lets two servers share a port unnoticed.
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 * 2**20),
@@ -54,14 +54,14 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 
 
 class _Health(health.aio.HealthServicer):
-    """The standard health service, told of our service's state before each answer."""
+    """The standard health service; refreshes our service's state before each answer."""
 
     def __init__(self, backend: LocalBackend) -> None:
         super().__init__()
         self._backend = backend
 
     async def refresh(self) -> None:
-        """Say what is true now; after the graceful shutdown began, nothing changes any more."""
+        """Set the current state; has no effect once graceful shutdown has begun."""
         answers = health_pb2.HealthCheckResponse
         is_ready = self._backend.is_ready
         await self.set(SERVICE, answers.SERVING if is_ready else answers.NOT_SERVING)
@@ -76,7 +76,7 @@ class _Health(health.aio.HealthServicer):
 
 
 class Server:
-    """The gRPC front of a backend."""
+    """The gRPC server of a backend."""
 
     def __init__(self, settings: Settings, backend: LocalBackend) -> None:
         self._settings = settings
@@ -107,7 +107,7 @@ class Server:
         """Open the port and return it.
 
         Raises:
-            ConfigError: the port is taken, or the TLS files are no good.
+            ConfigError: the port is in use, or the TLS files are invalid.
         """
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         await self._health.refresh()
@@ -139,9 +139,9 @@ class Server:
             raise ConfigError(f"Can't listen on {address}: {reason}.") from None
 
     def _bind_locally(self, port: int) -> str:
-        """Where the HTTP front of this process finds us: no TLS, no address, no other user.
+        """Open the target for this process's HTTP server: a Unix socket in a private folder.
 
-        A Unix socket in a folder that is ours alone; on Windows, the port itself.
+        On Windows it is the port itself, without TLS.
         """
         if not hasattr(socket, "AF_UNIX"):
             if self._settings.tls_cert is not None:
@@ -160,13 +160,13 @@ class Server:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     async def _follow_backend(self) -> None:
-        """Keep watchers informed: they learn of a change within the interval."""
+        """Refresh the health state every second, for clients of the Watch rpc."""
         while True:
             await self._health.refresh()
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
     async def drain(self) -> None:
-        """Take nothing new, answer what runs (for at most `drain_s`), then close."""
+        """Refuse new calls, answer running ones for at most `drain_s`, then close."""
         self._backend.drain()
         for task in self._tasks:
             task.cancel()

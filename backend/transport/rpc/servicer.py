@@ -1,4 +1,4 @@
-"""The rpcs: each unpacks, asks the backend, packs."""
+"""The rpcs: each converts the request, calls the backend and converts the answer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from backend.transport.rpc.convert import (
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 
-# What a default client receives at most (grpc's 4 MB), less room for the rest of the message.
+# grpc's default receive limit of 4 MB, less room for the rest of the message.
 MAX_ANSWER_BYTES = 4 * 2**20 - 16 * 1024
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
-    """The contract's service over a Backend. Guard identifies callers and translates errors."""
+    """Implements the service with a Backend. Guard identifies callers and maps errors."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -96,7 +96,7 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
 
 
 def _named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The served model of this name, or the default one; None while there is none yet.
+    """The model with this name, or the default one; None while no model is loaded.
 
     Raises:
         UnknownModel: no served model has this name.

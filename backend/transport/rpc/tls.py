@@ -1,6 +1,6 @@
-"""The server's certificate and whom it trusts, checked before grpc sees them.
+"""Loads and checks the TLS files.
 
-grpc says of a bad file no more than that the port could not be opened.
+grpc's only error for an invalid file is that the port could not be opened.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ log = structlog.get_logger(__name__)
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """What the settings ask for; None without TLS.
+    """Server credentials that follow changes of the files; None without TLS.
 
     Raises:
-        ConfigError: a file is no good, and which one.
+        ConfigError: names the invalid file.
     """
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     files = _Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     return grpc.dynamic_ssl_server_credentials(
         files.configuration,
-        files.renewed,  # type: ignore[arg-type]  # None: as before
+        files.renewed,  # type: ignore[arg-type]  # None: unchanged
         require_client_authentication=settings.tls_client_ca is not None,
     )
 
 
 class _Files:
-    """The files as they were read last; grpc asks with each handshake for newer ones."""
+    """The TLS files; grpc calls `renewed` at each handshake."""
 
     def __init__(self, certificate: Path, key: Path, authority: Path | None) -> None:
         self._certificate, self._key, self._authority = certificate, key, authority
@@ -42,13 +42,13 @@ class _Files:
         self.configuration = self._read()
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Where the files have changed, and are good: what to use from now on."""
+        """The new configuration if the files have changed and are valid, else None."""
         try:
             stamp = self._look()
             if stamp == self._stamp:
                 return None
             configuration = self._read()
-        except (ConfigError, OSError) as error:  # half written: looked at again
+        except (ConfigError, OSError) as error:  # maybe half written: checked again next time
             log.warning("certificates not reloaded", server="grpc", error=str(error))
             return None
         self._stamp = stamp

@@ -42,7 +42,7 @@ class Tracer:
                 f"{SERVICE_NAME}/{call.method}",
                 context=propagate.extract(dict(metadata)),
                 kind=trace.SpanKind.SERVER,
-                record_exception=False,  # a refusal is not an exception, and a text could contain a prompt
+                record_exception=False,  # the text could contain a prompt
                 set_status_on_exception=False,
             ) as span
         ):

@@ -12,14 +12,14 @@
                 case FinishedImage(index, image):
                     ...
 
-This module needs grpc and the contract in `proto/`, nothing of the backend.
+This module needs grpc and `proto/`, but not the backend.
 """
 
 import os
 import sys
 
 if __name__ == "__main__":
-    # gRPC reads it while it is imported; what its core would log, our errors say.
+    # gRPC reads this at import. Its core would log what our errors already say.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from text2image.abilities import Abilities, Example, Thing, Words

@@ -1,1 +1,1 @@
-"""The client library: what callers need is re-exported by `client.py` at the root."""
+"""The client library. `client.py` at the repository's root re-exports its public names."""

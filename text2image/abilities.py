@@ -1,4 +1,4 @@
-"""What a model declares that it draws. See `Abilities` in the contract."""
+"""What a model can draw. See `Abilities` in the proto file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that the model draws; `emoji` is its character, where it has one."""
+    """Something that the model can draw; `emoji` may be empty."""
 
     name: str
     group: str
@@ -25,7 +25,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt that works, with its seed and a small WebP of its picture (or nothing)."""
+    """A prompt that works well, its seed, and a small WebP image (may be empty)."""
 
     prompt: str
     seed: int
@@ -34,7 +34,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a model draws. `sizes` are (width, height) in pixels, the default first."""
+    """What a model can draw. `sizes` are (width, height) in pixels, the default first."""
 
     about: str = ""
     languages: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""One persistent connection: where it goes, how it is secured, and how a dead peer is noticed."""
+"""Opens the persistent gRPC channel: address, TLS and keepalive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import grpc
 
 SERVICE = "text2image.Text2ImageService"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
-# A default client stops at 4 MB; one picture of 4096 x 4096 noise as PNG is 48 MB.
+# gRPC's default is 4 MB; a 4096 x 4096 PNG of noise has 48 MB.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
@@ -22,7 +22,7 @@ _TARGET_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:")
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """How soon a peer that went silent is noticed: after `time_s` + `timeout_s` at the latest.
+    """A dead peer is detected after at most `time_s` + `timeout_s` seconds.
 
     The service refuses clients that ping more often than every 10 s on an idle connection.
     """
@@ -33,18 +33,18 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files. `ca`: whom to trust (None: the system's roots). `cert`, `key`: who we are."""
+    """PEM files. `ca`: trusted roots (None: the system's). `cert`, `key`: the client's own."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
+        """Read the PEM files.
 
         Raises:
-            ValueError: where a file is not PEM, or a certificate comes without its key.
-            OSError: where a file can't be read.
+            ValueError: a file is not PEM, or only one of certificate and key is given.
+            OSError: a file can't be read.
         """
         if (self.cert is None) != (self.key is None):
             raise ValueError("A client certificate needs its key, and a key its certificate.")
@@ -62,10 +62,10 @@ def _read_pem(path: Path | None) -> bytes | None:
 
 
 def open_channel(address: str, tls: Tls | None, keepalive: Keepalive) -> grpc.Channel:
-    """Open the channel to `address`; it connects on the first call, and again when it must.
+    """Open a channel to `address`; it connects on the first call and reconnects by itself.
 
     Raises:
-        ValueError: where `address` is not HOST:PORT or a gRPC target such as unix:/run/t2i.sock.
+        ValueError: `address` is not HOST:PORT or a gRPC target such as unix:/run/t2i.sock.
     """
     check_address(address)
     options = _channel_options(address, keepalive)
@@ -75,7 +75,7 @@ def open_channel(address: str, tls: Tls | None, keepalive: Keepalive) -> grpc.Ch
 
 
 def check_address(address: str) -> None:
-    """Refuse what gRPC would misread, such as a missing port (it takes 443 then) or a URL."""
+    """Refuse addresses that gRPC would misread: without a port (it assumes 443), or a URL."""
     if address.startswith(_TARGET_SCHEMES):
         return
     match = _HOST_PORT.fullmatch(address)
@@ -90,9 +90,9 @@ def _channel_options(address: str, keepalive: Keepalive) -> list[tuple[str, int 
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive.time_s * 1000)),
         ("grpc.keepalive_timeout_ms", round(keepalive.timeout_s * 1000)),
-        # Without it gRPC waits a minute for the answer to a ping, whatever keepalive says.
+        # Otherwise gRPC waits a minute for the answer to a ping, whatever keepalive_timeout says.
         ("grpc.http2.ping_timeout_ms", round(keepalive.timeout_s * 1000)),
-        # A request may wait in the queue for long with nothing to be said.
+        # A request can wait in the queue for a long time without any data.
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 500),
         ("grpc.max_reconnect_backoff_ms", 2000),
@@ -114,7 +114,7 @@ def _is_local(address: str) -> bool:
 
 
 def _service_config() -> Mapping[str, object]:
-    # Not for generations: streams are tried again in `stream.py`, which says why.
+    # Not for generations: `stream.py` retries streams itself, and explains why.
     return {
         "methodConfig": [
             {
@@ -123,7 +123,7 @@ def _service_config() -> Mapping[str, object]:
                     {"service": SERVICE, "method": "CheckPrompt"},
                 ],
                 "retryPolicy": {
-                    "maxAttempts": 2,  # it is polled: the next poll is the better retry
+                    "maxAttempts": 2,  # polled anyway, so the next poll is a retry
                     "initialBackoff": "0.1s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,

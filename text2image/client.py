@@ -1,4 +1,4 @@
-"""The client: one connection, typed calls, one error tree."""
+"""The client class."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Text2ImageClient:
-    """Talks to one text-to-image service over one persistent connection.
+    """A client of one text-to-image service, over one persistent connection.
 
-    Keep one instance and share it: its methods may be called from many threads at once. A broken
-    connection is made anew by itself, and a generation that an unavailable service had not begun
-    to answer is tried again, up to four times in all, when the service says.
+    Thread-safe: create one instance and share it. It reconnects by itself. A generation that an
+    unavailable service has not begun to answer is retried, with up to four attempts in total, after
+    the delay that the service names.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class Text2ImageClient:
         client: str | None = None,
         keepalive: Keepalive | None = None,
     ) -> None:
-        """Prepare the connection; the first call makes it.
+        """Prepare the connection; it is opened by the first call.
 
         Args:
             address: HOST:PORT. Default: $TEXT2IMAGE_ADDRESS, else 127.0.0.1:50051.
-            tls: Encrypt, and say whom to trust. Default: plain text.
+            tls: Encrypt with these files. Default: plain text.
             api_key: Sent with every call as `authorization: Bearer KEY`.
-            client: On whose behalf we call, where this key may speak for others.
-            keepalive: How soon a silent peer is noticed.
+                client: Name of the client we call for, if the key is a delegate's.
+                keepalive: How soon a dead peer is detected.
 
-        Raises:
-            ValueError: where one of these can't be used.
-            OSError: where a file of `tls` can't be read.
+            Raises:
+                ValueError: an argument is invalid.
+                OSError: a file of `tls` can't be read.
         """
         self.address = address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
         self._authorization = _header("authorization", f"Bearer {api_key}") if api_key else ()
@@ -73,13 +73,13 @@ class Text2ImageClient:
     def status(
         self, *, timeout: float | None = 5.0, include_abilities: bool = False
     ) -> ServiceStatus:
-        """Ask how the service is; cheap enough for every second. `timeout` is in seconds.
+        """Get the service's status; cheap enough to call every second. `timeout` is in seconds.
 
-        With `include_abilities` the models tell what they draw, too: some 100 kB that change with
-        a model's revision alone.
+        `include_abilities` adds what the models can draw: about 100 kB that change only with a
+        model's revision.
 
         Raises:
-            Text2ImageError: for example Unavailable, where nobody answers.
+            Text2ImageError: for example Unavailable if the service does not answer.
         """
         with map_rpc_errors(self.address):
             message = self._stub.GetStatus(
@@ -92,10 +92,10 @@ class Text2ImageClient:
     def check_prompt(
         self, prompt: str, *, model: str = "", timeout: float | None = 5.0
     ) -> tuple[GenerationWarning, ...]:
-        """Ask what a prompt would ask in vain; generates nothing, and is cheap while typing.
+        """Get warnings for a prompt without generating; cheap enough to call while typing.
 
         Raises:
-            Text2ImageError: for example Unavailable, where nobody answers.
+            Text2ImageError: for example Unavailable if the service does not answer.
         """
         with map_rpc_errors(self.address):
             message = self._stub.CheckPrompt(
@@ -114,17 +114,17 @@ class Text2ImageClient:
         client: str | None = None,
         **options: Unpack[GenerationOptions],
     ) -> Generation:
-        """Generate and wait for the pictures, however large: they come one message each.
+        """Generate images and wait for them. There is no size limit: each has its own message.
 
         Args:
-            prompt: What the pictures should show.
-            request_id: Names the request for retries. Default: made up here.
-            timeout: Seconds after which the service stops too. Default: none.
-            client: On whose behalf, for this call alone: printable ASCII, else ValueError.
-            options: As `GenerationOptions` says.
+            prompt: What the images should show.
+            request_id: Identifies the request for retries. Default: a generated one.
+            timeout: Seconds after which the service stops working on it. Default: none.
+            client: Name of the client we call for, for this call only. Must be printable ASCII.
+            options: The fields of `GenerationOptions`.
 
         Raises:
-            Text2ImageError: whichever says what went wrong.
+            Text2ImageError: the subclass names the problem.
         """
         stream = self.stream(
             prompt, request_id=request_id, timeout=timeout, client=client, **options
@@ -140,15 +140,14 @@ class Text2ImageClient:
         client: str | None = None,
         **options: Unpack[GenerationOptions],
     ) -> GenerationStream:
-        """Generate, and tell the story on the way; arguments as for `generate`.
+        """Generate images and stream the events; takes the arguments of `generate`.
 
-        Returns at once; what goes wrong is raised where the events are iterated over.
+        Returns immediately; errors of the service are raised while iterating.
 
         Raises:
-            InvalidRequest: where a value doesn't fit its type in the contract.
+            InvalidRequest: a value doesn't fit its type in the proto file.
         """
-        # With an id of its own, a call that is repeated joins the first one instead of
-        # generating twice.
+        # With an id, a repeated call joins the first one instead of generating twice.
         request_id = request_id or uuid.uuid4().hex
         request = request_to_pb(prompt, request_id, options)
         metadata = self._metadata(client)
@@ -163,8 +162,8 @@ class Text2ImageClient:
         """Wait until the service can generate; `timeout` is in seconds.
 
         Raises:
-            DeadlineExceeded: where it can't in time.
-            ModelFailed: where it never will.
+                DeadlineExceeded: it was not ready in time.
+                ModelFailed: the model failed to load.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not self._is_serving(end):
@@ -192,7 +191,7 @@ class Text2ImageClient:
         return False
 
     def close(self) -> None:
-        """Close the connection; running generations end as cancelled."""
+        """Close the connection and cancel running generations."""
         self._channel.close()
 
     def _metadata(self, client: str | None) -> Metadata:
@@ -215,7 +214,7 @@ def _client_header(client: str | None) -> Metadata:
 
 
 def _header(name: str, value: str) -> Metadata:
-    """gRPC carries printable ASCII only; the value is not repeated: it may be a secret."""
+    """gRPC metadata must be printable ASCII. The error omits the value, which may be secret."""
     if not (value.isascii() and value.isprintable()) or len(value) > MAX_HEADER_CHARACTERS:
         raise ValueError(
             f"{name}: must be at most {MAX_HEADER_CHARACTERS} printable ASCII characters."

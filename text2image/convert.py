@@ -1,4 +1,4 @@
-"""Between the wire and our dataclasses: the only file of this package that knows both."""
+"""Converts between protobuf messages and our dataclasses."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _STATES = {
 def request_to_pb(
     prompt: str, request_id: str, options: types.GenerationOptions
 ) -> pb.GenerateImageRequest:
-    """The request as a message; what it can't carry is refused here, the rest by the service.
+    """The request as a message. Only types are checked; the service checks the values.
 
     Raises:
-        InvalidRequest: with every field whose value doesn't fit its type on the wire.
-        TypeError: where an option is unknown.
+            InvalidRequest: lists every field whose value doesn't fit its type on the wire.
+            TypeError: an option is unknown.
     """
     unknown = set(options) - set(types.GenerationOptions.__annotations__)
     if unknown:
@@ -78,7 +78,7 @@ def _misfit(value: Any) -> str:
 
 
 def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:
-    """The event; None where a newer service sends one that this client doesn't know."""
+    """The event; None for one that this client doesn't know (from a newer service)."""
     match message.WhichOneof("event"):
         case "queued":
             return _flat(types.Queued, message.queued)
@@ -92,7 +92,7 @@ def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:
 
 
 def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
-    """The status, with UNKNOWN for states that this client doesn't know."""
+    """The status; states that this client doesn't know become UNKNOWN."""
     return types.ServiceStatus(
         state=_STATES.get(message.state, types.State.UNKNOWN),
         message=message.message,
@@ -112,7 +112,6 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
 def warnings_from_pb(
     messages: Iterable[pb.GenerationWarning],
 ) -> tuple[types.GenerationWarning, ...]:
-    """What the service could not, or would not, follow in full."""
     return tuple(
         types.GenerationWarning(w.field, w.description, w.reason, w.excerpt, tuple(w.alternatives))
         for w in messages
@@ -145,7 +144,7 @@ def _abilities(message: pb.Abilities) -> Abilities:
 
 
 def _flat(kind: type[T], message: Message) -> T:
-    """A dataclass whose fields are the message's own, all of them plain."""
+    """A dataclass whose fields are copied from the message's fields of the same names."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(message, name) for name in names})
 

@@ -1,4 +1,4 @@
-"""The one error tree that callers see, and the one place where gRPC's errors become it."""
+"""The client's exceptions, and their mapping from gRPC errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Detail = TypeVar("Detail", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One bad field: its name in the contract, a sentence, and an UPPER_SNAKE reason."""
+    """One bad field: its name in the proto file, a sentence, and an UPPER_SNAKE reason."""
 
     field: str
     description: str
@@ -28,7 +28,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """What the service told beside the code and the message; empty where it told nothing."""
+    """Details that the service sent with code and message; empty by default."""
 
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ErrorDetails:
 
 
 class Text2ImageError(Exception):
-    """Base of every error that the client raises on purpose.
+    """Base class of all errors of the service.
 
     `code` is the name of the gRPC status, for example "INVALID_ARGUMENT".
     """
@@ -52,22 +52,22 @@ class Text2ImageError(Exception):
 
     @property
     def reason(self) -> str:
-        """An UPPER_SNAKE word such as QUEUE_FULL or MODEL_LOADING; empty where none was told."""
+        """An UPPER_SNAKE word such as QUEUE_FULL or MODEL_LOADING; may be empty."""
         return self.details.reason
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds after which trying again makes sense; None where the service didn't say."""
+        """Seconds after which to retry; None if the service named none."""
         return self.details.retry_after_s
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """Every bad field of the request, not only the first."""
+        """All bad fields of the request."""
         return self.details.violations
 
     @property
     def request_id(self) -> str:
-        """The id to quote to whoever reads the service's log; empty where there is none."""
+        """The id to search for in the service's log; may be empty."""
         return self.details.request_id
 
 
@@ -76,23 +76,23 @@ class InvalidRequest(Text2ImageError):
 
 
 class NotFound(Text2ImageError):
-    """No such model: see `details.resource`."""
+    """There is no such model: see `details.resource`."""
 
 
 class Conflict(Text2ImageError):
-    """The request_id is taken by a request with other parameters."""
+    """The request_id was already used with other parameters."""
 
 
 class Exhausted(Text2ImageError):
-    """Something is used up: see `reason` (QUOTA, DEADLINE_UNMEETABLE, OUT_OF_MEMORY, ...)."""
+    """A resource is exhausted: see `reason` (QUOTA, DEADLINE_UNMEETABLE, OUT_OF_MEMORY, ...)."""
 
 
 class QueueFull(Exhausted):
-    """Every place in the queue is taken: see `retry_after_s`."""
+    """The queue is full: see `retry_after_s`."""
 
 
 class Unavailable(Text2ImageError):
-    """Not now: `reason` is MODEL_LOADING or DRAINING, or empty where nobody answers."""
+    """Temporarily unavailable: `reason` is for example MODEL_LOADING; "" if nobody answers."""
 
 
 class ModelFailed(Text2ImageError):
@@ -100,11 +100,11 @@ class ModelFailed(Text2ImageError):
 
 
 class Unauthenticated(Text2ImageError):
-    """No credentials, or unknown ones."""
+    """Credentials are missing or unknown."""
 
 
 class PermissionDenied(Text2ImageError):
-    """Known credentials that may not do this."""
+    """The credentials are known but do not permit this call."""
 
 
 class Cancelled(Text2ImageError):
@@ -112,15 +112,15 @@ class Cancelled(Text2ImageError):
 
 
 class DeadlineExceeded(Text2ImageError):
-    """The timeout passed first; the service stopped working on the request."""
+    """The timeout passed; the service stopped working on the request."""
 
 
 class Incompatible(Text2ImageError):
-    """Something answers at this address, but it doesn't speak this contract."""
+    """A server answers at this address, but not with this API."""
 
 
 class ServerError(Text2ImageError):
-    """The service failed: quote `request_id` to its operator."""
+    """The service failed; give `request_id` to its operator."""
 
 
 _BY_CODE: Mapping[grpc.StatusCode, type[Text2ImageError]] = {
@@ -141,7 +141,7 @@ _BY_CODE: Mapping[grpc.StatusCode, type[Text2ImageError]] = {
 
 @contextmanager
 def map_rpc_errors(address: str, request_id: str = "") -> Iterator[None]:
-    """Turn every `grpc.RpcError` inside into an error of this tree."""
+    """Translate every `grpc.RpcError` raised inside to one of our exceptions."""
     try:
         yield
     except grpc.RpcError as error:
@@ -149,10 +149,10 @@ def map_rpc_errors(address: str, request_id: str = "") -> Iterator[None]:
 
 
 def from_rpc_error(error: grpc.RpcError, address: str, request_id: str = "") -> Text2ImageError:
-    """The error of this tree that says what `error` says.
+    """Our exception for `error`.
 
-    `address` names the peer where it can't be reached; `request_id` is the caller's own, used
-    where the service names none.
+    `address` is named if the peer can't be reached; `request_id` is the caller's, used if the
+    service names none.
     """
     call: Any = error  # gRPC raises the call itself; its types don't say so
     code: grpc.StatusCode = call.code()
@@ -181,7 +181,7 @@ def _read_details(call: grpc.Call) -> ErrorDetails:
         for packed in status.details if status else ():
             details = _add(details, packed)
     except (ValueError, DecodeError):
-        return details  # details that can't be read must not hide the error itself
+        return details  # unreadable details must not hide the error itself
     return details
 
 

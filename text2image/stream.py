@@ -1,4 +1,4 @@
-"""A running generation: its events, and the ways to end it."""
+"""A running generation: iterate over its events, or cancel it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from text2image.convert import event_from_pb
 from text2image.errors import Cancelled, ErrorDetails, ServerError, Unavailable, map_rpc_errors
 from text2image.types import Done, Event, FinishedImage, Generation
 
-# Pauses between attempts, where the service names none; and the longest one worth waiting for
-# in silence: beyond it the caller is told, and decides.
+# Pauses between attempts if the service names none, and the longest pause that is waited
+# silently: for a longer one the error is raised and the caller decides.
 BACKOFFS_S = (0.5, 1.0, 2.0)
 MAX_PAUSE_S = 5.0
 
 
 class GenerationStream:
-    """The events of one generation, to be iterated over once.
+    """The events of one generation; iterate over it once.
 
-    Leaving the loop early (`break`, an error) or the `with` block cancels the generation on the
-    service, which frees the model within one step; so does `cancel()`, from any thread.
+    Leaving the loop early (`break`, an exception) or leaving the `with` block cancels the
+    generation on the service, which frees the model within one step; so does `cancel()`, from any
+    thread.
     """
 
     def __init__(
         self, start: Callable[[float | None], Any], request_id: str, address: str, end: float | None
     ) -> None:
-        """Start the call: `start` makes it, given the seconds left until `end` (monotonic)."""
+        """Start the call. `start` is called with the seconds left until `end` (monotonic time)."""
         self.request_id = request_id
         self._start = start
         self._address = address
@@ -42,13 +43,13 @@ class GenerationStream:
         self._call = start(self._seconds_left())
 
     def __iter__(self) -> Iterator[Event]:
-        """Yield Queued, Progress and FinishedImage as they come, and Done at last.
+        """Yield Queued, Progress and FinishedImage as they arrive, and finally Done.
 
         Raises:
-            Text2ImageError: whichever says what went wrong; Cancelled after `cancel()`.
+            Text2ImageError: the subclass names the problem; Cancelled after `cancel()`.
         """
-        # A generator, because Python closes it when a loop over it is left: gRPC's own iterator
-        # would go on receiving.
+        # A generator, because Python closes it when a loop over it is left; gRPC's own iterator
+        # would continue to receive.
         try:
             yield from self._events()
         finally:
@@ -68,10 +69,10 @@ class GenerationStream:
         raise self._cut_short()
 
     def _messages(self) -> Iterator[Any]:
-        """Receive; before the first message an unavailable service is tried again.
+        """Receive messages; retry an unavailable service until the first message.
 
-        Not left to gRPC's retryPolicy: with it, a stream whose service dies before the first
-        message never ends, deadline and cancel or not (seen with grpcio 1.85.1; compare
+        We don't use gRPC's retryPolicy: with it, a stream whose service dies before the first
+        message never ends, despite deadline and cancel (seen with grpcio 1.85.1; compare
         grpc/grpc#41036).
         """
         for backoff_s in BACKOFFS_S:
@@ -100,24 +101,24 @@ class GenerationStream:
 
     def _restart(self) -> None:
         self._call = self._start(self._seconds_left())
-        if self._cancelled.is_set():  # cancel() may have met the call before this one
+        if self._cancelled.is_set():  # cancel() may have reached only the previous call
             self._call.cancel()
 
     def _seconds_left(self) -> float | None:
         return None if self._end is None else self._end - time.monotonic()
 
     def _await_status(self) -> None:
-        # It follows at once; a caller that leaves before it came would count as a cancel. What
-        # goes wrong from here on takes nothing from a generation that is done.
+        # The status follows at once; leaving before it arrived would count as a cancel. Errors
+        # from here on don't matter, since the generation is done.
         with suppress(grpc.RpcError):
             for _ in self._call:
                 pass
 
     def result(self) -> Generation:
-        """Wait for the end and return the pictures.
+        """Wait for the end and return the images.
 
         Raises:
-            Text2ImageError: as iterating does.
+            Text2ImageError: like iterating.
         """
         images = {}
         for event in self:
@@ -129,7 +130,7 @@ class GenerationStream:
         raise self._cut_short()
 
     def cancel(self) -> None:
-        """End the generation, here and on the service. Does nothing where it has ended."""
+        """Cancel the generation, here and on the service; does nothing if it has ended."""
         self._cancelled.set()
         self._call.cancel()
 

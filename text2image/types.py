@@ -1,7 +1,7 @@
-"""What callers see: plain frozen dataclasses. No protobuf type leaves this package.
+"""The client's data types: plain frozen dataclasses, no protobuf types.
 
-Sizes are in pixels, durations carry their unit in the name, memory is in bytes. What each field
-means is written once, in `proto/text2image.proto`.
+Sizes are in pixels, memory in bytes, durations carry their unit in the name. The fields are
+documented in `proto/text2image.proto`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from text2image.abilities import Abilities
 
 
 class ImageFormat(enum.Enum):
-    """File format of the pictures; the value is its usual file ending."""
+    """File format of the images; the value is its usual file extension."""
 
     PNG = "png"
     JPEG = "jpg"
@@ -22,7 +22,7 @@ class ImageFormat(enum.Enum):
 
 
 class Exactness(enum.Enum):
-    """What batching may change: nothing at all (CERTIFIED), or the last bits."""
+    """Whether batching may change an image: not at all (CERTIFIED), or in its last bits."""
 
     UNKNOWN = "unknown"
     CERTIFIED = "certified"
@@ -30,7 +30,7 @@ class Exactness(enum.Enum):
 
 
 class State(enum.Enum):
-    """State of the service. UNKNOWN where a newer service has a state of its own."""
+    """State of the service. UNKNOWN: a state of a newer service."""
 
     UNKNOWN = "unknown"
     STARTING = "starting"
@@ -49,14 +49,14 @@ class Lora:
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Everything but the prompt. Left out or None: the service's default."""
+    """All parameters except the prompt. Missing or None: the service's default."""
 
     negative_prompt: str | None
     height: int | None
     width: int | None
     num_inference_steps: int | None
     guidance_scale: float | None
-    # 0 to 2^53 - 1; None or -1: drawn at random, and told in the answer.
+    # 0 to 2^53 - 1; None or -1: random; the answer contains it.
     seed: int | None
     # Picture i uses seed + i.
     num_images: int | None
@@ -64,14 +64,14 @@ class GenerationOptions(TypedDict, total=False):
     scheduler: str | None
     model: str | None
     output_format: ImageFormat | None
-    # A preview every n steps; 0 or None sends none.
+    # A preview every n steps; 0 or None: none.
     preview_interval: int | None
     loras: tuple[Lora, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One encoded picture. `data` is empty where the safety checker withheld it."""
+    """One encoded image. `data` is empty if the safety checker withheld it."""
 
     data: bytes
     mime_type: str
@@ -83,7 +83,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Place in the queue (0 = next) and the predicted wait until the first step."""
+    """Position in the queue (0 = next) and the predicted wait until the first step."""
 
     position: int
     estimated_wait_ms: int
@@ -91,7 +91,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Steps done, the predicted time until the pictures are there, and maybe a small JPEG."""
+    """Steps done, the predicted time until all images are ready, and maybe a small JPEG."""
 
     step: int
     num_steps: int
@@ -101,7 +101,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FinishedImage:
-    """One finished picture; `index` is 0 to num_images - 1."""
+    """One finished image; `index` is 0 to num_images - 1."""
 
     index: int
     image: Image
@@ -109,7 +109,7 @@ class FinishedImage:
 
 @dataclass(frozen=True, slots=True)
 class GenerationParams:
-    """A request as it was carried out: every default resolved, the seed drawn."""
+    """A request with all defaults and the random seed filled in."""
 
     prompt: str
     negative_prompt: str
@@ -127,7 +127,7 @@ class GenerationParams:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in milliseconds."""
+    """Time spent in each stage of a request, in milliseconds."""
 
     queued_ms: float = 0.0
     encode_ms: float = 0.0
@@ -138,9 +138,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWarning:
-    """What the service could not follow in full: a prompt that was cut, for example.
+    """Something in the request that had no or only partial effect, such as a truncated prompt.
 
-    `excerpt` is the part of the field that it is about, `alternatives` what could stand there.
+    `excerpt` is the part of the field concerned, `alternatives` are replacements for it.
     """
 
     field: str
@@ -152,7 +152,7 @@ class GenerationWarning:
 
 @dataclass(frozen=True, slots=True)
 class GenerationInfo:
-    """Everything needed to make the pictures again, and where the time went."""
+    """Everything needed to reproduce the images, and the timings."""
 
     request_id: str
     params: GenerationParams
@@ -168,7 +168,7 @@ class GenerationInfo:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event of every generation that succeeded."""
+    """The last event of a successful generation."""
 
     info: GenerationInfo
 
@@ -178,7 +178,7 @@ Event = Queued | Progress | FinishedImage | Done
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A finished generation: the pictures in the order of their seeds, and how they came about."""
+    """A finished generation: the images in the order of their seeds, and how they were made."""
 
     images: tuple[Image, ...]
     info: GenerationInfo
@@ -200,12 +200,12 @@ class ModelStatus:
     dtype: str
     runtime: str
     runtime_reason: str
-    abilities: Abilities | None = None  # where they were asked for, and the model declares any
+    abilities: Abilities | None = None  # if requested, and the model declares any
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Requests waiting, requests running, and how many may wait."""
+    """Number of requests waiting and running, and how many can wait at most."""
 
     queued: int = 0
     running: int = 0
@@ -214,7 +214,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Requests since the start of the service, and the pictures made."""
+    """Requests since the start of the service, and images generated."""
 
     received: int = 0
     completed: int = 0
@@ -226,7 +226,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of the last minutes; all zero before the first finished request."""
+    """Latency over the last minutes; all zero if no request finished in them."""
 
     p50_ms: float = 0.0
     p95_ms: float = 0.0
@@ -247,7 +247,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the service and its machine use."""
+    """Resource usage of the service and its machine."""
 
     cpu_percent: float = 0.0
     process_memory_bytes: int = 0
@@ -258,7 +258,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What requests may ask for."""
+    """Limits for requests."""
 
     min_size: int
     max_size: int
@@ -274,7 +274,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The service as people and dashboards see it. The first model is the default one."""
+    """Status of the service. The first model is the default one."""
 
     state: State
     message: str

@@ -37,15 +37,13 @@ class Tracer:
             return
         from opentelemetry import propagate, trace
 
-        with (
-            self._tracer.start_as_current_span(
-                f"{SERVICE_NAME}/{call.method}",
-                context=propagate.extract(dict(metadata)),
-                kind=trace.SpanKind.SERVER,
-                record_exception=False,  # the text could contain a prompt
-                set_status_on_exception=False,
-            ) as span
-        ):
+        with self._tracer.start_as_current_span(
+            f"{SERVICE_NAME}/{call.method}",
+            context=propagate.extract(dict(metadata)),
+            kind=trace.SpanKind.SERVER,
+            record_exception=False,  # the text could contain a prompt
+            set_status_on_exception=False,
+        ) as span:
             try:
                 yield
             finally:

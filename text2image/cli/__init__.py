@@ -1,1 +1,1 @@
-"""The command line `python client.py`: status and generate, on top of the client library."""
+"""The command line interface `python client.py`, with the commands status and generate."""

@@ -1,4 +1,4 @@
-"""How a generation looks on stderr: a bar on a terminal, plain lines elsewhere, or nothing."""
+"""Shows progress on stderr: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_BAR_CHARACTERS = 30
 
 
 class Display(Protocol):
-    """Shows how far a generation is."""
+    """Shows the progress of a generation."""
 
     def queued(self, event: Queued) -> None:
         """It waits."""
@@ -22,14 +22,14 @@ class Display(Protocol):
         """It goes on."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
 
     def clear(self) -> None:
-        """Leave the terminal as it was, for what others print."""
+        """Remove the bar before something else is printed."""
 
 
 def choose_display(quiet: bool, stream: TextIO) -> Display:
-    """The display that suits the stream; TERM=dumb can't go back to the start of a line."""
+    """The display for a stream: no bar for TERM=dumb, which can't return to the line's start."""
     if quiet:
         return Silence()
     if stream.isatty() and os.environ.get("TERM") != "dumb":
@@ -61,7 +61,7 @@ class Silence:
 
 
 class Lines:
-    """One line per change of the queue and per tenth of the steps: for logs."""
+    """One line per change of the queue position and per 10 % of the steps, for logs."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -83,7 +83,7 @@ class Lines:
 
 
 class Bar:
-    """One line that is written over, in ASCII, as wide as the terminal is at that moment."""
+    """One ASCII line that is overwritten, as wide as the terminal currently is."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

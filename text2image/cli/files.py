@@ -1,4 +1,4 @@
-"""Where pictures go: planned and checked before anything is generated, written whole or not."""
+"""Output files: checked before generating, written atomically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The files of one generation: apple.png, apple-2.png, ... and what lies beside them."""
+    """The files of one generation: apple.png, apple-2.png, ... and their metadata files."""
 
     output: Path
     image_format: ImageFormat
@@ -35,20 +35,20 @@ class Plan:
     overwrite: bool
 
     def picture(self, index: int) -> Path:
-        """The first picture has the name that was asked for, the others a number."""
+        """The first image has the given name, the others get a number."""
         if index == 0:
             return self.output
         return self.output.with_name(f"{self.output.stem}-{index + 1}{self.output.suffix}")
 
     def metadata(self, index: int) -> Path:
-        """Beside its picture."""
+        """The metadata file of an image."""
         return self.picture(index).with_suffix(".json")
 
     def check(self) -> None:
-        """Refuse, before the service works for nothing, what could not be written.
+        """Check that all files can be written, before the service does any work.
 
         Raises:
-            UsageError: says which file or folder, and why.
+            UsageError: names the file or folder and the reason.
         """
         files = list(self._files())
         if len(set(files)) < len(files):
@@ -68,10 +68,10 @@ class Plan:
 
 
 def choose_format(output: Path, name: str | None) -> ImageFormat:
-    """By --format, else by the file's ending, else PNG.
+    """By --format, else by the file's extension, else PNG.
 
     Raises:
-        UsageError: where the two disagree, or the ending is none of ours.
+        UsageError: the two disagree, or the extension is unknown.
     """
     suffix = output.suffix.lower()
     if suffix and suffix not in FORMATS:
@@ -84,7 +84,7 @@ def choose_format(output: Path, name: str | None) -> ImageFormat:
 
 
 def _check_folder(folder: Path) -> None:
-    """Only writing shows whether writing works: permissions don't tell of read-only disks."""
+    """Try to write: permissions alone don't show that a disk is read-only."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return
@@ -103,10 +103,10 @@ def _check_file(file: Path, overwrite: bool) -> None:
 
 
 def write_file(file: Path, data: bytes, overwrite: bool) -> None:
-    """Write the whole file or nothing, without replacing another's where not asked to.
+    """Write a file atomically; an existing one is replaced only if that was requested.
 
     Raises:
-        OSError: for example FileExistsError, or where the disk is full.
+        OSError: for example FileExistsError, or the disk is full.
     """
     part = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
@@ -124,7 +124,7 @@ def write_file(file: Path, data: bytes, overwrite: bool) -> None:
 
 def _move_new(part: Path, file: Path) -> None:
     try:
-        os.link(part, file)  # unlike a rename it fails where the name is taken
+        os.link(part, file)  # unlike a rename, it fails if the name exists
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
@@ -134,10 +134,10 @@ def _move_new(part: Path, file: Path) -> None:
 
 
 def rescue_file(file: Path, data: bytes) -> Path:
-    """Write what has no other place left into a new folder of the system's temporary folder.
+    """Write to a new folder in the system's temporary folder, when the planned file failed.
 
     Raises:
-        OSError: where even that fails.
+        OSError: this fails too.
     """
     rescued = Path(tempfile.mkdtemp(prefix="text2image-")) / file.name
     rescued.write_bytes(data)

@@ -22,10 +22,10 @@ from text2image.types import Done, FinishedImage, GenerationInfo, Image, Progres
 
 
 def plan_files(args: argparse.Namespace) -> Plan:
-    """Decide on the files and check them.
+    """Choose the output files and check them.
 
     Raises:
-        UsageError: where one of them can't be written.
+        UsageError: one of them can't be written.
     """
     chosen = choose_format(args.output or Path(), args.format)
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -39,7 +39,7 @@ def plan_files(args: argparse.Namespace) -> Plan:
 
 
 def generate(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> ExitCode:
-    """Generate, showing how far it is; every picture is written as soon as it is there."""
+    """Generate and show progress; each image is written as soon as it arrives."""
     display = choose_display(args.quiet, sys.stderr)
     run = Run(plan, display, print_files=not args.json)
     try:
@@ -77,7 +77,7 @@ def start(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> Gen
 
 @dataclass
 class Run:
-    """One generation on its way into files."""
+    """Writes the images of one generation to files."""
 
     plan: Plan
     display: Display
@@ -90,7 +90,7 @@ class Run:
     preview_failed: bool = False
 
     def follow(self, stream: GenerationStream) -> None:
-        """Carry out what each event asks for."""
+        """Handle each event."""
         for event in stream:
             match event:
                 case Queued():
@@ -124,7 +124,7 @@ class Run:
         ]
 
     def end(self) -> None:
-        """Whatever happened: no bar and no preview is left behind, and every file is told."""
+        """Clean up in any case: remove bar and preview, and print the names of written files."""
         self.display.clear()
         if self.plan.preview:
             with suppress(OSError):
@@ -161,7 +161,7 @@ class Run:
                 self.sidecars[index] = sidecar
 
     def _save(self, file: Path, data: bytes, request_id: str) -> Path | None:
-        """Write the file, or, where that fails now, another one; say so either way."""
+        """Write the file; if that fails, write it to a temporary folder. Prints the name."""
         try:
             write_file(file, data, self.plan.overwrite)
             return file
@@ -193,5 +193,5 @@ class Run:
 
 
 def _name(file: Path | None) -> str | None:
-    """As text that JSON can carry, whatever bytes the file system allows."""
+    """The file name as valid text for JSON, whatever bytes it contains."""
     return None if file is None else os.fsencode(file).decode("utf-8", "replace")

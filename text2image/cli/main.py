@@ -1,4 +1,4 @@
-"""From the arguments to an exit code."""
+"""The command line's main function."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from text2image.errors import Text2ImageError
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; it unwinds like Ctrl-C, so that the service is told."""
+    """SIGTERM arrived; raised like Ctrl-C, so that the generation is cancelled."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; argparse itself exits with 2."""
+    """Run the command line and return its exit code; usage errors make argparse exit with 2."""
     for stream in (sys.stdout, sys.stderr):
         _carry_any_text(stream)
     parser = build_parser()
@@ -50,9 +50,11 @@ def _run(args: argparse.Namespace) -> int:
         complain("terminated")
         return ExitCode.TERMINATED
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # whoever read stdout and left knows it
+        if not isinstance(
+            error, BrokenPipeError
+        ):  # the reader of stdout has left and needs no message
             complain(f"can't write to stdout: {error.strerror}")
-        # Python would try once more at exit, and complain.
+        # Otherwise Python flushes stdout again at exit and prints an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
 
@@ -80,7 +82,7 @@ def _connect(args: argparse.Namespace) -> Text2ImageClient:
 
 
 def _carry_any_text(stream: TextIO) -> None:
-    """Old terminals lack characters: escape these instead of failing."""
+    """Escape characters that the terminal's encoding lacks instead of failing."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")

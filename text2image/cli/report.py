@@ -1,4 +1,4 @@
-"""What a shell is told: exit codes, one clear line on stderr, JSON where asked."""
+"""Exit codes, error messages on stderr, and JSON on stdout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from text2image import errors
 
 
 class ExitCode(enum.IntEnum):
-    """What scripts can rely on; `python client.py --help` lists them."""
+    """Stable exit codes for scripts; `python client.py --help` lists them."""
 
     OK = 0
     FAILED = 1
@@ -39,7 +39,7 @@ exit codes:
 
 
 class UsageError(Exception):
-    """The command can't be carried out as it was given."""
+    """The arguments are invalid."""
 
 
 _EXIT_CODES: tuple[tuple[type[errors.Text2ImageError], ExitCode], ...] = (
@@ -60,7 +60,7 @@ def exit_code(error: errors.Text2ImageError) -> ExitCode:
 
 
 def explain(error: errors.Text2ImageError) -> str:
-    """What happened and what to do, on as few lines as it takes."""
+    """A short message about what happened and what to do."""
     lines = [error.message]
     if error.violations:
         lines = [f"{found.field}: {found.description}" for found in error.violations]
@@ -74,7 +74,7 @@ def explain(error: errors.Text2ImageError) -> str:
 
 
 def fail(error: errors.Text2ImageError, as_json: bool, **more: Any) -> ExitCode:
-    """Say it on stderr, and where asked all of it as JSON on stdout; return the exit code."""
+    """Print the error on stderr, and as JSON on stdout if requested; return the exit code."""
     complain(explain(error))
     if as_json:
         print_json({"error": _error_to_json(error), **more})
@@ -82,17 +82,17 @@ def fail(error: errors.Text2ImageError, as_json: bool, **more: Any) -> ExitCode:
 
 
 def complain(text: str) -> None:
-    """One clear line on stderr."""
+    """Print one line on stderr."""
     print(f"client.py: {text}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
-    """ASCII JSON on stdout, which every terminal and pipe can carry."""
+    """Print JSON on stdout, in ASCII so that any terminal or pipe can show it."""
     print(json.dumps(to_json(value), indent=2), flush=True)
 
 
 def _error_to_json(error: errors.Text2ImageError) -> dict[str, Any]:
-    """Everything that the service told about the error."""
+    """All details of the error."""
     return {
         "code": error.code,
         "message": error.message,
@@ -104,7 +104,7 @@ def _error_to_json(error: errors.Text2ImageError) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> Any:
-    """Dataclasses become objects and enums their values; bytes are left out."""
+    """Convert dataclasses to objects and enums to values; leave out bytes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {name: to_json(part) for name, part in pairs if not isinstance(part, bytes)}
@@ -116,12 +116,12 @@ def to_json(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """On one line, without control characters: a service must not steer the terminal."""
+    """One line without control characters, so that a service can't control the terminal."""
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 def seconds(value: float) -> str:
-    """A duration as people say it: 0.4 s, 12 s, 2 min 05 s, 3 h 20 min."""
+    """A readable duration: 0.4 s, 12 s, 2 min 05 s, 3 h 20 min."""
     if value < 10:
         return f"{value:.1f} s"
     whole = round(value)

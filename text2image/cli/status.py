@@ -22,7 +22,7 @@ def show_status(args: argparse.Namespace, client: Text2ImageClient) -> ExitCode:
 
 
 def table(status: ServiceStatus, address: str) -> str:
-    """Two columns for people."""
+    """The status as a table of two columns."""
     counters, latency, resources = status.counters, status.latency, status.resources
     rows = [
         ("state", f"{status.state.name} {printable(status.message)}".strip()),

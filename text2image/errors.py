@@ -39,7 +39,7 @@ class ErrorDetails:
 
 
 class Text2ImageError(Exception):
-    """Base class of all errors of the service.
+    """Base class of all errors that the client raises.
 
     `code` is the name of the gRPC status, for example "INVALID_ARGUMENT".
     """

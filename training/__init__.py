@@ -1,1 +1,1 @@
-"""The recipe that trains the embedded model: open pictures in, a diffusers folder out."""
+"""Trains the embedded model from open pictures and exports it as a diffusers folder."""

@@ -1,8 +1,8 @@
-"""`python -m training STAGE...`: some stages of the recipe in turn, or `all` of them.
+"""`python -m training STAGE...`: runs stages of the recipe in the given order, or `all`.
 
-Every stage goes on from what the cache holds and does nothing once it is complete. `recover` fills
-an empty cache with the weights that ship, so that training goes on from them; `archive` packs what
-a machine without a registry needs.
+Every stage resumes from its checkpoint in the cache, and does nothing once it is complete.
+`recover` fills an empty cache with the shipped weights, to continue training from them; `archive`
+packs everything that an offline machine needs.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""abilities.json, which says what the model draws (docs/abilities.md has the schema).
+"""Builds abilities.json, which lists what the model can draw (schema: docs/abilities.md).
 
-It is made of the same lists as the captions, so that a word is in it exactly if it was taught.
+It uses the same lists as the captions, so it contains exactly the words used in training.
 """
 
 import json
@@ -61,7 +61,7 @@ def abilities(things: list[Thing]) -> dict[str, Any]:
         "about": ABOUT,
         "languages": ["en", *LANGUAGES],
         "reads_emoji": True,
-        "token_limit": phrases.WORDS - 2,  # beside those for start and end
+        "token_limit": phrases.WORDS - 2,  # without start and end
         "sizes": [{"width": SIZE, "height": SIZE}],
         "groups": list(dict.fromkeys(thing.group for thing in things)),
         "things": [
@@ -84,7 +84,7 @@ def abilities(things: list[Thing]) -> dict[str, Any]:
 
 
 def near_words(known: list[captions.Names]) -> dict[str, list[str]]:
-    """Words by the name of the thing that is nearest; of these things, and none of their names."""
+    """For each thing, words nearest to it in meaning that are not names of these things."""
     names = {word for each in known for word in each.words}
     found = {label.lower(): words for label, words in near.read().items()}
     return {
@@ -102,12 +102,12 @@ def _in_all_languages(colour: str) -> list[str]:
 
 
 def _joints(patterns: tuple[str, ...]) -> list[str]:
-    """What stands between the two things."""
+    """The words that join two things in a caption."""
     return list(dict.fromkeys(pattern.replace("{}", "").strip() for pattern in patterns))
 
 
 def modifiers() -> set[str]:
-    """Single words that are understood, or that change nothing and need no warning."""
+    """Single words that are understood, or that have no effect but need no warning."""
     sources = (
         *(phrases.OPENINGS, phrases.ADJECTIVES, phrases.ENDINGS, phrases.MIRRORED_WORDS),
         *(phrases.BIG_WORDS, phrases.SMALL_WORDS, *phrases.CORNER_WORDS.values()),

@@ -1,4 +1,4 @@
-"""A small archive with all that training needs, for a machine that reaches no registry."""
+"""Packs everything that training needs into a small archive, for an offline machine."""
 
 import json
 import tarfile
@@ -18,7 +18,7 @@ def _emojibase(file: Path) -> list[dict[str, Any]]:
 
 
 def _drawings(folder: Path, chosen: list[things.Thing]) -> dict[str, Any]:
-    """icons.json with the things' drawings alone."""
+    """icons.json reduced to the drawings of our things."""
     icons, names = (json.loads((folder / f).read_text()) for f in ("icons.json", "chars.json"))
     wanted = {names.get(Path(thing.file).stem.lower().replace("-fe0f", "")) for thing in chosen}
     icons["icons"] = {name: icon for name, icon in icons["icons"].items() if name in wanted}
@@ -26,7 +26,7 @@ def _drawings(folder: Path, chosen: list[things.Thing]) -> dict[str, Any]:
 
 
 def write(file: Path, cache: Path) -> None:
-    """A tar file, to be unpacked as the recipe's cache; with the small autoencoder, if trained."""
+    """Write a tar file to unpack as the cache; includes the small autoencoder if trained."""
     root = packages.download()
     chosen = things.read_things(root)
     texts: dict[str, Any] = {

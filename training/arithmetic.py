@@ -1,4 +1,4 @@
-"""The numbers that networks are trained and evaluated in."""
+"""The precision for training and evaluation."""
 
 from contextlib import AbstractContextManager
 
@@ -10,9 +10,9 @@ CPU = torch.device("cpu")
 
 
 def fastest(device: torch.device = CPU) -> AbstractContextManager[object]:
-    """A context in which networks compute in bfloat16, where the device has it, else in float32.
+    """A context that computes in bfloat16 if the device supports it natively, else in float32.
 
-    A CPU without it imitates it, up to fifty times slower.
+    A CPU without native bfloat16 emulates it, up to fifty times slower.
     """
     has_it = device.type == "cuda" or has_native_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=has_it)

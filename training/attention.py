@@ -1,9 +1,9 @@
-"""Cross-attention that knows from the start where its part of the sketch is.
+"""Cross-attention that is initialised to find the matching part of the sketch.
 
-A place must find its token among all: left to the denoising loss, that search takes longer than
-all that follows. So what one token is told apart by (sketches.codes) is set into the keys and its
-numbers into the values, each head taking one of a token's places; and while it trains, attention
-that looks elsewhere than it should is a loss of its own, of which only the queries have to learn.
+Each position in the latents has to find its token. Learning that from the denoising loss takes
+longer than everything after it. So keys are initialised to the tokens' codes (sketches.codes) and
+values to their numbers, with one head for each position within a token. An auxiliary loss
+penalises attention to wrong tokens, so that mainly the queries have to be learned.
 """
 
 import torch
@@ -16,16 +16,16 @@ from training.sketches import CELL, CHANNELS, CODE, NUMBERS
 
 HEADS = CELL * CELL
 SIDE = CELL * round(PLACES**0.5)
-"""Places of the latents in each direction."""
+"""Positions of the latents per side."""
 SHARPNESS = 3.0
-"""Size of a key at first."""
+"""Initial magnitude of the keys."""
 
 
 def aims() -> Tensor:
-    """Which tokens a place may look at in each head: (HEADS, SIDE * SIDE, WORDS + PLACES), 0 or 1.
+    """The tokens each position should attend to: (HEADS, SIDE * SIDE, WORDS + PLACES), 0 or 1.
 
-    In the head that carries its own part of its token, that token; in the others, those that hold
-    nothing.
+    In the head that carries the position's own part of its token, that token; in the other heads
+    the WORDS tokens, which hold nothing.
     """
     aims = torch.zeros(HEADS, SIDE, SIDE, WORDS + PLACES)
     for y in range(SIDE):
@@ -38,7 +38,7 @@ def aims() -> Tensor:
 
 
 class Watched:
-    """diffusers' plain cross-attention, which keeps how far it looks elsewhere than it should."""
+    """diffusers' plain cross-attention; also stores the loss of attention to wrong tokens."""
 
     def __init__(self) -> None:
         self.astray = torch.zeros(())
@@ -59,7 +59,7 @@ class Watched:
         key = split(attention.to_k(encoder_hidden_states))
         value = split(attention.to_v(encoder_hidden_states))
         looks = ((query @ key.mT) * attention.scale).float().softmax(dim=-1)
-        if looks.shape[2] == self.aims.shape[1]:  # another size has no aims
+        if looks.shape[2] == self.aims.shape[1]:  # only defined for this number of positions
             self.aims = self.aims.to(looks.device)
             self.astray = -(looks * self.aims).sum(dim=-1).clamp(min=1e-6).log().mean()
         mixed = (looks.to(value.dtype) @ value).transpose(1, 2).flatten(2)
@@ -77,7 +77,7 @@ def cross_attentions(unet: UNet2DConditionModel) -> list[Attention]:
 
 @torch.no_grad()
 def prepare(unet: UNet2DConditionModel) -> None:
-    """Set keys and values of all cross-attention to what tokens hold."""
+    """Initialise keys and values of all cross-attention layers from the tokens' layout."""
     for attention in cross_attentions(unet):
         size = attention.to_v.out_features // HEADS
         for weight in (attention.to_k.weight, attention.to_v.weight):
@@ -98,5 +98,5 @@ def watch(unet: UNet2DConditionModel) -> list[Watched]:
 
 
 def astray(watched: list[Watched]) -> Tensor:
-    """Mean cross-entropy, over all places, heads and layers."""
+    """The attention loss: mean cross-entropy over all positions, heads and layers."""
     return torch.stack([each.astray for each in watched]).mean()

@@ -1,7 +1,7 @@
-"""The small autoencoder: 128 x 128 pixels to 8 x 8 latents of 24 channels, and back.
+"""Trains the small autoencoder: 128 x 128 pixels to 8 x 8 latents of 24 channels, and back.
 
-`AutoencoderTiny` from diffusers. It fixes what latents mean; they hold no more of a picture at
-twice the size. What ships (decoder.py) makes 256 x 256 pixels of them.
+It is diffusers' `AutoencoderTiny` and defines the latent space. The shipped autoencoder
+(decoder.py) decodes the same latents to 256 x 256 pixels.
 """
 
 import logging
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from training import arithmetic
 from training.checkpoints import Checkpoints
 from training.latents import random_scenes
-from training.muon import Together, optimizers
+from training.muon import CombinedOptimizer, optimizers
 from training.pictures import to_tensor
 from training.schedule import Clock, Settings
 from training.sketches import CHANNELS
@@ -42,7 +42,7 @@ LATENT_NOISE = 0.05
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the parts of the loss beside the absolute error."""
+    """Weights of the loss terms relative to the absolute error."""
 
     edges: float = 0.5
     coarse: float = 0.5
@@ -67,7 +67,7 @@ def build(width: int = WIDTH, blocks: tuple[int, ...] = BLOCKS) -> AutoencoderTi
 
 
 def initialise(layers: nn.Sequential) -> None:
-    """Keep the signal's size through the bare convolutions; start blocks near the identity."""
+    """Initialise bare convolutions to preserve variance, and blocks near the identity."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
@@ -89,7 +89,7 @@ def crops(sprites: Sprites, batch: int, seed: int) -> Iterator[Tensor]:
 
 
 def loss(restored: Tensor, images: Tensor, weights: Weights) -> Tensor:
-    """Absolute error of pixels, of their differences and of coarse averages; some squared error."""
+    """Absolute error of pixels, gradients and coarse averages, plus some squared error."""
     error = restored.float() - images
     edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     coarse = F.avg_pool2d(error, 4).abs().mean()
@@ -99,7 +99,7 @@ def loss(restored: Tensor, images: Tensor, weights: Weights) -> Tensor:
 
 
 def _step(model: AutoencoderTiny, images: Tensor, weights: Weights) -> Tensor:
-    """The loss of one batch; half the time through mirrored latents, so that they mirror too."""
+    """The loss of one batch; half the time with mirrored latents, for equivariance."""
     with arithmetic.fastest(images.device):
         latents = model.encoder(images).float()
         prior = 1e-3 * latents.square().mean()
@@ -111,7 +111,7 @@ def _step(model: AutoencoderTiny, images: Tensor, weights: Weights) -> Tensor:
 
 
 def decibels(restored: Tensor, images: Tensor) -> Tensor:
-    """Peak signal to noise ratio of each picture, from -1 to 1, in dB."""
+    """PSNR in dB of each picture; values range from -1 to 1."""
     errors = ((restored.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3))
     return -10 * errors.log10()
 
@@ -124,9 +124,9 @@ def train(
     checkpoint: Path,
     device: torch.device = arithmetic.CPU,
 ) -> None:
-    """Train both halves, going on from the checkpoint where there is one."""
+    """Train encoder and decoder, resuming from the checkpoint if there is one."""
     model.to(device, memory_format=torch.channels_last)
-    optimizer, clock = Together(optimizers(model, settings.learning_rate)), Clock(settings)
+    optimizer, clock = CombinedOptimizer(optimizers(model, settings.learning_rate)), Clock(settings)
     checkpoints = Checkpoints(
         checkpoint, {"model": model, "optimizer": optimizer, "clock": clock}, device
     )
@@ -141,10 +141,10 @@ def train(
 
 
 def fold_normalisation(vae: AutoencoderTiny, mean: Tensor, scale: Tensor) -> None:
-    """Make latents of the given mean and scale (c,) standard, inside the outermost convolutions.
+    """Standardise latents with the given mean and scale (c,), inside the outermost convolutions.
 
-    Exact in the encoder. The decoder bends large latents (tanh) before its first convolution, so
-    it must be trained a little afterwards.
+    Exact in the encoder. The decoder applies tanh to the latents before its first convolution, so
+    it needs a little training afterwards.
     """
     last, first = vae.encoder.layers[-1], vae.decoder.layers[0]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What people might type for a picture."""
+"""Random captions as people might type them."""
 
 import random
 from collections import Counter
@@ -18,7 +18,7 @@ FOREIGN, EMOJI = 0.12, 0.05
 
 @dataclass(frozen=True)
 class Names:
-    """What a thing may be called, and how often."""
+    """The names of a thing and their weights."""
 
     words: tuple[str, ...]
     weights: tuple[float, ...]
@@ -27,7 +27,7 @@ class Names:
 
 
 def _english(thing: Thing, own: set[str], shared: Counter[str]) -> dict[str, float]:
-    """Names with their weights: label and aliases first, keywords where few things share them."""
+    """English names with weights: label, aliases, and keywords shared by few things."""
     weighted = {thing.label.lower(): 3.0}
     weighted |= {alias.lower(): 3.0 for alias in thing.aliases}
     for word in thing.keywords:
@@ -39,7 +39,7 @@ def _english(thing: Thing, own: set[str], shared: Counter[str]) -> dict[str, flo
 
 
 def _unshared(words: list[str], shared: Counter[tuple[str, str]], language: str) -> tuple[str, ...]:
-    """The label, and at most two other names that few things share."""
+    """The label, and at most two other names shared by few things."""
     others = [w for w in words[1:] if w != words[0] and shared[language, w] < 3]
     return (*words[:1], *others[:2])
 
@@ -98,7 +98,7 @@ class Captions:
         self.names, self.rng = all_names, rng
 
     def __call__(self, scene: Scene) -> str:
-        """One of the many texts that fit the scene; none for some."""
+        """A random text that fits the scene; sometimes empty."""
         if self._chance(EMPTY):
             return ""
         if scene.layout == "single" and scene.background in COLOURS and self._chance(FOREIGN):
@@ -116,7 +116,7 @@ class Captions:
         return text
 
     def nothing_known(self) -> str:
-        """A text without any name of a thing."""
+        """A text that names no thing."""
         if self._chance(0.5):
             return self._one(phrases.NOTHING_KNOWN)
         letters = self.rng.choices("abcdefghijklmnopqrstuvwxyz", k=self.rng.randint(3, 9))
@@ -161,7 +161,7 @@ class Captions:
         return " ".join([*words, noun])
 
     def _a(self, placed: Placed, size: str = "") -> str:
-        """The thing with an article, or the, or neither."""
+        """The thing with "a", "the" or no article."""
         phrase = self._described(placed, self._noun(placed), size)
         start = self.rng.random()
         if start < 0.5:

@@ -1,4 +1,4 @@
-"""The model card, written from the measured numbers."""
+"""Writes the model card from the measured numbers."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a stage keeps of its state, so that it goes on where it stopped."""
+"""Checkpoints from which a stage resumes."""
 
 import time
 from collections.abc import Callable
@@ -21,9 +21,9 @@ class Stateful(Protocol):
 
 
 class Checkpoints:
-    """Of the parts of a stage, loaded at once where the file is there.
+    """Saves the parts of a stage; loads them on construction if the file exists.
 
-    Recovered weights come as "model" alone: the other parts start afresh.
+    A recovered checkpoint contains only "model"; the other parts start fresh.
     """
 
     def __init__(self, file: Path, parts: dict[str, Stateful], device: torch.device) -> None:

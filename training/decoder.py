@@ -1,8 +1,8 @@
-"""The autoencoder that ships: 256 x 256 pixels from the small autoencoder's latents, and back.
+"""Trains the shipped autoencoder: 256 x 256 pixels with the small autoencoder's latents.
 
-One level more than the small one has, and in the decoder more channels and blocks: its weights come
-to know details that the latents do not carry. The two finest levels have no blocks, so that all
-that follows the last one is linear, and costs little once it is multiplied out.
+It has one level more than the small one, and in the decoder more channels and blocks, whose weights
+learn details that the latents don't contain. The two finest levels have no blocks, so everything
+after the last block is linear and cheap once the convolutions are merged.
 """
 
 import logging
@@ -23,7 +23,7 @@ from training import arithmetic, autoencoder
 from training.autoencoder import Weights
 from training.checkpoints import Checkpoints
 from training.latents import Encoded, random_scenes, workers
-from training.muon import Together, optimizers
+from training.muon import CombinedOptimizer, optimizers
 from training.pictures import to_tensor
 from training.schedule import Clock, Settings
 from training.sketches import CHANNELS
@@ -58,7 +58,7 @@ def _convolutions(layer: nn.Module) -> list[nn.Conv2d]:
 
 
 def _levels(decoder: DecoderTiny) -> list[list[nn.Module]]:
-    """The layers with weights, blocks and bare convolutions each in lists of their own."""
+    """The layers with weights: alternating lists of one bare convolution and of blocks."""
     levels: list[list[nn.Module]] = []
     for layer in decoder.layers:
         if isinstance(layer, nn.Conv2d):
@@ -70,14 +70,14 @@ def _levels(decoder: DecoderTiny) -> list[list[nn.Module]]:
 
 @torch.no_grad()
 def start_from(model: AutoencoderTiny, small: AutoencoderTiny) -> None:
-    """Let the decoder make what a smaller one makes, but for the added level's blur.
+    """Initialise the decoder to give the smaller one's output, apart from the added level's blur.
 
-    Where it is wider, every channel is there twice, after Net2Net (Chen et al., 2015, arXiv
-    1511.05641); what a convolution makes of the two differs at random, in a way that cancels while
-    they are equal. Added blocks add nothing at first.
+    Where it is wider, every channel is duplicated, after Net2Net (Chen et al., 2015, arXiv
+    1511.05641); weights on the two copies get opposite random offsets, which cancel while the
+    copies are equal. Added blocks are initialised to add zero.
     """
     there, here = _levels(model.decoder), _levels(small.decoder)
-    added = there.pop(-4)[0]  # the convolution at the added level; it has no blocks
+    added = there.pop(-4)[0]  # the added level's convolution; that level has no blocks
     there.pop(-3)
     assert isinstance(added, nn.Conv2d)
     nn.init.dirac_(added.weight)
@@ -91,7 +91,7 @@ def start_from(model: AutoencoderTiny, small: AutoencoderTiny) -> None:
 
 
 def _widen(conv: nn.Conv2d, source: nn.Conv2d) -> None:
-    """`conv` has the outputs of `source` twice where it has twice as many; so its inputs."""
+    """Copy `source` to `conv`, repeating outputs and inputs where `conv` has twice as many."""
     outputs = conv.out_channels // source.out_channels
     weight = source.weight.repeat(outputs, 1, 1, 1)
     if conv.in_channels > source.in_channels:
@@ -103,14 +103,13 @@ def _widen(conv: nn.Conv2d, source: nn.Conv2d) -> None:
 
 
 def quickly(decoder: DecoderTiny, latents: Tensor) -> Tensor:
-    """What the decoder makes of latents, in a third of the arithmetic.
+    """Decode latents with a third of the arithmetic.
 
-    Doubling and convolving is one transposed convolution; and of the last two convolutions, which
-    have nothing between them, the first may make what each cell of the second's window adds to each
-    output. The same is done when serving (backend/model), to weights that stay; here to weights
-    that learn.
+    Upsampling and convolution become one transposed convolution, and the last two consecutive
+    convolutions are merged: see backend/model/openvino/rewrites, which does the same to fixed
+    weights; here gradients flow through.
     """
-    x = 3 * torch.tanh(latents / 3)  # DecoderTiny clamps so
+    x = 3 * torch.tanh(latents / 3)  # as in DecoderTiny
     layers = list(decoder.layers)
     x = layers[0](x)
     for layer, following in pairwise(layers[1:-2]):
@@ -122,14 +121,14 @@ def quickly(decoder: DecoderTiny, latents: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor, weight: Tensor) -> Tensor:
-    """Doubling by nearest neighbour, and a 3 x 3 convolution."""
+    """2x nearest upsampling followed by a 3x3 convolution."""
     turned = weight.flip(-1, -2).transpose(0, 1)
     corners = [F.pad(turned, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
     return F.conv_transpose2d(x, torch.stack(corners).sum(dim=0), stride=2, padding=1)
 
 
 def _last(x: Tensor, first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
-    """Doubling and two 3 x 3 convolutions."""
+    """2x nearest upsampling followed by two 3x3 convolutions."""
     shares = torch.einsum("obyx,bikl->oyxikl", second.weight, first.weight).flatten(0, 2)
     outputs, cells = second.out_channels, second.weight[0, 0].numel()
     window = torch.eye(cells, dtype=x.dtype, device=x.device).view(1, cells, *second.kernel_size)
@@ -144,13 +143,13 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 class Training:
-    """Teaching the decoder to make pictures of latents; goes on from its checkpoint."""
+    """Trains the decoder, resuming from its checkpoint."""
 
     def __init__(self, model: AutoencoderTiny, settings: Settings, checkpoint: Path) -> None:
         self.model, self.settings = model, settings
         self.device = next(model.parameters()).device
         model.to(memory_format=torch.channels_last)
-        self.optimizer = Together(optimizers(model.decoder, settings.learning_rate))
+        self.optimizer = CombinedOptimizer(optimizers(model.decoder, settings.learning_rate))
         self.clock = Clock(settings)
         self.checkpoints = Checkpoints(
             checkpoint,
@@ -159,7 +158,7 @@ class Training:
         )
 
     def step(self, latents: Tensor, images: Tensor) -> Tensor:
-        """Decibels of the pictures, before the step."""
+        """Train on one batch; returns the PSNR in dB of its pictures before the step."""
         noisy = latents + autoencoder.LATENT_NOISE * torch.randn_like(latents)
         with arithmetic.fastest(self.device):
             restored = quickly(self.model.decoder, noisy).float()
@@ -181,9 +180,9 @@ class Training:
 
 
 class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
-    """Latents (n, c, 8, 8) and what they are to become (n, 3, 256, 256), in endless batches.
+    """Endless batches of latents (n, c, 8, 8) and target pictures (n, 3, 256, 256).
 
-    From both kinds of latents, as the encoder makes them and as the denoiser does.
+    The latents come from the encoder and from the denoiser.
     """
 
     def __init__(self, sprites: Sprites, clean: Encoded, rough: Encoded | None) -> None:
@@ -211,11 +210,14 @@ class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
 def distil_encoder(
     model: AutoencoderTiny, small: AutoencoderTiny, sprites: Sprites, settings: Settings
 ) -> float:
-    """Teach the encoder to make of 256 pixels what the small one makes of their 2 x 2 means.
+    """Train the encoder to give the small one's latents for pictures of twice the size.
 
-    Returns the mean square difference in the end.
+    Returns the final mean square error.
     """
-    optimizer, clock = Together(optimizers(model.encoder, settings.learning_rate)), Clock(settings)
+    optimizer, clock = (
+        CombinedOptimizer(optimizers(model.encoder, settings.learning_rate)),
+        Clock(settings),
+    )
     small.encoder.to(memory_format=torch.channels_last)
     while not clock.is_over():
         scenes = random_scenes(sprites, settings.batch, clock.steps)

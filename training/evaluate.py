@@ -1,4 +1,4 @@
-"""The evaluation: the folder that ships, drawing prompts and seeds that were fixed beforehand."""
+"""Evaluates the shipped folder on prompts and seeds that were fixed beforehand."""
 
 import json
 import logging
@@ -33,12 +33,12 @@ SHEET_SIDE = 128
 
 @dataclass(frozen=True)
 class Artist:
-    """The pipeline at its defaults."""
+    """Generates pictures with the pipeline's defaults."""
 
     pipe: StableDiffusionPipeline
 
     def draw(self, texts: list[str], seeds: list[int], batch: int = 16) -> list[Pixels]:
-        """Pictures at the default guidance and size, each from its own seed."""
+        """Generate pictures at default guidance and size, each with its own seed."""
         self.pipe.set_progress_bar_config(disable=True)
         pictures: list[Pixels] = []
         for start in range(0, len(texts), batch):
@@ -55,7 +55,7 @@ class Artist:
 def single_things(
     artist: Artist, model: nn.Module, sprites: Sprites, prompts: list[Prompt]
 ) -> dict[str, float]:
-    """The measures of prompts for one thing each."""
+    """Measures on prompts for one thing."""
     scenes = [prompt.scene for prompt in prompts]
     pictures = artist.draw([p.text for p in prompts], [p.seed for p in prompts])
     rows = [scene.first.thing for scene in scenes]
@@ -81,7 +81,7 @@ def single_things(
 def two_things(
     artist: Artist, model: nn.Module, sprites: Sprites, prompts: list[Prompt]
 ) -> dict[str, float]:
-    """The measures of prompts for two things."""
+    """Measures on prompts for two things."""
     scenes = [prompt.scene for prompt in prompts]
     pictures = artist.draw([p.text for p in prompts], [p.seed for p in prompts])
     return {
@@ -93,7 +93,7 @@ def two_things(
 
 
 def both_named(model: nn.Module, pictures: list[Pixels], scenes: list[Scene]) -> float:
-    """Share of pictures of which the judge names both things first, each in its half."""
+    """Share of pictures in which the judge's top answer is right for both halves."""
     images, right = to_tensor(pictures), torch.ones(len(pictures), dtype=torch.bool)
     for position in range(2):
         placed = scenes[0].things[position]
@@ -103,7 +103,7 @@ def both_named(model: nn.Module, pictures: list[Pixels], scenes: list[Scene]) ->
 
 
 def things_drawn(artist: Artist, model: nn.Module, sprites: Sprites) -> int:
-    """How many things are named first by the judge when asked for by their label."""
+    """How many things, prompted by label, are the judge's top answer."""
     texts = [f"{captions.article(t.label)} {t.label.lower()}" for t in sprites.things]
     pictures = artist.draw(texts, list(range(len(texts))))
     hits = judge.hits(model, judge.whole(to_tensor(pictures)), list(range(len(texts))))
@@ -111,7 +111,7 @@ def things_drawn(artist: Artist, model: nn.Module, sprites: Sprites) -> int:
 
 
 def strangers_answered(artist: Artist, model: nn.Module, sprites: Sprites) -> list[str]:
-    """The prompts of strangers.json that were neither drawn right nor honestly warned of."""
+    """Prompts of strangers.json that got neither a right picture nor a warning."""
     asked, known = strangers.read(), abilities.abilities(sprites.things)
     pictures = artist.draw([s.prompt for s in asked], [strangers.SEED] * len(asked))
     wrong = []
@@ -125,14 +125,14 @@ def strangers_answered(artist: Artist, model: nn.Module, sprites: Sprites) -> li
 
 @torch.inference_mode()
 def reconstruction(pipe: StableDiffusionPipeline, sprites: Sprites, scenes: list[Scene]) -> float:
-    """PSNR in dB of encoding and decoding renderings that training never saw."""
+    """PSNR in dB of encoding and decoding held-out renderings."""
     pictures = [sprites.render(scene) for scene in scenes]
     restored = torch.cat([pipe.vae(part).sample for part in to_tensor(pictures).split(8)])
     return float(decibels(restored, to_tensor(pictures)).mean())
 
 
 def seconds_per_picture(artist: Artist, repeats: int = 3) -> float:
-    """The best of some warm pictures, in torch; the service has faster runtimes."""
+    """The fastest of several pictures after warm-up, in torch; the service is faster."""
     times = []
     for seed in range(repeats):
         start = time.perf_counter()
@@ -142,7 +142,7 @@ def seconds_per_picture(artist: Artist, repeats: int = 3) -> float:
 
 
 def sheet(artist: Artist, texts: list[str], seeds: list[int], file: Path) -> list[Pixels]:
-    """Draw them, and keep them small in one picture of eight columns."""
+    """Generate the prompts' pictures and save them as a contact sheet with eight columns."""
     pictures = artist.draw(texts, seeds)
     whole = contact_sheet(pictures, 8)
     scale = SHEET_SIDE / pictures[0].shape[0]
@@ -158,7 +158,7 @@ def score(
     prompts: list[Prompt],
     folder: Path,
 ) -> dict[str, object]:
-    """All the numbers of the model card, and its sheets."""
+    """Compute all numbers of the model card, and write its contact sheets."""
     artist = Artist(pipe)
     singles = [prompt for prompt in prompts if prompt.scene.layout == "single"]
     pairs = [prompt for prompt in prompts if prompt.scene.layout == "pair"]

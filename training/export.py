@@ -1,4 +1,4 @@
-"""The shipped folder: what `StableDiffusionPipeline.from_pretrained` loads as it is."""
+"""Writes the shipped folder, which `StableDiffusionPipeline.from_pretrained` can load."""
 
 import shutil
 from pathlib import Path
@@ -32,9 +32,9 @@ def pipeline(
 
 
 def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
-    """UNet and autoencoder in float16, the text encoder in float32.
+    """Save UNet and autoencoder in float16 and the text encoder in float32.
 
-    diffusers loads the former as float32; transformers would keep a float16 text encoder so.
+    diffusers loads float16 files as float32, but transformers would keep float16.
     """
     for part in PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
@@ -46,5 +46,5 @@ def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
 
 
 def size_mb(folder: Path) -> float:
-    """Megabytes (10^6 bytes) of the files of a folder."""
+    """Total size of a folder's files in MB (10^6 bytes)."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6

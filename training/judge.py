@@ -1,8 +1,7 @@
-"""A judge for the pictures: a small network that names the thing, trained on renderings alone.
+"""A classifier that names the thing in a picture, trained on renderings only.
 
-It shares nothing with the model it judges, and is tested on renderings of the pairs of thing and
-colour that are held out, which it has not seen either. Of a picture with several things it is shown
-one part at a time.
+It shares nothing with the model that it judges, and is tested on renderings of held-out pairs of
+thing and colour that it has not seen either. Pictures with several things are shown to it in parts.
 """
 
 import logging
@@ -49,12 +48,12 @@ def build(classes: int) -> nn.Sequential:
 
 
 def whole(images: Tensor) -> Tensor:
-    """Pictures (n, 3, h, w) as the judge looks at them."""
+    """Pictures (n, 3, h, w) resized to the judge's input."""
     return F.interpolate(images, (SIDE, SIDE), mode="area")
 
 
 def part(images: Tensor, box: Box) -> Tensor:
-    """One part of pictures, enlarged to how a single thing fills a picture."""
+    """One part of each picture, enlarged so that its thing fills it like a single thing would."""
     side, x, y = box
     scale = images.shape[2] / GRID
     margin = side / (GRID - 2) * 0.5  # a single thing leaves one part of GRID around it
@@ -65,7 +64,7 @@ def part(images: Tensor, box: Box) -> Tensor:
 
 
 def unseen_scene(index: int, sprites: Sprites, rng: random.Random) -> Scene:
-    """A single thing, large, in a combination that training holds out; else in any."""
+    """A scene with one large thing, in a held-out combination if there is one."""
     scenes = Scenes(sprites.things, rng)
     for _ in range(1000):
         scene = scenes.held_out(index)
@@ -75,7 +74,7 @@ def unseen_scene(index: int, sprites: Sprites, rng: random.Random) -> Scene:
 
 
 def train(sprites: Sprites, file: Path, settings: Settings = SETTINGS) -> nn.Sequential:
-    """Train on fresh renderings, or load what was trained before."""
+    """Load the trained judge, or train it on new renderings."""
     model = build(len(sprites.things))
     if file.exists():
         model.load_state_dict(torch.load(file, weights_only=True))
@@ -95,7 +94,7 @@ def train(sprites: Sprites, file: Path, settings: Settings = SETTINGS) -> nn.Seq
 
 
 def _loss(model: nn.Module, images: Tensor, rows: list[int]) -> Tensor:
-    """With some noise and blur, so that no judgement hangs on a rendering's finest detail."""
+    """With noise and blur, so that the judge doesn't rely on the finest details."""
     if random.random() < 0.5:
         images = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
     noisy = images + 0.1 * random.random() * torch.randn_like(images)
@@ -104,7 +103,7 @@ def _loss(model: nn.Module, images: Tensor, rows: list[int]) -> Tensor:
 
 @torch.inference_mode()
 def hits(model: nn.Module, images: Tensor, rows: list[int]) -> Tensor:
-    """Whether each picture's thing is named first, and among the first five: bool (n, 2)."""
+    """Top-1 and top-5 hits for each picture: bool (n, 2)."""
     logits = model(images)
     ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
     hit = ranked == torch.tensor(rows)[:, None]
@@ -112,6 +111,6 @@ def hits(model: nn.Module, images: Tensor, rows: list[int]) -> Tensor:
 
 
 def accuracy(model: nn.Module, images: Tensor, rows: list[int]) -> tuple[float, float]:
-    """Share of pictures whose thing is named first, and among the first five."""
+    """Top-1 and top-5 accuracy."""
     first, five = hits(model, images, rows).float().mean(dim=0).tolist()
     return first, five

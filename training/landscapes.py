@@ -1,4 +1,4 @@
-"""Backgrounds with a sky and a ground, drawn from a few shapes."""
+"""Draws backgrounds with sky and ground from a few shapes."""
 
 from functools import cache
 

@@ -1,6 +1,6 @@
-"""Scenes and their latents, encoded once and kept in shards, so that training touches no pictures.
+"""Encodes scenes to latents once and saves them in shards, so that training needs no pictures.
 
-More shards mean more scenes of each thing; a stage takes whatever shards there are when it starts.
+More shards mean more scenes of each thing; a stage uses all shards that exist when it starts.
 """
 
 import logging
@@ -38,7 +38,7 @@ class Encoded:
 
 
 def random_scenes(sprites: Sprites, count: int, seed: int) -> list[Scene]:
-    """Scenes for training, each thing's turn coming equally often; the same for the same seed."""
+    """Training scenes in which each thing is equally frequent; deterministic for a seed."""
     scenes = Scenes(sprites.things, random.Random(seed))
     return [scenes.training(index % len(sprites.things)) for index in range(count)]
 
@@ -57,7 +57,7 @@ class Pictures(Dataset[Pixels]):
 
 
 def workers(device: torch.device) -> int:
-    """Processes that prepare batches: none where the cores compute already."""
+    """Number of data loader processes; 0 on a CPU, whose cores are busy computing."""
     return 0 if device.type == "cpu" else max(1, torch.get_num_threads() - 2)
 
 
@@ -81,7 +81,7 @@ def scene_of(state: dict[str, Any]) -> Scene:
 
 
 def write_shards(encoder: EncoderTiny, sprites: Sprites, count: int, folder: Path) -> None:
-    """Write the shards up to `count` that are not there yet."""
+    """Write those of the first `count` shards that don't exist yet."""
     folder.mkdir(exist_ok=True)
     for seed in range(count):
         file = folder / f"{seed:03}.pt"

@@ -1,4 +1,4 @@
-"""Captions and the latents of their scenes, in endless random batches."""
+"""Endless random batches of captions and the latents of their scenes."""
 
 import random
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ NOTHING_KNOWN = 0.03
 """Share of such texts."""
 
 
-class Told(NamedTuple):
-    """Token ids (n, MAX_TOKENS), whether a text tells anything (n,), latents (n, c, 8, 8)."""
+class CaptionBatch(NamedTuple):
+    """Token ids (n, MAX_TOKENS), whether each text is not empty (n,), latents (n, c, 8, 8)."""
 
     tokens: Tensor
     is_told: Tensor
     latents: Tensor
 
-    def to(self, device: torch.device) -> "Told":
-        return Told(*(part.to(device, non_blocking=True) for part in self))
+    def to(self, device: torch.device) -> "CaptionBatch":
+        return CaptionBatch(*(part.to(device, non_blocking=True) for part in self))
 
 
-class Lessons(IterableDataset[Told]):
-    """What the text encoder and the UNet learn from, made afresh for every batch."""
+class Lessons(IterableDataset[CaptionBatch]):
+    """Training data of text encoder and UNet, with new captions for every batch."""
 
     def __init__(
         self, encoded: Encoded, names: list[Names], tokenizer: CLIPTokenizer, nothing: int
@@ -41,31 +41,31 @@ class Lessons(IterableDataset[Told]):
         self.blank = [row for row, scene in enumerate(encoded.scenes) if _is_only(scene, nothing)]
         self.seed, self.batch = 0, 1
 
-    def __iter__(self) -> Iterator[Told]:
+    def __iter__(self) -> Iterator[CaptionBatch]:
         worker = get_worker_info()
         rng = random.Random(f"{self.seed} {worker.id if worker else 0}")
         captions = Captions(self.names, rng)
         while True:
             yield self._batch(captions, rng)
 
-    def _batch(self, captions: Captions, rng: random.Random) -> Told:
+    def _batch(self, captions: Captions, rng: random.Random) -> CaptionBatch:
         rows = rng.choices(range(len(self.encoded)), k=self.batch)
         texts = [captions(self.encoded.scenes[row]) for row in rows]
         for i in range(self.batch):
             if self.blank and rng.random() < NOTHING_KNOWN:
                 rows[i], texts[i] = rng.choice(self.blank), captions.nothing_known()
         is_told = torch.tensor([bool(text) for text in texts])
-        return Told(tokens_of(self.tokenizer, texts), is_told, self.encoded.latents[rows])
+        return CaptionBatch(tokens_of(self.tokenizer, texts), is_told, self.encoded.latents[rows])
 
-    def batches(self, batch: int, seed: int, device: torch.device) -> Iterator[Told]:
-        """Batches on a device; for a GPU, many processes make them."""
+    def batches(self, batch: int, seed: int, device: torch.device) -> Iterator[CaptionBatch]:
+        """Batches on a device; for a GPU they are prepared by several processes."""
         self.batch, self.seed = batch, seed
         loader = DataLoader(self, batch_size=None, num_workers=workers(device))
         return (told.to(device) for told in loader)
 
 
 def _is_only(scene: Scene, thing: int) -> bool:
-    """Whether a scene shows this one thing, as it usually looks."""
+    """Whether a scene shows only this thing, large and in its usual look."""
     return [(p.thing, p.tint, p.flat, p.mirrored, p.side) for p in scene.things] == [
         (thing, None, False, False, LARGE)
     ]

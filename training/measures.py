@@ -1,4 +1,4 @@
-"""What the evaluation measures on pictures."""
+"""Measures on pictures, for the evaluation."""
 
 import itertools
 
@@ -20,14 +20,14 @@ THUMBNAIL = 16
 
 
 def psnr(pictures: list[Pixels], scenes: list[Scene], sprites: Sprites) -> list[float]:
-    """Of each picture against the rendering that it should be, in dB."""
+    """PSNR in dB of each picture against its reference rendering."""
     drawn, asked = to_tensor(pictures), to_tensor([sprites.render(scene) for scene in scenes])
     values: list[float] = decibels(drawn, asked).tolist()
     return values
 
 
 def edge_energy(pictures: list[Pixels]) -> float:
-    """Mean square difference of neighbouring pixels."""
+    """Mean square difference between neighbouring pixels."""
     images = to_tensor(pictures)
     rows, columns = images.diff(dim=2).square().mean(), images.diff(dim=3).square().mean()
     return float(rows + columns)
@@ -55,7 +55,7 @@ def object_colour(picture: Pixels) -> Pixels:
 
 
 def nearest_tint(picture: Pixels, thing: int, background: str, sprites: Sprites) -> str:
-    """Which colour renders the same thing nearest to the picture's mean colour."""
+    """The colour whose rendering of the thing is nearest to the picture's mean colour."""
     seen = object_colour(picture)
 
     def distance(tint: str) -> float:
@@ -68,7 +68,7 @@ def nearest_tint(picture: Pixels, thing: int, background: str, sprites: Sprites)
 def colours_right(
     pictures: list[Pixels], scenes: list[Scene], sprites: Sprites
 ) -> tuple[float, float]:
-    """Shares of pictures whose background, and whose one thing, has the colour asked for."""
+    """Shares of pictures with the requested colour of the background, and of the thing."""
     backgrounds: list[bool] = []
     tints: list[bool] = []
     for picture, scene in zip(pictures, scenes, strict=True):
@@ -81,18 +81,18 @@ def colours_right(
 
 
 def thumbnails(pictures: list[Pixels]) -> Tensor:
-    """Pictures as rows (n, 768) of small ones, for distances."""
+    """Small versions of the pictures as vectors (n, 768), for distances."""
     return F.interpolate(to_tensor(pictures), (THUMBNAIL, THUMBNAIL), mode="area").flatten(1)
 
 
 def distances(left: Tensor, right: Tensor) -> Tensor:
-    """Root mean square difference (n, m) of thumbnails, on a scale where white to black is 2."""
+    """Root mean square difference (n, m) of thumbnails; black to white is 2."""
     apart: Tensor = torch.cdist(left, right) / left.shape[1] ** 0.5
     return apart
 
 
 def diversity(pictures: list[Pixels], seeds: int) -> float:
-    """Mean distance between the pictures of one prompt, `seeds` of them in a row."""
+    """Mean distance between pictures of the same prompt, `seeds` consecutive ones each."""
     prompts = thumbnails(pictures).view(len(pictures) // seeds, seeds, -1)
     pairs = list(itertools.combinations(range(seeds), 2))
     return float(torch.stack([distances(p, p)[i, j] for p in prompts for i, j in pairs]).mean())
@@ -101,7 +101,7 @@ def diversity(pictures: list[Pixels], seeds: int) -> float:
 def nearer_to_unseen(
     pictures: list[Pixels], scenes: list[Scene], seen: list[Scene], sprites: Sprites
 ) -> dict[str, float]:
-    """How near pictures are to any training picture, and to the rendering never trained on."""
+    """Distances of pictures to the nearest training picture, and to the held-out rendering."""
     rows = thumbnails(pictures)
     known = torch.cat([thumbnails([sprites.render(s)]) for s in seen])
     nearest = distances(rows, known).min(dim=1).values

@@ -1,8 +1,8 @@
-"""Muon: momentum whose matrices are made orthogonal, for layers' weights; AdamW for the rest.
+"""The Muon optimizer (orthogonalised momentum) for weight matrices; AdamW for the rest.
 
 After Keller Jordan et al., https://kellerjordan.github.io/posts/muon (2024). On these small
-networks it learns more per sample than AdamW. Its extra arithmetic is little next to that of a
-convolution over many places; for the UNet's, over few, AdamW learns more per second.
+networks it learns more per sample than AdamW. Its extra cost is small for convolutions over large
+feature maps; for the UNet, whose maps are small, AdamW learns more per second.
 """
 
 from collections import defaultdict
@@ -17,18 +17,19 @@ from training import arithmetic
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration, from the post above."""
 SMALL = 16
-"""Matrices with a side below this are left to AdamW."""
+"""Matrices with a smaller side are trained with AdamW."""
 
 
 RIDGE = 1e-6
-"""Added to the Gram matrix (of trace 1): where rounding makes an eigenvalue negative, the iteration
-would blow it up."""
+"""Added to the Gram matrix (of trace 1): the iteration diverges if rounding makes an eigenvalue
+negative."""
 
 
 def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """For each matrix (n, rows, columns) the nearest with singular values near 1.
+    """Orthogonalise each matrix (n, rows, columns): singular values become about 1.
 
-    Newton-Schulz on the small Gram matrix alone, so that the long side is multiplied only twice.
+    The Newton-Schulz iteration runs on the small Gram matrix, so the long side is multiplied only
+    twice.
     """
     a, b, c = QUINTIC
     wide = matrices.shape[1] <= matrices.shape[2]
@@ -48,7 +49,7 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices, as which a convolution counts too: (out, in x height x width)."""
+    """Muon for matrices; a convolution counts as a matrix (out, in x height x width)."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -72,9 +73,9 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(average, momentum).flatten(1)
 
     def _update(self, alike: list[nn.Parameter], group: dict[str, float]) -> None:
-        """Matrices of one shape go through the iteration together."""
+        """Update parameters of equal shape together."""
         directions = torch.stack([self._direction(p, group["momentum"]) for p in alike])
-        scale = 0.2 * max(directions.shape[1:]) ** 0.5  # the size of an AdamW update
+        scale = 0.2 * max(directions.shape[1:]) ** 0.5  # to match the size of AdamW updates
         for parameter, update in zip(alike, orthogonal(directions), strict=True):
             parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
 
@@ -88,8 +89,8 @@ def optimizers(module: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     return [Muon(matrices, lr), torch.optim.AdamW(others, lr, betas=(0.9, 0.98))]
 
 
-class Together:
-    """Several optimizers as one."""
+class CombinedOptimizer:
+    """Several optimizers with the interface of one."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
         self.parts = parts

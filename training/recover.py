@@ -1,4 +1,4 @@
-"""From the folder that ships back to checkpoints, so that training goes on where they are gone."""
+"""Turns the shipped folder back into checkpoints, to continue training without the originals."""
 
 import shutil
 from pathlib import Path
@@ -37,10 +37,10 @@ def _text_encoder(weights: dict[str, Tensor], unet: dict[str, Tensor]) -> dict[s
 
 
 def recover(folder: Path, cache: Path) -> None:
-    """Write checkpoints of all stages into `cache`; those that are there already stay.
+    """Write checkpoints of all stages into `cache`; existing ones are kept.
 
-    They hold weights alone: the stages' clocks and optimizers start afresh. The small autoencoder
-    has its encoder back, not its decoder, which nothing needs once there is the one that ships.
+    They contain weights only: clocks and optimizers start fresh. The small autoencoder gets its
+    encoder but not its decoder, which is not needed any more.
     """
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     if not (cache / "tokenizer").exists():

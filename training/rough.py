@@ -1,4 +1,4 @@
-"""Latents as the denoiser leaves them, from which the decoder learns to make up for its errors."""
+"""Latents from the denoiser, on which the decoder learns to correct its errors."""
 
 import random
 
@@ -21,7 +21,7 @@ BATCH = 32
 
 
 def noise_scheduler() -> DPMSolverMultistepScheduler:
-    """As it ships."""
+    """The shipped model's noise scheduler."""
     accepted = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
     chosen = {name: NOISE_SCHEDULE[name] for name in (*accepted, "prediction_type", "steps_offset")}
     return DPMSolverMultistepScheduler(**chosen, timestep_spacing="trailing")
@@ -31,7 +31,7 @@ def noise_scheduler() -> DPMSolverMultistepScheduler:
 def denoised(
     unet: UNet2DConditionModel, reader: Reader, clean: Tensor, tokens: Tensor, skipped: int
 ) -> Tensor:
-    """Latents with the noise of a step, denoised from there on as their texts (token ids) tell."""
+    """Add a step's noise to latents and denoise them from there, guided by their token ids."""
     scheduler = noise_scheduler()
     scheduler.set_timesteps(STEPS, device=reader.device)
     scheduler.set_begin_index(skipped)
@@ -53,7 +53,7 @@ def draw_anew(
     names: list[Names],
     count: int,
 ) -> Encoded:
-    """`count` of the scenes, with latents as the denoiser leaves them."""
+    """`count` of the scenes, with latents from the denoiser."""
     rng = random.Random(17)
     captions = Captions(names, rng)
     scenes: list[Scene] = []

@@ -1,4 +1,4 @@
-"""What a picture shows, described: which things, where, in which colours, before what."""
+"""Descriptions of pictures: which things, where, in which colours, on which background."""
 
 import hashlib
 import random
@@ -66,7 +66,7 @@ TINTED, SHRUNK, MIRRORED = 0.45, 0.1, 0.2
 
 @dataclass(frozen=True)
 class Placed:
-    """One thing in a picture; side and corner in parts of GRID."""
+    """One thing in a picture; side and corner in units of 1/GRID of the picture."""
 
     thing: int
     side: float = LARGE
@@ -79,7 +79,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture; `layout` says how a caption may speak of its things."""
+    """A picture; `layout` determines how captions describe its things."""
 
     things: tuple[Placed, ...]
     background: str = "white"
@@ -93,7 +93,7 @@ class Scene:
 
     @property
     def fills(self) -> bool:
-        """Whether nothing of the background can be seen."""
+        """Whether the thing hides the whole background."""
         return self.first.side == FULL
 
 
@@ -107,18 +107,18 @@ def single(thing: int, background: str = "white", tint: str | None = None) -> Sc
 
 
 def _share(*words: str) -> float:
-    """A number from 0 to 1 that depends on nothing but the words."""
+    """A number from 0 to 1 that only depends on the words (a hash)."""
     digest = hashlib.sha256("|".join(words).encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
 def is_held_out(label: str, colour: str, part: str) -> bool:
-    """Whether training must not see this thing with this colour; `part`: background or object."""
+    """Whether this thing in this colour is held out; `part`: background or object."""
     return _share(label, colour, part) < HELD_OUT
 
 
 def is_held_out_pair(one: str, other: str) -> bool:
-    """Whether training must not see these two things together, in either order."""
+    """Whether these two things together are held out, in either order."""
     return one != other and _share(*sorted((one, other)), "pair") < HELD_OUT
 
 
@@ -147,7 +147,7 @@ def three_of(one: Placed) -> tuple[Placed, ...]:
 
 
 def stacked(upper: Placed, lower: Placed) -> tuple[Placed, ...]:
-    """The lower thing comes first, so that the upper one stands before it."""
+    """The lower thing comes first, so that the upper one is drawn over it."""
     return (
         replace(lower, side=LOWER, x=(GRID - LOWER) / 2, y=GRID - LOWER),
         replace(upper, side=UPPER, x=(GRID - UPPER) / 2, y=0),
@@ -155,34 +155,34 @@ def stacked(upper: Placed, lower: Placed) -> tuple[Placed, ...]:
 
 
 class Scenes:
-    """Random scenes, over everything that training varies."""
+    """Random scenes that vary everything training varies."""
 
     def __init__(self, things: list[Thing], rng: random.Random) -> None:
         self.things, self.rng = things, rng
         self.solid = [i for i, thing in enumerate(things) if not thing.fills]
 
     def training(self, thing: int) -> Scene:
-        """A scene that training may see, with this thing in it."""
+        """A training scene that contains this thing."""
         while True:
             scene = self.any(thing)
             if may_train(self.things, scene):
                 return scene
 
     def training_single(self, thing: int) -> Scene:
-        """A scene that training may see, with this thing alone, large, on a plain background."""
+        """A training scene with only this thing, large, on a plain background."""
         while True:
             scene = self._single(thing, flat=self._is_flat(thing))
             if may_train(self.things, scene) and not scene.place and scene.first.side == LARGE:
                 return scene
 
     def held_out(self, thing: int) -> Scene | None:
-        """One that training never sees; none where the dice say otherwise."""
+        """A random scene if it is held out, else None."""
         scene = self._single(thing, flat=False)
         plain = scene.first.side == LARGE and not scene.first.mirrored
         return scene if plain and not may_train(self.things, scene) else None
 
     def held_out_pair(self, thing: int) -> Scene | None:
-        """Two things side by side, never so in training; none where the dice say otherwise."""
+        """A random scene of two things side by side if the pair is held out, else None."""
         scene = self._several(thing, "pair")
         one, other = (self.things[placed.thing].label for placed in scene.things)
         return scene if is_held_out_pair(one, other) else None

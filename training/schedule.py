@@ -1,4 +1,4 @@
-"""How far a stage has come, and what learning rate that makes."""
+"""Progress of a training stage, and the learning rate schedule."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.muon import Together
+from training.muon import CombinedOptimizer
 
 GRADIENT_NORM = 1.0
 """Longer gradients are cut to this length."""
@@ -15,7 +15,7 @@ GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a stage's training; counted in samples, so that a slow or busy machine trains the same."""
+    """Settings of a stage, counted in samples, so that a slow machine trains the same."""
 
     samples: int
     batch: int
@@ -26,14 +26,14 @@ class Settings:
     """Share of the samples before which it does not fall; from there to zero along a cosine."""
 
     def rate(self, share: float) -> float:
-        """The learning rate when this share of the samples, 0 to 1, is over."""
+        """The learning rate after this share (0 to 1) of the samples."""
         warm = min(1.0, share / self.rise + 0.02)
         falling = max(0.0, (share - self.level) / (1 - self.level))
         return self.learning_rate * warm * (1 + math.cos(math.pi * falling)) / 2
 
 
 class Clock:
-    """Samples and seconds of one stage, over all its runs."""
+    """Counts samples and seconds of one stage over all its runs."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -47,8 +47,10 @@ class Clock:
     def is_over(self) -> bool:
         return self.share >= 1
 
-    def step(self, optimizer: torch.optim.Optimizer | Together, loss: Tensor, batch: int) -> None:
-        """One step down the gradient of `loss`, the mean over `batch` samples."""
+    def step(
+        self, optimizer: torch.optim.Optimizer | CombinedOptimizer, loss: Tensor, batch: int
+    ) -> None:
+        """One optimizer step for `loss`, the mean over `batch` samples."""
         for group in optimizer.param_groups:
             group["lr"] = self.settings.rate(self.share)
         loss.backward()

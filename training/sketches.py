@@ -1,7 +1,7 @@
-"""How a sketch of the latents travels from the text encoder to the UNet: as tokens.
+"""Encodes a sketch of the latents as tokens, passed from the text encoder to the UNet.
 
-The first WORDS tokens tell the UNet nothing; each of the others holds 2 x 2 places of the latents,
-channels and all, and beside them a code of its own by which attention finds it.
+The first WORDS tokens hold nothing for the UNet. Each of the others holds 2 x 2 positions of the
+latents with all channels, and a unique code by which attention finds it.
 """
 
 import torch
@@ -28,7 +28,7 @@ def codes() -> Tensor:
 
 
 def to_tokens(latents: Tensor) -> Tensor:
-    """Tokens (n, WORDS + PLACES, WIDTH) that hold latents (n, c, 8, 8)."""
+    """Latents (n, c, 8, 8) as tokens (n, WORDS + PLACES, WIDTH)."""
     held = F.pixel_unshuffle(latents, CELL).flatten(2).mT
     numbers = F.pad(held, (0, 0, WORDS, 0))
     code = codes().to(latents).expand(len(latents), -1, -1)

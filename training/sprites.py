@@ -1,4 +1,4 @@
-"""The things' pictures, coloured and put before a background."""
+"""Renders the things' pictures, coloured and on a background."""
 
 from functools import cached_property
 from io import BytesIO
@@ -26,14 +26,14 @@ def _premultiplied(image: Image.Image, side: int) -> Pixels:
     rgba = np.asarray(image.convert("RGBA"), np.float32).copy()
     rgba[..., :3] *= rgba[..., 3:] / 255
     pixels = Image.fromarray(rgba.round().astype(np.uint8), "RGBA")
-    # Image.resize premultiplies RGBA itself; as four plain channels it must not.
+    # Image.resize would premultiply RGBA a second time, so resize four plain channels.
     bands = [band.resize((side, side), Image.Resampling.LANCZOS) for band in pixels.split()]
     stacked: Pixels = np.stack([np.asarray(band) for band in bands], axis=-1)
     return stacked
 
 
 def _trimmed(image: Image.Image) -> Image.Image:
-    """The thing cut out of its margins, centred in a square."""
+    """The thing without its margins, centred in a square."""
     image = image.convert("RGBA")
     box = image.getchannel("A").point(lambda a: 255 * (a >= ALPHA_SHOWN)).getbbox()
     cut = image.crop(box)
@@ -44,9 +44,9 @@ def _trimmed(image: Image.Image) -> Image.Image:
 
 
 def tinted(luminance: Floats, target: Colour) -> Floats:
-    """Shades (h, w, 3), 0 to 255, of one colour with the lights and darks given.
+    """Shades (h, w, 3) from 0 to 255 of one colour, following the given luminance.
 
-    `luminance`: (h, w), 0 to 1, already centred on 0.5 over the thing.
+    `luminance`: (h, w) from 0 to 1, with mean 0.5 over the thing.
     """
     middle = np.asarray(target, np.float32)
     dark, light = middle * 0.3, middle + (255 - middle) * 0.75
@@ -57,7 +57,7 @@ def tinted(luminance: Floats, target: Colour) -> Floats:
 
 
 class Sprites:
-    """The things' pictures, scaled when first asked for, at one size of the whole picture."""
+    """The things' pictures for one picture size, scaled on first use."""
 
     def __init__(self, things: list[Thing], size: int = SIZE) -> None:
         self.things, self.size = things, size
@@ -79,7 +79,7 @@ class Sprites:
         return self._sprites[key]
 
     def pixels(self, parts: float) -> int:
-        """Pixels of a length in parts of GRID."""
+        """A length in units of 1/GRID of the picture, in pixels."""
         return round(parts * self.size / GRID)
 
     @cached_property

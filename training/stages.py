@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each stage trains, and on how much."""
+    """How long each stage trains, and on how much data."""
 
     first_round: Settings
     second_round: Settings
@@ -56,7 +56,7 @@ class Plan:
     """Scenes drawn anew for the decoder."""
 
     def scaled(self, share: float) -> "Plan":
-        """The same with this share of the samples."""
+        """A copy with this share of the samples."""
         parts = ((field.name, getattr(self, field.name)) for field in fields(self))
         fewer: dict[str, Any] = {
             name: replace(part, samples=round(part.samples * share))
@@ -93,7 +93,7 @@ CUDA = Plan(
 
 
 class Recipe:
-    """All stages, on one device; checkpoints are in the cache."""
+    """All stages on one device, with checkpoints in the cache."""
 
     def __init__(self, plan: Plan, device: torch.device, cache: Path | None = None) -> None:
         self.plan, self.device = plan, device
@@ -129,7 +129,7 @@ class Recipe:
         return model.eval()
 
     def train_autoencoder(self) -> None:
-        """Two rounds, each with its own rise and fall of the learning rate."""
+        """Train in two rounds, each with its own learning rate schedule."""
         if self.checkpoint("autoencoder").exists():
             return
         model, sprites, device = autoencoder.build(), self.small_sprites, self.device
@@ -190,7 +190,7 @@ class Recipe:
         return model
 
     def train_decoder(self) -> None:
-        """On latents as the encoder makes them, and as the denoiser leaves them."""
+        """Train on latents from the encoder and from the denoiser."""
         drawn = None
         if self.checkpoint("unet").exists():
             model = unet.finished(self.checkpoint("unet")).to(self.device)
@@ -202,7 +202,7 @@ class Recipe:
         run.run(decoder.Renderings(self.sprites, self.encoded(), drawn))
 
     def export_model(self, folder: Path = paths.MODEL) -> None:
-        """The averaged weights and the latest decoder into the folder that ships."""
+        """Write the averaged weights and the latest decoder to the shipped folder."""
         vae, small = self.vae(), self.small_autoencoder()
         decoder.distil_encoder(vae, small, self.sprites, self.plan.encoder)
         model = unet.finished(self.checkpoint("unet"))
@@ -213,13 +213,13 @@ class Recipe:
         log.info("%s: %.1f MB", folder, export.size_mb(folder))
 
     def samples(self) -> int:
-        """How many the UNet has learned from, by its checkpoint."""
+        """Number of samples the UNet was trained on, from its checkpoint."""
         file = self.checkpoint("unet")
         state = torch.load(file, weights_only=True) if file.exists() else {}
         return int(state.get("clock", {}).get("samples", 0))
 
     def evaluate_model(self, folder: Path = paths.MODEL) -> None:
-        """Score the folder that ships; numbers, sheets and model card go into it."""
+        """Evaluate the shipped folder; writes numbers, contact sheets and model card into it."""
         pipe = StableDiffusionPipeline.from_pretrained(folder)
         size = pipe.unet.config.sample_size * pipe.vae_scale_factor
         sprites = Sprites(self.sprites.things, size)

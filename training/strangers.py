@@ -1,8 +1,8 @@
-"""What strangers type, and whether the answer was right or honest.
+"""Tests prompts of strangers: the picture must be right, or a warning must say why not.
 
-strangers.json was fixed before training. `right` lists the things that may be drawn (and `second`,
-where there must be another one), `warn` the words of which a warning must name one; "tokens" stands
-for a warning that not all of the prompt was read. Where both are given, either will do.
+strangers.json was fixed before training. `right` lists the acceptable things (`second` a required
+second one), `warn` the words of which a warning must name at least one; "tokens" means a warning
+that the prompt was truncated. If both are given, either is enough.
 """
 
 import json
@@ -40,7 +40,7 @@ def read() -> list[Stranger]:
 
 
 def _phrases(abilities: dict[str, Any]) -> list[str]:
-    """All that the model knows, the longest first."""
+    """All phrases the model knows, the longest first."""
     known: list[str] = []
     for thing in abilities["things"]:
         known += [thing["name"], *thing["also"], *thing["plural"]]
@@ -51,7 +51,7 @@ def _phrases(abilities: dict[str, Any]) -> list[str]:
 
 
 def unknown_words(prompt: str, abilities: dict[str, Any]) -> list[str]:
-    """Words of which the model knows nothing, in their order."""
+    """Words that the model doesn't know, in their order."""
     rest = prompt.lower()
     for phrase in _phrases(abilities):
         rest = re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", " ", rest)
@@ -59,13 +59,13 @@ def unknown_words(prompt: str, abilities: dict[str, Any]) -> list[str]:
 
 
 def warned(prompt: str, abilities: dict[str, Any], tokenizer: CLIPTokenizer) -> list[str]:
-    """What a service would warn of: unknown words, and "tokens" where some were not read."""
+    """What the service would warn about: unknown words, and "tokens" if the prompt is truncated."""
     ids = tokenizer(prompt, add_special_tokens=False).input_ids
     return unknown_words(prompt, abilities) + ["tokens"] * (len(ids) > abilities["token_limit"])
 
 
 def shown(model: nn.Module, picture: Pixels, things: list[Thing]) -> list[set[str]]:
-    """Labels of what the judge sees in the whole picture, in its parts, and in each part alone."""
+    """Labels that the judge sees in the whole picture, in all its parts, and in each part."""
     image = to_tensor([picture])
     parts = torch.cat([judge.whole(image), *(judge.part(image, where) for where in judge.PARTS)])
     with torch.inference_mode():

@@ -1,8 +1,8 @@
-"""The text encoder: from captions to sketches of the latents, without noise and without the UNet.
+"""Trains the text encoder to predict sketches of the latents from captions, without the UNet.
 
 A prompt is padded to full length. The text encoder's attention is causal, so its last tokens see
-the whole prompt, whatever it says: each learns to hold what the mean picture of that prompt has in
-one part of the latents, 2 x 2 places. The UNet reads them by cross-attention (sketches.py).
+the whole prompt; each learns to predict one part of the latents (2 x 2 positions) of the mean
+picture for that prompt. The UNet reads them by cross-attention (sketches.py).
 """
 
 import logging
@@ -15,8 +15,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import arithmetic, sketches
 from training.checkpoints import Checkpoints
-from training.lessons import Lessons, Told
-from training.muon import Together, optimizers
+from training.lessons import CaptionBatch, Lessons
+from training.muon import CombinedOptimizer, optimizers
 from training.phrases import MAX_TOKENS, WORDS
 from training.schedule import Clock, Settings
 
@@ -28,7 +28,7 @@ CODES = 0.1
 
 
 class TextEncoder(nn.Module):
-    """Token ids (n, MAX_TOKENS) to what the UNet's cross-attention reads (n, MAX_TOKENS, WIDTH)."""
+    """Token ids (n, MAX_TOKENS) to the UNet's text embeddings (n, MAX_TOKENS, WIDTH)."""
 
     def __init__(self, tokenizer: CLIPTokenizer, layers: int = LAYERS) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class TextEncoder(nn.Module):
         self.projection = nn.Linear(WIDTH, sketches.WIDTH)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        # For so few tokens plain matrix products beat the fused attention.
+        # For so few tokens plain matrix products are faster than fused attention.
         with sdpa_kernel(SDPBackend.MATH):
             states: Tensor = self.text_encoder(tokens).last_hidden_state
         told: Tensor = self.projection(states)
@@ -56,21 +56,21 @@ class TextEncoder(nn.Module):
 
 
 class Training:
-    """Teaching it captions of encoded scenes; goes on from its checkpoint."""
+    """Trains on captions of encoded scenes, resuming from the checkpoint."""
 
     def __init__(self, encoder: TextEncoder, settings: Settings, checkpoint: Path) -> None:
         self.encoder, self.settings, self.checkpoint = encoder, settings, checkpoint
         self.device = encoder.projection.weight.device
         self.clock = Clock(settings)
-        self.optimizer = Together(optimizers(encoder, settings.learning_rate))
+        self.optimizer = CombinedOptimizer(optimizers(encoder, settings.learning_rate))
         self.checkpoints = Checkpoints(
             checkpoint,
             {"model": encoder, "optimizer": self.optimizer, "clock": self.clock},
             self.device,
         )
 
-    def loss(self, told: Told) -> tuple[Tensor, Tensor]:
-        """Mean square errors of the sketches, and of the codes beside them."""
+    def loss(self, told: CaptionBatch) -> tuple[Tensor, Tensor]:
+        """Mean square errors of the sketches, and of the codes."""
         with arithmetic.fastest(self.device):
             said = self.encoder(told.tokens).float()
         aim = sketches.to_tokens(told.latents.float())

@@ -1,4 +1,4 @@
-"""The things that can be drawn: things.txt, with pictures and names from the packages."""
+"""Reads the things that the model can draw: things.txt, with pictures and names of packages."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing that can be drawn."""
+    """One thing that the model can draw."""
 
     label: str
     aliases: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Thing:
 
 
 def _plain(codepoints: str) -> str:
-    """An emoji's code points without the variation selector, which the packages use differently."""
+    """An emoji's code points without the variation selector, on which the packages disagree."""
     return codepoints.lower().replace("-fe0f", "")
 
 

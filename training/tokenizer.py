@@ -1,4 +1,4 @@
-"""The small vocabulary that encodes captions."""
+"""Trains the small tokenizer for captions."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ VOCABULARY = 8192
 
 
 def _corpus(all_names: list[Names]) -> list[str]:
-    """Every word that captions are made of, the common ones often."""
+    """Every word of the captions, common ones repeated."""
     texts = []
     for name in all_names:
         for word, weight in zip(name.words, name.weights, strict=True):
@@ -36,9 +36,9 @@ def _corpus(all_names: list[Names]) -> list[str]:
 
 
 def build(all_names: list[Names], folder: Path) -> CLIPTokenizer:
-    """Byte-pair encoding in CLIP's form, learned on our own words; loaded where `folder` has it.
+    """Train byte-pair encoding in CLIP's format on our words, or load it from `folder`.
 
-    The trainer numbers what it learns differently each time: a second one reads other words.
+    The trainer assigns different ids each time: a model only works with its own tokenizer.
     """
     if (folder / "tokenizer.json").exists():
         loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -67,7 +67,7 @@ def build(all_names: list[Names], folder: Path) -> CLIPTokenizer:
     tokenizer.model.save(str(folder))
     file = folder / "vocab.json"
     vocabulary: dict[str, int] = json.loads(file.read_text())
-    for byte in alphabet:  # any byte may end a word, so that no word is unknown
+    for byte in alphabet:  # any byte may end a word, so that every word can be encoded
         vocabulary.setdefault(byte + suffix, len(vocabulary))
     file.write_text(json.dumps(vocabulary, ensure_ascii=False))
     clip = CLIPTokenizer(

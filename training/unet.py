@@ -1,9 +1,9 @@
-"""The UNet, trained on precomputed latents and on sketches of what captions tell.
+"""Trains the UNet on precomputed latents and on the text encoder's sketches.
 
-What matters on a CPU: latents are encoded once, and most weights sit where the picture is 4 x 4 or
-2 x 2 and cost little. The sketch arrives by cross-attention in the second layer at 8 x 8: by then
-convolutions with zeros around them have told every place where it is, and all that comes later
-has the sketch before it.
+For speed on a CPU, latents are encoded once, and most weights are at the levels of 4 x 4 and 2 x 2,
+where they are cheap. The sketch enters by cross-attention in the second layer at 8 x 8: by then
+zero-padded convolutions have given every position a notion of where it is, and all later layers
+have the sketch.
 """
 
 import logging
@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 
 from training import arithmetic, attention, sketches
 from training.checkpoints import Checkpoints
-from training.lessons import Lessons, Told
+from training.lessons import CaptionBatch, Lessons
 from training.schedule import Clock, Settings
 from training.text_encoder import WIDTH as TEXT_WIDTH
 from training.text_encoder import TextEncoder
@@ -58,7 +58,7 @@ WIDTHS = (128, 256, 256)
 
 
 def build(widths: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
-    """8 x 8, 4 x 4 and 2 x 2, where a convolution connects every place with every other."""
+    """A UNet with levels 8 x 8, 4 x 4 and 2 x 2; at 2 x 2 a convolution sees all."""
     unet = UNet2DConditionModel(
         sample_size=attention.SIDE,
         in_channels=sketches.CHANNELS,
@@ -81,7 +81,7 @@ def build(widths: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
 
 
 def with_text(unet: UNet2DConditionModel, encoder: TextEncoder) -> UNet2DConditionModel:
-    """The same UNet, reading the text encoder's states in place of sketches."""
+    """The same UNet, with the text encoder's hidden states as input instead of sketches."""
     unet.encoder_hid_proj = encoder.projection
     return unet
 
@@ -92,7 +92,7 @@ def alphas_cumprod() -> Tensor:
 
 
 class Batch(NamedTuple):
-    """Noisy latents, time steps, sketches as tokens, whether a text tells anything, velocity."""
+    """Noisy latents, timesteps, sketch tokens, whether the text is not empty, target velocity."""
 
     noisy: Tensor
     steps: Tensor
@@ -102,7 +102,7 @@ class Batch(NamedTuple):
 
 
 class Reader:
-    """The finished text encoder, and noise."""
+    """Adds noise to latents, and encodes captions with the trained text encoder."""
 
     def __init__(self, encoder: TextEncoder, tokenizer: CLIPTokenizer) -> None:
         self.encoder = encoder.eval().requires_grad_(False)
@@ -118,12 +118,12 @@ class Reader:
         return said.float()
 
     def _steps(self, count: int) -> Tensor:
-        """Time steps spread over the batch, so that the loss is less noisy; more of them noisy."""
+        """Timesteps spread evenly over the batch to reduce variance, biased towards high noise."""
         places = torch.arange(count, device=self.device) + torch.rand(1, device=self.device)
         spread = (places / count) ** NOISIER
         return (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
 
-    def noised(self, told: Told) -> Batch:
+    def noised(self, told: CaptionBatch) -> Batch:
         clean = told.latents.float()
         steps, noise = self._steps(len(clean)), torch.randn_like(clean)
         alpha = self.alphas[steps].view(-1, 1, 1, 1)
@@ -133,7 +133,7 @@ class Reader:
 
 
 class Averaged:
-    """The average of a network's weights over its last steps."""
+    """Exponential moving average of a network's weights."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
@@ -159,7 +159,7 @@ class Averaged:
 
 
 class Training:
-    """One run: the UNet, its average, the optimizer, and how far it has come."""
+    """The state of one training run: UNet, averaged weights, optimizer and clock."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Training:
         *,
         compiles: bool = False,
     ) -> None:
-        unet.encoder_hid_proj = nn.Identity()  # it reads sketches, not the text encoder's states
+        unet.encoder_hid_proj = nn.Identity()  # its input is sketches, not hidden states
         self.unet, self.settings = unet, settings
         self.watched = attention.watch(unet)
         self.optimizer = torch.optim.AdamW(
@@ -189,13 +189,17 @@ class Training:
         self.predict = torch.compile(self._predict) if compiles else self._predict
 
     def _predict(self, noisy: Tensor, steps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The velocity, and how far attention went astray."""
+        """The predicted velocity and the attention loss."""
         with arithmetic.fastest(noisy.device):
             velocity = self.unet(noisy, steps, tokens).sample
         return velocity.float(), attention.astray(self.watched)
 
     def _target(self, batch: Batch, untold: Tensor) -> Tensor:
-        """The velocity; late in training, where something is told, only part of the way to it."""
+        """The target velocity.
+
+        Late in training, for texts that are not empty, it is interpolated between the prediction
+        without text and the true velocity.
+        """
         if self.clock.share < LATE:
             return batch.velocity
         with torch.no_grad():
@@ -205,7 +209,7 @@ class Training:
         return torch.where(batch.is_told.view(-1, 1, 1, 1), mild, batch.velocity)
 
     def step(self, batch: Batch, untold: Tensor) -> tuple[Tensor, Tensor]:
-        """The losses: of the velocity, and of attention astray."""
+        """Train on one batch; returns the velocity loss and the attention loss."""
         target = self._target(batch, untold)
         velocity, astray = self.predict(batch.noisy, batch.steps, batch.tokens)
         loss = F.mse_loss(velocity, target)
@@ -228,7 +232,7 @@ class Training:
 
 
 def finished(checkpoint: Path) -> UNet2DConditionModel:
-    """The UNet with the averaged weights of a checkpoint; it reads sketches."""
+    """The UNet with a checkpoint's averaged weights; its input is sketches."""
     unet = build()
     unet.encoder_hid_proj = nn.Identity()
     unet.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"])

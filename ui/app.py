@@ -30,6 +30,7 @@ require_sign_in()
 pages = [
     st.Page("app_pages/studio.py", title="Studio", icon=":material/ink_pen:", default=True),
     st.Page("app_pages/gallery.py", title="Gallery", icon=":material/photo_library:"),
+    st.Page("app_pages/sessions.py", title="Sessions", icon=":material/groups:"),
     st.Page("app_pages/compare.py", title="Compare", icon=":material/compare:"),
     st.Page("app_pages/status.py", title="Status", icon=":material/monitor_heart:"),
     st.Page("app_pages/about.py", title="About", icon=":material/info:"),

@@ -15,6 +15,9 @@ from client import Text2ImageClient, Tls
 from ui.identity import Signer, load_signer
 from ui.jobs import Jobs
 from ui.monitor import Monitor
+from ui.sessions.runner import Runner
+from ui.sessions.sessions import Sessions
+from ui.sessions.store import Store
 from ui.settings import PREFIX, Settings, load_settings
 from ui.storage.database import prepare
 from ui.storage.files import PictureFiles
@@ -41,6 +44,8 @@ class Services:
     monitor: Monitor
     recovery: Recovery
     upkeep: Upkeep
+    sessions: Sessions
+    runner: Runner
 
 
 def services() -> Services:
@@ -60,6 +65,7 @@ def close() -> None:
 
 def _release(shared: Services) -> None:
     shared.upkeep.close()
+    shared.runner.close()
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
@@ -80,6 +86,9 @@ def _open() -> Services:
     recovery = _recover(engine, gallery, files, settings)
     service = _service(settings)
     jobs = Jobs(service, gallery, journal, settings.max_jobs)
+    monitor = Monitor(service)
+    store = Store(engine, signer.secret_for("sessions of this studio"))
+    sessions = Sessions(store, gallery, lambda: monitor.abilities)
     return Services(
         settings=settings,
         signer=signer,
@@ -88,9 +97,11 @@ def _open() -> Services:
         gallery=gallery,
         journal=journal,
         jobs=jobs,
-        monitor=Monitor(service),
+        monitor=monitor,
         recovery=recovery,
         upkeep=Upkeep(jobs, gallery, journal),
+        sessions=sessions,
+        runner=Runner(sessions, service, gallery),
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import URL
 
 PREFIX = "TEXT2IMAGE_"
+MIN_PASSWORD = 8
 OIDC_NAMES = ("METADATA_URL", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI")
 
 
@@ -36,6 +37,8 @@ class Settings:
     data_dir: Path
     database_url: str
     host: str
+    is_open: bool  # to visitors from beyond this machine, without the host's password
+    host_password: str
     allowed_hosts: tuple[str, ...]
     max_jobs: int
     quota_bytes: int
@@ -57,6 +60,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=data_dir,
         database_url=database_url(env.get(f"{PREFIX}DATABASE_URL") or default_database),
         host=env.get(f"{PREFIX}UI_HOST") or "127.0.0.1",
+        is_open=_is_on(env, "UI_OPEN"),
+        host_password=_password(env),
         allowed_hosts=_hosts(env),
         max_jobs=_number(env, "UI_MAX_JOBS", default=4, low=1, high=64),
         quota_bytes=_number(env, "UI_QUOTA_MB", default=4096, low=1, high=10**9) * 2**20,
@@ -77,6 +82,20 @@ def _number(env: Mapping[str, str], name: str, *, default: int, low: int, high: 
     if not text.isdecimal() or not low <= int(text) <= high:
         raise SettingsError(f"{PREFIX}{name}={text!r}: must be a whole number, {low} to {high}")
     return int(text)
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(PREFIX + name) or "0"
+    if text not in ("0", "1"):
+        raise SettingsError(f"{PREFIX}{name}={text!r}: must be 0 or 1")
+    return text == "1"
+
+
+def _password(env: Mapping[str, str]) -> str:
+    text = env.get(f"{PREFIX}UI_PASSWORD", "")
+    if text and len(text) < MIN_PASSWORD:
+        raise SettingsError(f"{PREFIX}UI_PASSWORD: must have {MIN_PASSWORD} characters or more")
+    return text
 
 
 def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,11 +23,16 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ui import web  # noqa: E402
+from ui.access import VisitorGuard, host_route  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
 from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
+from ui.sessions.address import is_loopback  # noqa: E402
+from ui.sessions.guesses import Guesses  # noqa: E402
+from ui.sessions.passes import Passes  # noqa: E402
+from ui.sessions.routes import SessionRoutes, Shared  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
 from ui.storage.lock import hold  # noqa: E402
@@ -82,6 +87,13 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
     connection.close()
 
 
+def _shared() -> Shared:
+    from ui import connection
+
+    services = connection.services()
+    return Shared(services.sessions, services.runner, files)
+
+
 try:
     settings = load_settings()
     _listen_where_told(settings)
@@ -91,19 +103,27 @@ except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
 
 return_large_blocks()
+files = PictureFiles(settings.data_dir / "pictures")
+passes, guesses = Passes(signer, settings.host_password), Guesses()
+is_guarded = settings.oidc is None and not settings.is_open
+if is_guarded and not is_loopback(settings.host):
+    print(f"\n  The host's password, for other devices: {passes.password}\n", flush=True)
 base = web.base_path(config.get_option("server.baseUrlPath"))
 app = st.App(
     Path(__file__).with_name("app.py"),
     secrets=_secrets(settings, signer),
     lifespan=_lifespan,
     routes=[
-        *web.routes(PictureFiles(settings.data_dir / "pictures"), signer, base),
+        *web.routes(files, signer, base),
+        *SessionRoutes(_shared, passes, guesses, base).routes(),
+        host_route(passes, guesses, base),
         style_route(base),
         example_route(base),
     ],
     middleware=[
         Middleware(OriginGuard, hosts=settings.allowed_hosts),
         Middleware(web.SecurityHeaders),
+        *([Middleware(VisitorGuard, passes=passes, base=base)] if is_guarded else []),
         Middleware(web.IdentityCookie, signer=signer),
         Middleware(UploadLimit),
         Middleware(StyledPage),

@@ -78,5 +78,7 @@ class _Styling:
 
 
 def _is_html(message: Message) -> bool:
-    content_type = Headers(raw=message["headers"]).get("content-type", "")
-    return message["status"] == 200 and content_type.startswith("text/html")
+    """Whether it is a page of Streamlit: ours bring a policy, and styles, of their own."""
+    headers = Headers(raw=message["headers"])
+    is_html = headers.get("content-type", "").startswith("text/html")
+    return message["status"] == 200 and is_html and "content-security-policy" not in headers

@@ -34,8 +34,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+POLICY = "Content-Security-Policy"
 SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    POLICY: CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
@@ -128,13 +129,20 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                policy = headers.get(POLICY)  # of a page with a stricter one
+                headers.update(SECURITY_HEADERS)
+                if policy is not None:
+                    headers[POLICY] = policy
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
 def _is_page(message: Message) -> bool:
+    """Whether it is a page of the studio: those of demo sessions bring a policy of their own."""
     if message["type"] != "http.response.start":
         return False
-    return MutableHeaders(scope=message).get("content-type", "").startswith("text/html")
+    headers = MutableHeaders(scope=message)
+    is_html = headers.get("content-type", "").startswith("text/html")
+    return is_html and "content-security-policy" not in headers

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, Response, expect
 
 SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 # Streamlit's client looks for a server below a deep link first; the answer is 404 and harmless.
-PROBE = re.compile(r"/(gallery|compare|status|about)/_stcore/(health|host-config)$")
+PROBE = re.compile(r"/(gallery|sessions|compare|status|about)/_stcore/(health|host-config)$")
 LOCAL = ("127.0.0.1", "localhost")
 PATIENCE_MS = 60_000  # on a busy machine; what has a budget is measured in bench
 PRESS_MS = 60  # Streamlit loses a navigation whose press and release come together

@@ -39,7 +39,9 @@ HOMES = {
     "pydantic": ("backend/config.py", "backend/disk_cache.py", "backend/transport/http/"),
     "pydantic_settings": ("backend/config.py",),
     "prometheus_client": ("backend/transport/",),
-    "limits": ("backend/transport/access/",),
+    "limits": ("backend/transport/access/", "ui/sessions/"),
+    "itsdangerous": ("ui/sessions/",),
+    "segno": ("ui/sessions/",),
     "opentelemetry": ("backend/transport/tracing.py",),
 }
 # Package of ours: those of ours that it may import.

@@ -33,6 +33,7 @@ from ui.storage.whole import DRAFT_PREFIX, sync_folder, write_whole
 FORMAT = "inkling-backup"
 VERSION = 1
 PICTURE_NAME = re.compile(r"pictures/\w{2}/\w{2,64}(\.\w{1,8}){1,3}", re.ASCII)
+LATER_TABLES = {"sessions", "guests", "guest_pictures"}  # backups of 0.1 lack them
 ASIDE = ".restore-"
 
 
@@ -204,9 +205,9 @@ def _read_tables(folder: Path) -> Rows:
     rows: Rows = {}
     for table in METADATA.tables:
         path = folder / "tables" / f"{table}.jsonl"
-        if not path.is_file():
+        if not path.is_file() and table not in LATER_TABLES:
             raise StorageError(f"this backup lacks the table {table}")
-        rows[table] = from_lines(table, path.read_bytes())
+        rows[table] = from_lines(table, path.read_bytes()) if path.is_file() else []
     return rows
 
 

@@ -82,3 +82,51 @@ BATCHES = Table(
     Column("plan", JSON, nullable=False),
 )
 Index("batches_by_owner", BATCHES.c.owner, BATCHES.c.created_at)
+
+# Guests join with `code`; `studio` is the installation that makes the pictures.
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(80), nullable=False),
+    Column("studio", String(80), nullable=False),
+    Column("code", String(12), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("theme", String(200), nullable=False),
+    Column("rules", JSON, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+)
+Index("sessions_by_code", SESSIONS.c.code, unique=True)
+Index("sessions_by_studio", SESSIONS.c.studio, SESSIONS.c.created_at)
+
+GUESTS = Table(
+    "guests",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("session_id", String(32), nullable=False),
+    Column("nickname", String(40), nullable=False),
+    Column("consents", Boolean, nullable=False),  # to being shown on the wall and in the album
+    Column("removed", Boolean, nullable=False),
+    Column("joined_at", BigInteger, nullable=False),
+    Column("counted_from", BigInteger, nullable=False),  # earlier pictures use up no allowance
+)
+Index("guests_by_session", GUESTS.c.session_id)
+
+# Its id is that of its job and, once made, of its picture in the gallery.
+GUEST_PICTURES = Table(
+    "guest_pictures",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("session_id", String(32), nullable=False),
+    Column("guest_id", String(32), nullable=False),
+    Column("recipe", JSON, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("verdict", String(20), nullable=False),  # the host's
+    Column("highlighted", Boolean, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+)
+Index("guest_pictures_by_session", GUEST_PICTURES.c.session_id, GUEST_PICTURES.c.created_at)

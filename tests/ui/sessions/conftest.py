@@ -1,0 +1,148 @@
+"""A room in front of a scripted image server, and phones that visit it over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
+
+from client import Text2ImageClient
+from tests.support.fake_service import FakeService
+from ui.access import VisitorGuard, host_route
+from ui.identity import Signer
+from ui.recipe import UNKNOWN
+from ui.sessions.guesses import Guesses
+from ui.sessions.passes import Passes
+from ui.sessions.room import Room
+from ui.sessions.routes import SessionRoutes, Shared
+from ui.sessions.rules import Rules
+from ui.sessions.runner import Runner
+from ui.sessions.sessions import Sessions
+from ui.sessions.store import Store
+from ui.storage.database import prepare
+from ui.storage.files import PictureFiles
+from ui.storage.gallery import Gallery
+from ui.web import SecurityHeaders
+
+SIGNER = Signer(b"secret")
+PHONE = ("192.168.1.50", 50000)
+HERE = ("127.0.0.1", 50000)
+PATIENCE_S = 10.0
+RULES = Rules(steps=2, address="http://192.168.1.20:8501")
+
+
+@dataclass
+class Venue:
+    """All that a demo session needs, without a browser."""
+
+    sessions: Sessions
+    runner: Runner
+    gallery: Gallery
+    engine: sa.Engine
+    app: Starlette
+    passes: Passes
+    reopen: Callable[[], Venue]
+
+    def phone(self, address: tuple[str, int] = PHONE) -> TestClient:
+        return TestClient(self.app, client=address)
+
+    def start(self, rules: Rules = RULES, name: str = "Open day") -> Room:
+        return self.sessions.start("b-host", name, "animals", rules, 60)
+
+
+@pytest.fixture
+def venue(service: FakeService, tmp_path: Path) -> Iterator[Venue]:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'gallery.db'}")
+    prepare(engine)
+    files = PictureFiles(tmp_path / "pictures")
+    files.prepare()
+    opened: list[tuple[Runner, Text2ImageClient]] = []
+
+    def open_venue() -> Venue:
+        for runner, _ in opened:
+            runner.close()
+        gallery = Gallery(engine, files, quota_bytes=10**7)
+        sessions = Sessions(Store(engine, "this studio"), gallery, lambda: UNKNOWN)
+        client = Text2ImageClient(service.address)
+        runner = Runner(sessions, client, gallery)
+        opened.append((runner, client))
+        passes, guesses = Passes(SIGNER), Guesses()
+        routes = SessionRoutes(lambda: Shared(sessions, runner, files), passes, guesses).routes()
+        app = Starlette(
+            routes=[
+                *routes,
+                host_route(passes, guesses),
+                Route("/{path:path}", lambda _request: PlainTextResponse("the studio")),
+                WebSocketRoute("/_stcore/stream", _socket),
+            ],
+            middleware=[Middleware(SecurityHeaders), Middleware(VisitorGuard, passes=passes)],
+        )
+        return Venue(sessions, runner, gallery, engine, app, passes, open_venue)
+
+    yield open_venue()
+    for runner, client in opened:
+        runner.close()
+        client.close()
+    engine.dispose()
+
+
+async def _socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("the studio")
+    await websocket.close()
+
+
+def join(
+    venue: Venue, room: Room, nickname: str = "Ada", *, consents: bool = True, phone: Any = None
+) -> TestClient:
+    """Somebody who has joined, as their phone."""
+    phone = phone or venue.phone()
+    answer = phone.post("/s/join", json=joining(venue, room, nickname, consents=consents))
+    assert answer.status_code == 200, answer.text
+    return phone  # type: ignore[no-any-return]
+
+
+def joining(
+    venue: Venue, room: Room, nickname: str = "Ada", *, consents: bool = True
+) -> dict[str, Any]:
+    """What the welcome page sends, with an invitation as its stream carries it."""
+    return {
+        "code": room.session.code,
+        "nickname": nickname,
+        "consents": consents,
+        "invitation": venue.passes.invitation(room.session.id),
+    }
+
+
+def ask(phone: TestClient, room: Room, prompt: str = "a cat", **more: Any) -> str:
+    """The id of a picture that somebody has asked for."""
+    answer = phone.post("/s/ask", json={"code": room.session.code, "prompt": prompt, **more})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["ids"][0])
+
+
+def wait_for(what: Callable[[], Any]) -> Any:
+    """Until it is true; fails where it never is."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
+def event(text: str) -> tuple[str, Any]:
+    """One server-sent event's name and data."""
+    lines = dict(line.split(": ", 1) for line in text.strip().splitlines())
+    return lines["event"], json.loads(lines["data"])

@@ -1,0 +1,190 @@
+"""One session as it stands: its guests, their pictures, and who is next."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ui.recipe import Recipe
+from ui.sessions.rules import Rules
+
+
+class PictureState(enum.StrEnum):
+    """Where a guest's picture stands; the value is what the database keeps."""
+
+    WAITING = "waiting"
+    RUNNING = "running"  # kept as waiting: after a restart it is
+    MADE = "made"
+    WITHHELD = "withheld"  # by the safety checker
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_active(self) -> bool:
+        return self in (PictureState.WAITING, PictureState.RUNNING)
+
+
+class Verdict(enum.StrEnum):
+    """What the host says of a picture."""
+
+    PENDING = "pending"
+    SHOWN = "shown"
+    HIDDEN = "hidden"
+
+
+@dataclass
+class Guest:
+    """Somebody who joined. Times are milliseconds since 1970."""
+
+    id: str
+    session_id: str
+    nickname: str
+    consents: bool
+    removed: bool
+    joined_at: int
+    counted_from: int
+    served_at: float = 0.0  # when a picture of theirs was last begun, in seconds
+
+
+@dataclass
+class Forming:
+    """A picture on its way."""
+
+    step: int = 0
+    num_steps: int = 0
+    eta_ms: int = 0
+    preview: bytes | None = None  # a small JPEG
+
+
+@dataclass
+class GuestPicture:
+    """A picture that a guest asked for. Times are milliseconds since 1970."""
+
+    id: str
+    session_id: str
+    guest_id: str
+    recipe: Recipe
+    state: PictureState
+    verdict: Verdict
+    highlighted: bool
+    error: str
+    created_at: int
+    finished_at: int | None = None
+    forming: Forming = field(default_factory=Forming)
+
+
+@dataclass
+class Session:
+    """What the host started. Times are milliseconds since 1970."""
+
+    id: str
+    owner: str
+    code: str
+    name: str
+    theme: str
+    rules: Rules
+    paused: bool
+    created_at: int
+    ends_at: int
+
+    @property
+    def has_ended(self) -> bool:
+        return now_ms() >= self.ends_at
+
+    @property
+    def gallery_owner(self) -> str:
+        """Whose its pictures are in the gallery: nobody's but the session's."""
+        return f"e-{self.id}"
+
+    @property
+    def join_link(self) -> str:
+        return f"{self.rules.address}/join?code={self.code}"
+
+
+@dataclass
+class Room:
+    """A session and all that belongs to it. Who reads or writes it holds the sessions' lock."""
+
+    session: Session
+    guests: dict[str, Guest] = field(default_factory=dict)
+    pictures: dict[str, GuestPicture] = field(default_factory=dict)  # oldest first
+
+    def of_guest(self, guest_id: str) -> list[GuestPicture]:
+        return [p for p in self.pictures.values() if p.guest_id == guest_id]
+
+    def active(self) -> list[GuestPicture]:
+        return [p for p in self.pictures.values() if p.state.is_active]
+
+    def is_public(self, picture: GuestPicture) -> bool:
+        """Whether others may see it, or may once it is made."""
+        guest = self.guests[picture.guest_id]
+        if not guest.consents or guest.removed or picture.verdict is Verdict.HIDDEN:
+            return False
+        return picture.state.is_active or picture.state is PictureState.MADE
+
+    def is_on_wall(self, picture: GuestPicture) -> bool:
+        """Whether it is made, and everybody may see it."""
+        is_shown = picture.state is PictureState.MADE and picture.verdict is Verdict.SHOWN
+        return is_shown and self.is_public(picture)
+
+    def on_wall(self) -> list[GuestPicture]:
+        """The pictures that everybody may see, the last finished first."""
+        shown = [p for p in self.pictures.values() if self.is_on_wall(p)]
+        return sorted(shown, key=lambda p: p.finished_at or 0, reverse=True)
+
+    def line(self) -> list[GuestPicture]:
+        """Who is next: guests in turn, the one served longest ago first."""
+        return line([self])
+
+    def before(self, guest_id: str) -> int:
+        """How many pictures come before the next one that this guest asks for."""
+        own = sum(p.guest_id == guest_id for p in self.active())
+        seen: Counter[str] = Counter()
+        count = 0
+        for picture in self.active():
+            count += picture.guest_id == guest_id or seen[picture.guest_id] <= own
+            seen[picture.guest_id] += 1
+        return count
+
+    def counted(self, guest: Guest) -> list[GuestPicture]:
+        """The guest's pictures that use up the allowance, oldest first."""
+        rules = self.session.rules
+        since = guest.counted_from
+        if rules.per_minutes:
+            since = max(since, now_ms() - rules.per_minutes * 60_000)
+        lost = (PictureState.FAILED, PictureState.CANCELLED)
+        return [p for p in self.of_guest(guest.id) if p.created_at > since and p.state not in lost]
+
+    def free_at(self, guest: Guest) -> int | None:
+        """When a used-up allowance has room again, or None: it has."""
+        counted, rules = self.counted(guest), self.session.rules
+        over = len(counted) - rules.pictures_per_guest
+        if over < 0:
+            return None
+        if not rules.per_minutes or not rules.pictures_per_guest:
+            return self.session.ends_at
+        return min(counted[over].created_at + rules.per_minutes * 60_000, self.session.ends_at)
+
+
+def line(rooms: list[Room]) -> list[GuestPicture]:
+    """The waiting pictures of these rooms in the order in which they are made."""
+    return [picture for _, picture in sorted(_ranked(rooms), key=lambda pair: pair[0])]
+
+
+def _ranked(rooms: list[Room]) -> Iterator[tuple[tuple[int, float, int], GuestPicture]]:
+    for room in rooms:
+        turns: Counter[str] = Counter()
+        for picture in room.active():
+            rank = turns[picture.guest_id]
+            turns[picture.guest_id] += 1
+            if picture.state is PictureState.WAITING:
+                served_at = room.guests[picture.guest_id].served_at
+                yield (rank, served_at, picture.created_at), picture
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,316 @@
+"""All demo sessions of this studio: what hosts and guests can do in them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import IntegrityError
+
+from ui.recipe import UNKNOWN, Abilities, Recipe, fit
+from ui.sessions.codes import new_code
+from ui.sessions.feed import Feed
+from ui.sessions.room import Guest, GuestPicture, PictureState, Room, Session, Verdict, line, now_ms
+from ui.sessions.rules import Rules
+from ui.sessions.store import Store
+from ui.storage.gallery import Gallery
+
+MAX_NICKNAME = 24
+MAX_NAME = 80
+MAX_THEME = 200
+MAX_PROMPT = 400
+MAX_GUESTS = 2000
+RANDOM_SEED_BELOW = 2**32
+JOINERS = "\u200c\u200d"
+
+
+class Refused(Exception):
+    """Not now, or not so: the message is a sentence for the guest.
+
+    `code` is for the page, `until` when it will be possible, in milliseconds since 1970.
+    """
+
+    def __init__(self, code: str, text: str, until: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.until = until
+
+
+class Sessions:
+    """Rooms in memory, each change written through. Safe to use from any thread."""
+
+    def __init__(
+        self, store: Store, gallery: Gallery, abilities: Callable[[], Abilities] = lambda: UNKNOWN
+    ) -> None:
+        self._store = store
+        self._gallery = gallery
+        self._abilities = abilities
+        self._rooms = {room.session.id: room for room in store.load()}
+        self.lock = threading.RLock()
+        self.work = threading.Condition(self.lock)  # notified when there may be some
+        self.feed = Feed()
+
+    # What anybody may ask.
+
+    def all(self) -> list[Room]:
+        """Every session, the newest first."""
+        with self.lock:
+            return sorted(self._rooms.values(), key=lambda r: r.session.created_at, reverse=True)
+
+    def get(self, session_id: str) -> Room | None:
+        return self._rooms.get(session_id)
+
+    def by_code(self, code: str | None) -> Room | None:
+        with self.lock:
+            found = (room for room in self._rooms.values() if room.session.code == code)
+            return next(found, None)
+
+    def next_pictures(self) -> list[GuestPicture]:
+        """What waits to be made, in its order; nothing of paused sessions."""
+        with self.lock:
+            return line([room for room in self._rooms.values() if not room.session.paused])
+
+    # What hosts do.
+
+    def start(self, owner: str, name: str, theme: str, rules: Rules, minutes: int) -> Room:
+        """Open a session that ends by itself after so many minutes."""
+        now = now_ms()
+        session = Session(
+            id=uuid.uuid4().hex,
+            owner=owner,
+            code=new_code(),
+            name=tidy(name, MAX_NAME) or "Demo session",
+            theme=tidy(theme, MAX_THEME),
+            rules=rules,
+            paused=False,
+            created_at=now,
+            ends_at=now + minutes * 60_000,
+        )
+        with self.lock:
+            self._store.add(session)
+            self._rooms[session.id] = Room(session)
+            return self._rooms[session.id]
+
+    def change(
+        self,
+        session_id: str,
+        *,
+        rules: Rules | None = None,
+        paused: bool | None = None,
+        ends_at: int | None = None,
+    ) -> None:
+        """Change limits, pause or resume, prolong or end."""
+        with self._changing(session_id) as room:
+            session = room.session
+            session.rules = rules or session.rules
+            session.paused = session.paused if paused is None else paused
+            session.ends_at = session.ends_at if ends_at is None else ends_at
+            self._store.change(session)
+            self.work.notify_all()
+
+    def judge(self, session_id: str, picture_ids: Iterable[str], verdict: Verdict) -> None:
+        """Approve pictures, or hide them, also those that are shown or not made yet."""
+        with self._changing(session_id) as room:
+            found = [room.pictures[i] for i in picture_ids if i in room.pictures]
+            for picture in found:
+                picture.verdict = verdict
+                picture.highlighted &= verdict is Verdict.SHOWN
+            self._store.change(*found)
+
+    def highlight(self, session_id: str, picture_id: str, highlighted: bool) -> None:
+        """Show a picture large; it is approved thereby."""
+        with self._changing(session_id) as room:
+            picture = room.pictures[picture_id]
+            picture.highlighted = highlighted
+            if highlighted:
+                picture.verdict = Verdict.SHOWN
+            self._store.change(picture)
+
+    def remove_guest(self, session_id: str, guest_id: str) -> None:
+        """Send somebody out: what waits is cancelled, what is shown is taken down."""
+        with self._changing(session_id) as room:
+            guest = room.guests[guest_id]
+            guest.removed = True
+            waiting = [p for p in room.of_guest(guest_id) if p.state.is_active]
+            for picture in waiting:
+                self._end(picture, PictureState.CANCELLED)
+            self._store.change(guest, *waiting)
+
+    def reset_guest(self, session_id: str, guest_id: str) -> None:
+        """Let somebody in again, and begin their allowance anew."""
+        with self._changing(session_id) as room:
+            guest = room.guests[guest_id]
+            guest.removed, guest.counted_from = False, now_ms()
+            self._store.change(guest)
+
+    def delete(self, session_id: str) -> None:
+        """Remove a session with its guests and pictures, for good."""
+        with self.lock:
+            room = self._rooms.pop(session_id)
+            for picture in room.active():
+                self._end(picture, PictureState.CANCELLED)
+            self._store.delete(session_id)
+            self.feed.everybody(session_id)
+        self._gallery.delete_everything(room.session.gallery_owner)
+
+    # What guests do.
+
+    def join(self, room: Room, guest_id: str, nickname: str, consents: bool) -> Guest:
+        """Let somebody in under a fresh id, which works once.
+
+        Raises:
+            Refused: no such nickname, no room, the session is over, or the id was used.
+        """
+        name = tidy(nickname, 10 * MAX_NICKNAME)
+        if not name or len(name) > MAX_NICKNAME:
+            raise Refused("nickname", f"A nickname has 1 to {MAX_NICKNAME} characters.")
+        with self.lock:
+            self._check_open(room)
+            if len(room.guests) >= MAX_GUESTS:
+                raise Refused("full", "This session is full.")
+            now = now_ms()
+            guest = Guest(guest_id, room.session.id, name, consents, False, now, 0)
+            try:
+                self._store.add(guest)
+            except IntegrityError:
+                raise Refused("used", "This invitation was used before. Try again.") from None
+            room.guests[guest.id] = guest
+        return guest
+
+    def ask(
+        self, room: Room, guest: Guest, prompt: str, size: tuple[int, int] | None, count: int = 1
+    ) -> list[GuestPicture]:
+        """Put a guest's pictures into the line.
+
+        Raises:
+            Refused: with what to do, or when it is possible again.
+        """
+        with self.lock:
+            self._check_may_ask(room, guest, count)
+            recipe = self._recipe(room.session.rules, prompt, size)
+            now = now_ms()
+            verdict = Verdict.PENDING if room.session.rules.approve_first else Verdict.SHOWN
+            asked = [
+                GuestPicture(
+                    id=uuid.uuid4().hex,
+                    session_id=room.session.id,
+                    guest_id=guest.id,
+                    recipe=recipe.with_seed(random.randrange(RANDOM_SEED_BELOW)),
+                    state=PictureState.WAITING,
+                    verdict=verdict,
+                    highlighted=False,
+                    error="",
+                    created_at=now,
+                )
+                for _ in range(count)
+            ]
+            self._store.add(*asked)
+            room.pictures |= {picture.id: picture for picture in asked}
+            self.work.notify_all()
+            self.feed.guest(room.session.id, guest.id)
+        return asked
+
+    def cancel(self, room: Room, guest: Guest, picture_id: str) -> None:
+        """Take back what is not made yet."""
+        with self.lock:
+            picture = room.pictures.get(picture_id)
+            if picture is not None and picture.guest_id == guest.id and picture.state.is_active:
+                self.finish(picture, PictureState.CANCELLED)
+
+    # What the runner tells.
+
+    def begin(self, picture: GuestPicture, at: float) -> None:
+        """A picture's turn has come."""
+        with self.lock:
+            picture.state = PictureState.RUNNING
+            room = self._rooms[picture.session_id]
+            room.guests[picture.guest_id].served_at = at
+            self.feed.guest(picture.session_id, picture.guest_id)
+
+    def put_back(self, picture: GuestPicture) -> None:
+        """Its turn comes again, from its first step."""
+        with self.lock:
+            if picture.state is PictureState.RUNNING:
+                picture.state = PictureState.WAITING
+                self.feed.guest(picture.session_id, picture.guest_id)
+
+    def progressed(self, picture: GuestPicture) -> None:
+        self.feed.progress(picture.session_id, picture.guest_id, picture.id)
+
+    def finish(self, picture: GuestPicture, state: PictureState, error: str = "") -> None:
+        """Note how a picture ended, unless it has ended before."""
+        with self.lock:
+            if not picture.state.is_active or picture.session_id not in self._rooms:
+                return
+            self._end(picture, state, error)
+            self._store.change(picture)
+            self.work.notify_all()
+            self.feed.guest(picture.session_id, picture.guest_id)
+
+    def _end(self, picture: GuestPicture, state: PictureState, error: str = "") -> None:
+        picture.state, picture.error, picture.finished_at = state, error, now_ms()
+        picture.forming.preview = None
+
+    @contextmanager
+    def _changing(self, session_id: str) -> Iterator[Room]:
+        """The room, under the lock; afterwards everybody is told."""
+        with self.lock:
+            yield self._rooms[session_id]
+            self.feed.everybody(session_id)
+
+    def _check_open(self, room: Room) -> None:
+        if room.session.has_ended or room.session.id not in self._rooms:
+            raise Refused("ended", "This session is over. Thank you for coming.")
+
+    def _check_may_ask(self, room: Room, guest: Guest, count: int) -> None:
+        self._check_open(room)
+        rules = room.session.rules
+        if guest.removed:
+            raise Refused("removed", "The host has taken you off this session.")
+        if room.session.paused:
+            raise Refused("paused", "The host has paused for a moment. Your prompt is kept.")
+        if not 1 <= count <= rules.pictures_per_request:
+            most = rules.pictures_per_request
+            raise Refused("count", f"At most {most} at a time.")
+        left = rules.pictures_per_guest - len(room.counted(guest))
+        if left < count:
+            raise Refused("limit", "You have used up your pictures.", room.free_at(guest))
+        if len(room.active()) + count > rules.max_waiting:
+            raise Refused("queue", "The queue is full. Your prompt is kept: try again in a moment.")
+
+    def _recipe(self, rules: Rules, prompt: str, size: tuple[int, int] | None) -> Recipe:
+        """The request with everything that the host has pinned."""
+        text = tidy(prompt, 4 * MAX_PROMPT)
+        if not text:
+            raise Refused("prompt", "Say what the picture should show.")
+        if len(text) > MAX_PROMPT:
+            raise Refused("prompt", f"At most {MAX_PROMPT} characters; these are {len(text)}.")
+        sizes = rules.sizes
+        if size is not None and size not in sizes:
+            raise Refused("size", "This size is not offered here.")
+        width, height = size or (sizes[0] if sizes else (0, 0))
+        recipe = Recipe(
+            prompt=text,
+            width=width,
+            height=height,
+            steps=rules.steps,
+            guidance=rules.guidance,
+            scheduler=rules.scheduler,
+            model=rules.model,
+        )
+        abilities = self._abilities()
+        return fit(recipe, abilities)[0] if abilities.is_known else recipe
+
+
+def tidy(text: str, most: int) -> str:
+    """One line of what can be seen, cut at `most` characters; empty where nothing can.
+
+    Controls go, those that turn the reading direction too; what joins emoji and letters stays.
+    """
+    kept = (c if unicodedata.category(c)[0] != "C" or c in JOINERS else " " for c in text)
+    line = " ".join("".join(kept).split())[:most]
+    return line if line.strip(JOINERS + " ") else ""

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from backend.transport.http import connect, openapi, probes
+from backend.transport.http import a1111, connect, openapi, probes
+from backend.transport.http.a1111.sessions import Sessions
 from backend.transport.http.body import HungUp
 from backend.transport.http.gate import KeyGuard, RefusalLog
 from backend.transport.http.lingering import Lingering
@@ -67,6 +68,7 @@ def create_app(
         app.state.aliases = Aliases(openai_aliases)
         app.state.shelf = shelf.Shelf(result_ttl_s)
         app.state.lingering = Lingering()
+        app.state.a1111 = Sessions()
         try:
             yield
         finally:
@@ -98,6 +100,7 @@ def _routes() -> list[Route]:
         Route("/v1/models", models.list_all, methods=["GET"]),
         Route("/v1/models/capabilities", models.capabilities, methods=["GET"]),
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
+        *a1111.routes(),
         Route("/health", probes.healthz, methods=["GET"]),
         Route("/healthz", probes.healthz, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
@@ -132,6 +135,8 @@ def render(request: Request, problem: Problem) -> Response:
     """A problem in the words that the path's clients know."""
     if connect.is_enveloped(request):
         return connect.refusal(request, problem)
+    if request.url.path.startswith(a1111.PREFIX):
+        return a1111.response(problem)
     body, headers = connect_error(problem), problem.headers
     if request.url.path.startswith("/v1/"):
         body, headers = openai_errors.body(problem), openai_errors.headers(problem)

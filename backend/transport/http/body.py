@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
@@ -22,9 +23,41 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_STRUCTURE = 5000
 STRUCTURE = (b",", b":", b"[", b"{")
 LARGE_BYTES = 16 * 1024
+MAX_HELD_BYTES = 64 * 2**20
 
 # A single thread: however many large bodies come, the event loop waits for one at most.
 _PARSER = ThreadPoolExecutor(1, thread_name_prefix="parser")
+
+
+_held = 0
+
+
+@contextmanager
+def holding() -> Iterator[Callable[[int], None]]:
+    """Counts what bodies with pictures hold in memory, of all requests together, until the end.
+
+    Raises:
+        Problem: 503; there is no room for more right now.
+    """
+    mine = 0
+
+    def take(count: int) -> None:
+        global _held
+        nonlocal mine
+        if _held + count > MAX_HELD_BYTES:
+            text = "Too many pictures are being read; try again."
+            raise Problem(grpc.StatusCode.UNAVAILABLE, text, headers={"Retry-After": "2"})
+        _held, mine = _held + count, mine + count
+
+    try:
+        yield take
+    finally:
+        _give_back(mine)
+
+
+def _give_back(count: int) -> None:
+    global _held
+    _held -= count
 
 
 class HungUp(Exception):
@@ -56,8 +89,16 @@ def unsupported_media_type(known: tuple[str, ...]) -> Problem:
     )
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body, unpacked where gzip packed it, at most `MAX_BODY_BYTES` before and after.
+def _free(count: int) -> None:
+    """Bytes within `MAX_BODY_BYTES` are not counted."""
+
+
+async def read_body(
+    request: Request, limit: int = MAX_BODY_BYTES, take: Callable[[int], None] = _free
+) -> bytes:
+    """The whole body, unpacked where gzip packed it, at most `limit` bytes before and after.
+
+    `take` is told of each part of it, see `holding`.
 
     Raises:
         Problem: 400 where it holds too many values or is no gzip, 413 where it is larger, 415
@@ -65,32 +106,34 @@ async def read_body(request: Request) -> bytes:
         HungUp: the client left while sending.
     """
     is_packed = is_gzip(request.headers.get("content-encoding", ""))
-    if _declared_length(request) > MAX_BODY_BYTES:
-        raise _too_large()
+    if _declared_length(request) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
         async for chunk in request.stream():
+            take(len(chunk))
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large()
+            if len(body) > limit:
+                raise _too_large(limit)
     except ClientDisconnect:
         raise HungUp from None
     if is_packed:
-        body = bytearray(await unpacked(bytes(body)))
+        body = bytearray(await unpacked(bytes(body), limit))
+        take(len(body))
     if "json" in request.headers.get("content-type", "").lower():
         check_structure(bytes(body))
     return bytes(body)
 
 
-async def unpacked(packed: bytes) -> bytes:
-    """What gzip packed, at most `MAX_BODY_BYTES`.
+async def unpacked(packed: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
+    """What gzip packed, at most `limit` bytes.
 
     Raises:
         Problem: 400 where it is no gzip, 413 where it is larger.
     """
-    found = await parse_aside(packed, lambda packed: unpack(packed, MAX_BODY_BYTES))
+    found = await parse_aside(packed, lambda packed: unpack(packed, limit))
     if found is None:
-        raise _too_large()
+        raise _too_large(limit)
     return found
 
 
@@ -117,8 +160,8 @@ def _declared_length(request: Request) -> int:
     return int(length) if length.isdigit() else 0
 
 
-def _too_large() -> Problem:
-    text = f"The body is larger than {MAX_BODY_BYTES} bytes."
+def _too_large(limit: int) -> Problem:
+    text = f"The body is larger than {limit} bytes."
     return Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, text, http_status=413)
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import BackendError
+from backend.transport.access.keys import ApiKey
+from backend.transport.http.credentials import authorization_of
 from backend.transport.http.openai.shelf import PATH as KEPT_PICTURES
 from backend.transport.http.problem import Problem, from_error
 from backend.transport.http.upstream import FORWARDED, REFUSED
 from backend.transport.metrics import Metrics
 from backend.transport.rpc.identity import Identifier
 
-OPEN_PATHS = ("/health", "/healthz", "/readyz", "/openapi.json")
+OPEN_PATHS = ("/health", "/healthz", "/readyz", "/openapi.json", "/internal/ping")
 
 Render = Callable[[Request, Problem], Response]
 
@@ -31,14 +32,21 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope["path"]):
-            authorization = Headers(scope=scope).get("authorization", "")
             try:
-                self._identifier.check(authorization, address_of(scope))
+                key = self._identifier.check(authorization_of(scope), address_of(scope))
             except BackendError as error:
                 answer = self._render(Request(scope), from_error(error))
                 await answer(scope, receive, send)
                 return
+            scope.setdefault("state", {})["caller"] = _name(key, address_of(scope))
         await self.app(scope, receive, send)
+
+
+def _name(key: ApiKey | None, address: str) -> str:
+    """The caller's name, as the gRPC port will make it of the same."""
+    if key is None:
+        return address
+    return f"{key.name}/{address}" if key.delegate else key.name
 
 
 class RefusalLog:

@@ -10,6 +10,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.transport.http.a1111.document import paths as a1111_paths
+from backend.transport.http.a1111.document import schemas as a1111_schemas
 from backend.transport.http.comments import comments
 from backend.transport.http.compression import respond
 from backend.transport.http.openai.request import ImagesRequest
@@ -49,11 +51,12 @@ def build() -> Json:
             "title": "Text2Image",
             "version": "1",
             "description": "Text to images over HTTP: the gRPC contract as JSON (the Connect "
-            "protocol), and OpenAI's image API. GetStatus tells limits, models and schedulers.",
+            "protocol), OpenAI's image API and A1111's. GetStatus tells limits, models and "
+            "schedulers.",
         },
-        "paths": {**_rpc_paths(), **_openai_paths(), **_probe_paths()},
+        "paths": {**_rpc_paths(), **_openai_paths(), **a1111_paths(), **_probe_paths()},
         "components": {
-            "schemas": {**_contract_schemas(), **_own_schemas()},
+            "schemas": {**_contract_schemas(), **_own_schemas(), **a1111_schemas()},
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"apiKey": []}],

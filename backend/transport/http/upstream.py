@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.requests import Request
 
+from backend.transport.http.credentials import authorization_of
 from backend.transport.http.problem import Problem, from_rpc_error, malformed
 from proto import text2image_pb2
 
@@ -46,7 +47,7 @@ def caller_of(request: Request) -> Caller:
     metadata = []
     if request.client is not None:
         metadata.append((CLIENT_METADATA, _address(request.client.host)))
-    if authorization := request.headers.get("authorization"):
+    if authorization := authorization_of(request.scope):
         if not (authorization.isascii() and authorization.isprintable()):
             raise Problem(grpc.StatusCode.UNAUTHENTICATED, "The Authorization header is malformed.")
         metadata.append(("authorization", authorization))

@@ -1,0 +1,151 @@
+"""POST /sdapi/v1/txt2img."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backend.transport.http import protojson
+from backend.transport.http.a1111 import options
+from backend.transport.http.a1111.info import info_of
+from backend.transport.http.a1111.request import Txt2Img, read_request
+from backend.transport.http.a1111.sessions import Job, Session, session_of
+from backend.transport.http.body import (
+    media_type,
+    parse_aside,
+    read_body,
+    unless_hung_up,
+    unsupported_media_type,
+)
+from backend.transport.http.picture import withheld
+from backend.transport.http.problem import Json
+from backend.transport.http.upstream import SERVICE, Caller, Upstream, caller_of
+from proto import text2image_pb2 as pb
+
+GENERATE = SERVICE.methods_by_name["StreamGenerateImage"]
+GET_STATUS = SERVICE.methods_by_name["GetStatus"]
+
+
+@dataclass
+class Made:
+    """The pictures of all rounds, and what the last round that ended said of itself."""
+
+    images: list[pb.Image] = field(default_factory=list)
+    info: pb.GenerationInfo | None = None
+
+    @property
+    def nothing_to_show(self) -> bool:
+        return bool(self.images) and all(image.nsfw_detected for image in self.images)
+
+
+async def txt2img(request: Request) -> Response:
+    body = await read_json(request)
+    asked = read_request(body)
+    status = await status_of(request)
+    asked.check_count(status)
+    session = session_of(request)
+    chosen = session.options | options.accept(asked.override_settings or {}, status.models)
+    message = asked.message(status, chosen)
+    made = await unless_hung_up(request, _run(request, session, message, asked.num_rounds))
+    if made.nothing_to_show:
+        raise withheld()
+    answer = await asyncio.to_thread(_answer, made, message, status, asked, body)
+    return Response(answer, media_type="application/json")
+
+
+async def read_json(request: Request) -> Json:
+    """The body, a JSON object.
+
+    Raises:
+        Problem: 413, 415, 422.
+    """
+    if media_type(request) != "application/json":
+        raise unsupported_media_type(("application/json",))
+    return await parse_aside(await read_body(request), protojson.load)
+
+
+async def status_of(request: Request) -> pb.GetStatusResponse:
+    """The service's models, samplers and limits."""
+    upstream: Upstream = request.app.state.upstream
+    call = upstream.call(GET_STATUS, pb.GetStatusRequest(), caller_of(request))
+    status: Message = await unless_hung_up(request, call)
+    assert isinstance(status, pb.GetStatusResponse)
+    return status
+
+
+async def _run(
+    request: Request, session: Session, message: pb.GenerateImageRequest, num_rounds: int
+) -> Made:
+    """Round after round, each with the seeds that follow on the one before."""
+    upstream: Upstream = request.app.state.upstream
+    caller = caller_of(request)
+    job = Job(num_rounds, message.num_inference_steps)
+    made = Made()
+    session.jobs.append(job)
+    try:
+        for number in range(num_rounds):
+            job.begin(number)
+            seed = _seed_after(made, message, number)
+            await job.run(_round(upstream, caller, message, seed, job, made))
+            if job.was_interrupted:
+                break
+    finally:
+        session.jobs.remove(job)
+    return made
+
+
+async def _round(
+    upstream: Upstream,
+    caller: Caller,
+    message: pb.GenerateImageRequest,
+    seed: int | None,
+    job: Job,
+    made: Made,
+) -> None:
+    asked = pb.GenerateImageRequest()
+    asked.CopyFrom(message)
+    if seed is not None:
+        asked.seed = seed
+    events = upstream.stream(GENERATE, asked, caller)
+    async with aclosing(events):
+        async for event in events:
+            job.watch(event)
+            if event.HasField("image"):
+                made.images.append(event.image.image)
+            elif event.HasField("done"):
+                made.info = event.done
+
+
+def _seed_after(made: Made, message: pb.GenerateImageRequest, number: int) -> int | None:
+    """The first round's is the caller's choice; None: drawn by the service."""
+    if number == 0:
+        return None
+    per_round = max(1, message.num_images)
+    if message.HasField("seed") and message.seed >= 0:
+        return int(message.seed + number * per_round)
+    return max(image.seed for image in made.images) + 1 if made.images else None
+
+
+def _answer(
+    made: Made,
+    message: pb.GenerateImageRequest,
+    status: pb.GetStatusResponse,
+    asked: Txt2Img,
+    body: Json,
+) -> bytes:
+    shown = sorted((one for one in made.images if not one.nsfw_detected), key=lambda one: one.seed)
+    sent = [] if asked.send_images is False else shown
+    answer: dict[str, Any] = {
+        "images": [base64.b64encode(image.data).decode() for image in sent],
+        "parameters": body,
+        "info": json.dumps(info_of(shown, made.info, message, status)),
+    }
+    return json.dumps(answer).encode()

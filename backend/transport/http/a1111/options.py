@@ -1,0 +1,74 @@
+"""GET and POST /sdapi/v1/options: the few of A1111's options that mean something here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backend.transport.http.a1111.problem import not_found
+from backend.transport.http.problem import Json, bad_fields
+from proto import text2image_pb2 as pb
+
+CHECKPOINT, FORMAT = "sd_model_checkpoint", "samples_format"
+FORMATS = {
+    "png": pb.IMAGE_FORMAT_PNG,
+    "jpg": pb.IMAGE_FORMAT_JPEG,
+    "jpeg": pb.IMAGE_FORMAT_JPEG,
+    "webp": pb.IMAGE_FORMAT_WEBP,
+}
+HASH_CHARACTERS = 10
+
+Model = pb.GetStatusResponse.Model
+
+
+def current(options: Mapping[str, Any], models: Sequence[Model]) -> Json:
+    """A caller's options, with what stands for those that were never set.
+
+    No forge_preset: SillyTavern takes us for Forge where it finds one.
+    """
+    model = find_model(options.get(CHECKPOINT), models)
+    return {
+        CHECKPOINT: title_of(model) if model else None,
+        "sd_checkpoint_hash": model.revision if model else None,
+        FORMAT: "png",
+        "sd_vae": "Automatic",
+        "CLIP_stop_at_last_layers": 1,
+        "live_previews_enable": True,
+    } | {name: options[name] for name in (FORMAT,) if name in options}
+
+
+def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
+    """Those of the options that we have, checked; others say nothing here.
+
+    Raises:
+        Problem: an unknown model or file format.
+    """
+    accepted = {}
+    if given.get(CHECKPOINT):
+        model = find_model(given[CHECKPOINT], models)
+        if model is None:
+            known = ", ".join(title_of(one) for one in models)
+            raise not_found(f"Model not found. There are: {known}.")
+        accepted[CHECKPOINT] = model.name
+    if given.get(FORMAT):
+        if str(given[FORMAT]).lower() not in FORMATS:
+            raise bad_fields([(FORMAT, f"Must be one of {', '.join(FORMATS)}.", "UNSUPPORTED")])
+        accepted[FORMAT] = str(given[FORMAT]).lower()
+    return accepted
+
+
+def find_model(name: object, models: Sequence[Model]) -> Model | None:
+    """By title, name, file name or hash; the first without a name."""
+    if not name:
+        return next(iter(models), None)
+    text = str(name).removesuffix(".safetensors")
+    for model in models:
+        if text in (title_of(model), model.name, model.revision[:HASH_CHARACTERS]):
+            return model
+    return None
+
+
+def title_of(model: Model) -> str:
+    """As A1111 shows a checkpoint: its name and the beginning of its hash."""
+    short = model.revision[:HASH_CHARACTERS]
+    return f"{model.name} [{short}]" if short else model.name

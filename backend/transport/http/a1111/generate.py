@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from contextlib import aclosing
@@ -25,6 +24,7 @@ from backend.transport.http.body import (
     unless_hung_up,
     unsupported_media_type,
 )
+from backend.transport.http.compression import respond
 from backend.transport.http.picture import withheld
 from backend.transport.http.problem import Json
 from backend.transport.http.upstream import SERVICE, Caller, Upstream, caller_of
@@ -57,8 +57,7 @@ async def txt2img(request: Request) -> Response:
     made = await unless_hung_up(request, _run(request, session, message, asked.num_rounds))
     if made.nothing_to_show:
         raise withheld()
-    answer = await asyncio.to_thread(_answer, made, message, status, asked, body)
-    return Response(answer, media_type="application/json")
+    return await respond(request, lambda: _answer(made, message, status, asked, body))
 
 
 async def read_json(request: Request) -> Json:

@@ -1,6 +1,6 @@
-"""The JSON and HTTP front: a small app that forwards to the gRPC port.
+"""The HTTP server: a small app that forwards to the gRPC port.
 
-Validation, authorization, queue and errors therefore apply once, behind the contract.
+So validation, authorization, queueing and errors are implemented only once, behind gRPC.
 """
 
 from backend.transport.http.app import create_app

@@ -1,4 +1,4 @@
-"""Reading a request: its media type, its size, and whether its client is still there."""
+"""Reads request bodies with limits, and cancels work when the client disconnects."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from backend.transport.http.problem import Problem, malformed
 
 T = TypeVar("T")
 
-# Far above any honest request: two texts of 2,000 characters are 48 KB when every one is escaped.
+# Far above any legitimate request: two fully escaped texts of 2,000 characters have 48 KB.
 MAX_BODY_BYTES = 256 * 1024
-# Of JSON's commas, colons, brackets and braces, those within texts included: two texts of 2,000
-# characters, and what an honest request adds. What the parser makes of each costs more than it.
+# Limit of JSON's commas, colons and opening brackets, including those inside strings: two texts of
+# 2,000 characters plus a legitimate request. Each can become an object much larger than itself.
 MAX_STRUCTURE = 5000
 STRUCTURE = (b",", b":", b"[", b"{")
 LARGE_BYTES = 16 * 1024
 MAX_HELD_BYTES = 64 * 2**20
 
-# A single thread: however many large bodies come, the event loop waits for one at most.
+# One thread, so that the event loop contends with one parser at most, however many bodies come.
 _PARSER = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
 
@@ -61,7 +61,7 @@ def _give_back(count: int) -> None:
 
 
 class HungUp(Exception):
-    """The client is gone; nobody waits for an answer."""
+    """The client disconnected; no answer is needed."""
 
 
 def media_type(request: Request) -> str:
@@ -79,7 +79,7 @@ def media_type(request: Request) -> str:
 
 
 def unsupported_media_type(known: tuple[str, ...]) -> Problem:
-    """415 that names what would do."""
+    """A 415 that names the accepted types."""
     accepted = ", ".join(known)
     return Problem(
         grpc.StatusCode.UNKNOWN,
@@ -101,8 +101,8 @@ async def read_body(
     `take` is told of each part of it, see `holding`.
 
     Raises:
-        Problem: 400 where it holds too many values or is no gzip, 413 where it is larger, 415
-            where it comes in another coding.
+            Problem: 400 if it has too many values or invalid gzip, 413 if it is too large, 415 for
+                another content coding.
         HungUp: the client left while sending.
     """
     is_packed = is_gzip(request.headers.get("content-encoding", ""))
@@ -129,7 +129,7 @@ async def unpacked(packed: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
     """What gzip packed, at most `limit` bytes.
 
     Raises:
-        Problem: 400 where it is no gzip, 413 where it is larger.
+        Problem: 400 if it is not gzip, 413 if it is too large.
     """
     found = await parse_aside(packed, lambda packed: unpack(packed, limit))
     if found is None:
@@ -138,7 +138,7 @@ async def unpacked(packed: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
 
 
 def check_structure(text: str | bytes) -> None:
-    """Refuse JSON of more values than a request has.
+    """Refuse JSON with more values than any request has.
 
     Raises:
         Problem: 400.
@@ -149,7 +149,7 @@ def check_structure(text: str | bytes) -> None:
 
 
 async def parse_aside(body: bytes, parse: Callable[[bytes], T]) -> T:
-    """What `parse` makes of `body`; a large one does not hold up the event loop."""
+    """Parse `body`, on another thread if it is large, so that the event loop isn't blocked."""
     if len(body) <= LARGE_BYTES:
         return parse(body)
     return await asyncio.get_running_loop().run_in_executor(_PARSER, parse, body)
@@ -166,9 +166,9 @@ def _too_large(limit: int) -> Problem:
 
 
 async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
-    """Await `work`, and cancel it when the client hangs up first.
+    """Await `work`; cancel it if the client disconnects first.
 
-    The body must have been read. HTTP/1.1 says nothing of a departure but the closed connection.
+    The body must have been read before.
 
     Raises:
         HungUp: the client is gone; the work was cancelled.

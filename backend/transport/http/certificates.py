@@ -1,4 +1,4 @@
-"""HTTPS with the files as they are now: a renewed certificate needs no restart."""
+"""Loads the TLS files for HTTPS and reloads them when they change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Stamps = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files for HTTPS; with a client CA, clients must show a certificate."""
+    """TLS files; with a client CA, clients must present a certificate."""
 
     cert: Path
     key: Path
@@ -26,17 +26,17 @@ class Tls:
 
 
 class Certificates:
-    """The TLS context of new connections, made anew once a file has changed."""
+    """The TLS context for new connections; follows changes of the files."""
 
     def __init__(self, tls: Tls) -> None:
-        """Raises OSError or ssl.SSLError where the files are no good."""
+        """Raises OSError or ssl.SSLError if a file is invalid."""
         self._tls = tls
         self._stamps = self._stamp()
         self._looked_s = time.monotonic()
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
-        """The context now; the old one stays while the new files are no good."""
+        """The current context; while changed files are invalid, the previous one."""
         if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = time.monotonic()
             self._look()
@@ -48,7 +48,7 @@ class Certificates:
             if stamps != self._stamps:
                 self._context, self._stamps = self._load(), stamps
                 log.info("certificates reloaded", server="http")
-        except (OSError, ssl.SSLError) as error:  # half written: looked at again
+        except (OSError, ssl.SSLError) as error:  # maybe half written: checked again next time
             log.warning("certificates not reloaded", server="http", error=str(error))
 
     def _stamp(self) -> Stamps:

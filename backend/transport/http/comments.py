@@ -1,4 +1,4 @@
-"""The contract's comments by full name, for the OpenAPI document: generated modules drop them."""
+"""Reads the comments of the .proto file for the OpenAPI document; generated modules lack them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MEMBER = re.compile(r"rpc (\w+)\(|[\w. ]+? (\w+) = \d+;")
 
 @functools.cache
 def comments() -> dict[str, str]:
-    """Comments of messages, fields, enums and rpcs, for example of text2image.Lora.name."""
+    """Comments of messages, fields, enums and rpcs by full name, such as text2image.Lora.name."""
     return read(CONTRACT.read_text("utf-8"))
 
 
 def read(text: str) -> dict[str, str]:
-    """Comments of a .proto file that `buf format` is content with: one declaration per line."""
+    """Comments of a .proto file formatted by `buf format` (one declaration per line)."""
     found: dict[str, str] = {}
     scope = re.findall(r"^package ([\w.]+);$", text, re.MULTILINE)
     pending: list[str] = []

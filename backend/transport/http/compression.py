@@ -1,4 +1,4 @@
-"""gzip, both ways: what clients send, up to a bound on what it unpacks to, and what they get."""
+"""gzip for requests, with a limit on the unpacked size, and for responses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from backend.transport.http.problem import Problem, malformed
 
 SUPPORTED = "gzip, identity"
 GZIP_WBITS = 31  # zlib's number for gzip's header and checksum
-# Packing less saves nothing; fast rather than small, since most of it is pictures in base64.
+# Smaller answers are not worth it. A fast level, since most answers are images in base64.
 SMALLEST_BYTES = 1024
 LEVEL = 1
 
 
 def is_gzip(coding: str) -> bool:
-    """Whether this Content-Encoding (or Connect's own) is gzip, or else identity.
+    """Whether this Content-Encoding (or Connect's header) is gzip; False: identity.
 
     Raises:
-        Problem: UNIMPLEMENTED, 415: it is another one.
+        Problem: UNIMPLEMENTED, 415: any other coding.
     """
     match coding.strip().lower():
         case "gzip":
@@ -37,10 +37,10 @@ def is_gzip(coding: str) -> bool:
 
 
 def unpack(packed: bytes, max_bytes: int) -> bytes | None:
-    """What gzip packed; None where it is more than `max_bytes`, which costs no more than those.
+    """Decompress; None if the result has more than `max_bytes` (stops there).
 
     Raises:
-        Problem: 400, it is not gzip, or cut short.
+        Problem: 400: invalid or truncated gzip.
     """
     unzip = zlib.decompressobj(GZIP_WBITS)
     try:
@@ -55,7 +55,7 @@ def unpack(packed: bytes, max_bytes: int) -> bytes | None:
 
 
 def accepts_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding (or Connect's own) names gzip, or anything."""
+    """Whether an Accept-Encoding (or Connect's header) accepts gzip."""
     for part in accepted.lower().split(","):
         coding, _, parameters = part.partition(";")
         if coding.strip() in ("gzip", "*"):
@@ -64,7 +64,7 @@ def accepts_gzip(accepted: str) -> bool:
 
 
 def pack(content: bytes) -> bytes:
-    """The same, packed; it takes a while."""
+    """Compress; slow, so call it on another thread."""
     return gzip.compress(content, LEVEL, mtime=0)
 
 
@@ -74,7 +74,7 @@ async def respond(
     media_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer made on a thread, packed where the client takes gzip."""
+    """A response whose content is made on another thread, compressed if the client accepts it."""
     may_pack = accepts_gzip(request.headers.get("accept-encoding", ""))
 
     def content() -> tuple[bytes, bool]:

@@ -1,7 +1,7 @@
-"""The Connect protocol, for every rpc of the contract: https://connectrpc.com/docs/protocol.
+"""The Connect protocol for every rpc: https://connectrpc.com/docs/protocol.
 
-Unary rpcs answer with plain JSON or protobuf; streams come enveloped, or as Server-Sent Events to
-a client that sends plain JSON.
+Unary rpcs answer with plain JSON or protobuf. Streams are enveloped, or sent as Server-Sent Events
+to clients that send plain JSON.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def endpoint(method: MethodDescriptor) -> Endpoint:
 
 
 def to_json(message: Message) -> dict[str, Any]:
-    """ProtoJSON, with the fields that are zero: dashboards and people look for them."""
+    """ProtoJSON including fields that are zero, which dashboards and people expect."""
     return json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
 
 
@@ -76,13 +76,13 @@ def _check_version(request: Request) -> None:
 
 
 def is_enveloped(request: Request) -> bool:
-    """Whether a streaming rpc is called as the Connect protocol has it: its answer is a stream."""
+    """Whether a streaming rpc is called in the Connect protocol; its answer is an enveloped stream."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return request.method == "POST" and request.url.path in _STREAMS and kind in ENVELOPED
 
 
 def refusal(request: Request, problem: Problem) -> Response:
-    """A stream that is nothing but its end."""
+    """A stream that consists of its end message only."""
     request.scope.setdefault("state", {})[REFUSED] = problem.http_status
     return Response(_end(problem), media_type=request.headers["content-type"])
 
@@ -153,10 +153,10 @@ def _envelope(flags: int, payload: bytes) -> bytes:
 
 
 async def _single_message(body: bytes, is_packed: bool) -> bytes:
-    """What the only envelope holds.
+    """The content of the single envelope.
 
     Raises:
-        Problem: as the protocol's conformance suite wants it.
+        Problem: with the codes that the protocol's conformance suite expects.
     """
     if not body:
         raise Problem(grpc.StatusCode.UNIMPLEMENTED, "Send one enveloped message; there is none.")

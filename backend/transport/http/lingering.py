@@ -1,4 +1,4 @@
-"""Streams that go on for a while after their reader left, for it to come back."""
+"""Streams that continue for a while after their reader disconnected, so that it can rejoin."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _END = object()
 
 
 class Lingering:
-    """What goes on without a reader. Lives on the event loop."""
+    """Runs streams that may lose their reader. Used on the event loop."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        """End them all."""
+        """Cancel all streams."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def outlive(self, messages: AsyncGenerator[Any], grace_s: float) -> AsyncGenerator[Any]:
-        """The messages; where the reader leaves under way, they go on for `grace_s` seconds.
+        """The messages; if the reader leaves, the stream continues for `grace_s` seconds.
 
-        A reader that saw nothing yet does not know what to come back to: then they end at once.
+        It ends immediately if the reader has not received any message, since it can't rejoin then.
         """
         queue: asyncio.Queue[Any] = asyncio.Queue(1)
         gone = asyncio.Event()
@@ -42,7 +42,7 @@ class Lingering:
         finally:
             gone.set()
             if not queue.empty():
-                queue.get_nowait()  # the task may wait for room
+                queue.get_nowait()  # the task may be waiting for a free place
             asyncio.get_running_loop().call_later(grace, task.cancel)
 
 

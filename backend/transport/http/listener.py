@@ -1,4 +1,4 @@
-"""Takes connections, so many in all and so many of one peer; the oldest silent ones give way."""
+"""Accepts connections with limits in total and per peer; closes the oldest silent ones for new."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = structlog.get_logger(__name__)
 
 MakeProtocol = Callable[[Callable[[], None]], BoundedProtocol]
 
-EXHAUSTED_S = 0.1  # until the next try, where the process has no file descriptor left
+EXHAUSTED_S = 0.1  # pause after accept failed, for example without free file descriptors
 AT_ONCE = 16
-PEER_SHARE = 4  # a peer may hold one in so many of all connections
+PEER_SHARE = 4  # a peer may have 1/PEER_SHARE of all connections
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One accepted socket; `protocol` is set once TLS is agreed on."""
+    """One accepted socket; `protocol` is set after the TLS handshake."""
 
     peer: str
     sock: socket.socket
@@ -33,20 +33,20 @@ class Connection:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the client owes us bytes."""
+        """Whether we are waiting for bytes of the client."""
         return self.protocol is None or self.protocol.is_silent
 
     def drop(self) -> None:
-        """End it at once."""
+        """Close the connection immediately."""
         if self.protocol is not None:
             self.protocol.drop()
         else:
-            with contextlib.suppress(OSError):  # the handshake fails, and cleans up
+            with contextlib.suppress(OSError):  # makes the handshake fail, which cleans up
                 self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Listener:
-    """Accepts on a listening socket until `close()`. Has the methods that uvicorn asks of it."""
+    """Accepts on a listening socket until `close()`. Has the methods that uvicorn calls."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Listener:
         self._task = asyncio.create_task(self._accept())
 
     def close(self) -> None:
-        """Take no more; those that are open go on."""
+        """Stop accepting; open connections continue."""
         self._task.cancel()
         for task in self._opening:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Return once no more are taken."""
+        """Wait until accepting has stopped."""
         await asyncio.gather(self._task, *self._opening, return_exceptions=True)
 
     async def _accept(self) -> None:
@@ -89,7 +89,7 @@ class Listener:
                 await asyncio.sleep(EXHAUSTED_S)
                 continue
             self._admit(sock, str(address[0]))
-            if len(self._opening) >= AT_ONCE:  # a flood of connections leaves the loop to others
+            if len(self._opening) >= AT_ONCE:  # during a flood of connections, let other tasks run
                 await asyncio.sleep(0)
 
     def _admit(self, sock: socket.socket, peer: str) -> None:
@@ -117,12 +117,12 @@ class Listener:
                 ssl_handshake_timeout=self._handshake_s if tls is not None else None,
             )
             connection.protocol = protocol
-        except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are of these
+        except (OSError, asyncio.CancelledError):  # includes ssl.SSLError and TimeoutError
             connection.sock.close()
             self._forget(connection)
 
     def _give_way(self, connections: dict[Connection, None]) -> bool:
-        """End the oldest connection whose client owes us bytes. False: all are being answered."""
+        """Close the oldest silent connection. Returns False if all are being answered."""
         oldest = next((c for c in connections if c.is_silent), None)
         if oldest is None:
             return False

@@ -1,8 +1,7 @@
-"""Keeps other people's web pages from using a visitor's browser against this server.
+"""Prevents foreign web pages from using a visitor's browser to call this server.
 
-A page elsewhere can send requests here without reading the answers: an `<img>`, a form, a
-`no-cors` fetch; and one whose name is rebound to our address (DNS rebinding) reads them, too.
-Programs that are no browsers are none of this module's business.
+A foreign page can send requests without reading the answers (`<img>`, a form, a `no-cors` fetch);
+with DNS rebinding it can also read them. Clients other than browsers are not affected.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ RPCS = f"/{SERVICE.full_name}/"
 
 
 class OriginGuard:
-    """Answers 403 to unknown Host names, and to what a page of another origin sends.
+    """Answers 403 to unknown Host names and to requests of pages with another origin.
 
-    CORS alone stops the page from reading the answer, not us from making the picture.
+    CORS alone would only stop the page from reading the answer, not us from generating.
 
     Args:
-        render: a problem in the words that the path's clients know.
-        origins: of pages that may call; "*" lets all.
-        hosts: names beside the loopback ones, this machine's and addresses; "*.example.org" stands
-            for all below, "*" for any.
+        render: turns a problem into a response in the format of the path's API.
+        origins: allowed origins of pages; "*": all.
+        hosts: allowed host names besides loopback, this machine's names and addresses;
+            "*.example.org" matches all subdomains, "*" everything.
     """
 
     def __init__(
@@ -78,21 +77,21 @@ class OriginGuard:
 
 
 def _refuse_origin(origin: str) -> str:
-    """Desktop programs' web views have origins, too: tauri://localhost, app://obsidian.md."""
+    """Origins include those of desktop programs' web views, such as tauri://localhost."""
     is_name = len(origin) <= 128 and origin.isascii() and origin.isprintable()
     return ORIGIN_TEXT.format(origin=origin if is_name else "it")
 
 
 def _is_kept_picture(scope: Scope) -> bool:
-    """A picture by its secret name: the page that knows it may show it, and nothing is drawn."""
+    """An image by its secret name: any page that knows it may show it; nothing is generated."""
     return scope["method"] == "GET" and str(scope["path"]).startswith(KEPT_PICTURES)
 
 
 def _is_blind_browser(scope: Scope, headers: Headers) -> bool:
-    """Whether a browser draws by GET without saying for which page.
+    """Whether a browser generates by GET without naming the page that sent it.
 
-    Browsers tell their page only to servers on loopback or with TLS. No honest page needs this: an
-    EventSource of another origin names it, and this server has no pages.
+    Browsers name the page only to servers on loopback or with TLS. No legitimate page needs this:
+    an EventSource of another origin names it, and this server has no pages.
     """
     is_browser = headers.get("user-agent", "").startswith("Mozilla/")
     draws = scope["method"] == "GET" and scope["path"].startswith(RPCS)
@@ -100,15 +99,15 @@ def _is_blind_browser(scope: Scope, headers: Headers) -> bool:
 
 
 def machine_names() -> tuple[str, ...]:
-    """What this machine is called on its own network."""
+    """This machine's host names on its local network."""
     name = socket.gethostname().lower()
     return name, f"{name}.local"
 
 
 def is_known(host: str, names: tuple[str, ...]) -> bool:
-    """Whether a Host header names us: DNS rebinding needs a name that is not ours.
+    """Whether a Host header names this server; DNS rebinding uses another name.
 
-    `host` may have a port. Addresses can't be rebound.
+    `host` may contain a port. IP addresses are always accepted: they can't be rebound.
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()

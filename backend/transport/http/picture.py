@@ -1,4 +1,4 @@
-"""`Accept: image/png` on a unary generation: the answer is the picture itself."""
+"""Answers a unary generation with the image itself for `Accept: image/png`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ANY_PICTURE = "image/*"
 
 
 def negotiate(method: MethodDescriptor, message: Message, request: Request) -> bool:
-    """Whether the caller wants the picture itself; sets its format in `message` where unset.
+    """Whether the caller accepts an image; sets the format in `message` if it is unset.
 
     Raises:
-        Problem: 406 where output_format says otherwise, 400 for more than one picture.
+        Problem: 406 if output_format contradicts it, 400 for more than one image.
     """
     if not isinstance(message, pb.GenerateImageRequest) or method.server_streaming:
         return False
@@ -39,10 +39,10 @@ def negotiate(method: MethodDescriptor, message: Message, request: Request) -> b
 
 
 def response(answer: Message) -> Response:
-    """The picture, its seed and request id in the headers; the rest is inside the file.
+    """The image, with seed and request id in headers; all else is in the file's metadata.
 
     Raises:
-        Problem: PERMISSION_DENIED where the safety checker withheld it.
+        Problem: PERMISSION_DENIED if the safety checker withheld it.
     """
     assert isinstance(answer, pb.GenerateImageResponse)
     image = answer.images[0]
@@ -60,7 +60,7 @@ def withheld(http_status: int | None = None) -> Problem:
 
 
 def _accepted(request: Request) -> list[str]:
-    """The picture types in Accept, if a picture comes first in it."""
+    """The image types in Accept, if an image type comes first."""
     ranges = [
         part.partition(";")[0].strip() for part in request.headers.get("accept", "").split(",")
     ]

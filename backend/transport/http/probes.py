@@ -19,12 +19,12 @@ from proto import text2image_pb2 as pb
 
 
 async def healthz(request: Request) -> Response:
-    """The process lives and its event loop turns."""
+    """200 if the process is alive and its event loop responsive."""
     return JSONResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """200 when the service can generate, else 503: grpc.health.v1 said so."""
+    """200 if the service can generate, else 503, by grpc.health.v1."""
     upstream: Upstream = request.app.state.upstream
     if await upstream.is_serving():
         return JSONResponse({"status": "serving"})
@@ -32,7 +32,7 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """GetStatus and what was counted since the start, in the Prometheus text format."""
+    """GetStatus and the counters since the start, in the Prometheus text format."""
     upstream: Upstream = request.app.state.upstream
     method = SERVICE.methods_by_name["GetStatus"]
     call = upstream.call(method, pb.GetStatusRequest(), caller_of(request))

@@ -1,4 +1,4 @@
-"""What went wrong, in the words of gRPC, of the Connect protocol and of HTTP."""
+"""Errors of the HTTP server, as gRPC codes, Connect errors and HTTP statuses."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ HTTP_STATUS = {
 
 
 class Problem(Exception):
-    """A refusal or failure on its way to a client.
+    """An error to be sent to the client.
 
-    `http_status` is given only where HTTP knows better than the gRPC code: 405, 413, 415.
+    `http_status` is only given where HTTP has a more specific status than the gRPC code's.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Problem(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Response headers that belong to the problem, `Retry-After` among them."""
+        """Response headers for this error, such as `Retry-After`."""
         headers = dict(self._headers)
         if (delay := self._retry_delay_s()) is not None:
             headers["Retry-After"] = str(max(1, math.ceil(delay)))
@@ -79,7 +79,7 @@ class Problem(Exception):
 
     @property
     def violations(self) -> list[error_details_pb2.BadRequest.FieldViolation]:
-        """Every bad field."""
+        """All bad fields."""
         bad = (d for d in self.details if isinstance(d, error_details_pb2.BadRequest))
         return [violation for detail in bad for violation in detail.field_violations]
 
@@ -100,12 +100,12 @@ def bad_fields(violations: Iterable[tuple[str, str, str]]) -> Problem:
 
 
 def malformed(message: str) -> Problem:
-    """INVALID_ARGUMENT for what can't be read at all."""
+    """INVALID_ARGUMENT for a request that can't be parsed."""
     return Problem(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> Problem:
-    """What the gRPC port answered, less the transport's own words about addresses."""
+    """The gRPC server's error, without connection errors' texts, which contain addresses."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # its stubs know sync calls only
     if status is not None:
         return Problem(error.code(), status.message, [_unpack(d) for d in status.details])
@@ -115,14 +115,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Problem:
 
 
 def from_error(error: BackendError) -> Problem:
-    """One of ours, as the gRPC port would have told it."""
+    """A backend error, mapped like the gRPC server does."""
     status = refusal(error, "").status
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     return Problem(code, status.message, [_unpack(detail) for detail in status.details])
 
 
 def connect_code(code: grpc.StatusCode) -> str:
-    """The Connect protocol's name of a gRPC code: one l in canceled, the rest alike."""
+    """The Connect protocol's name of a gRPC code: equal except for "canceled" with one l."""
     return "canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower()
 
 
@@ -135,7 +135,7 @@ def connect_error(problem: Problem) -> Json:
 
 
 def _connect_detail(detail: Message) -> Json:
-    if isinstance(detail, AnyMessage):  # of a type that is not ours
+    if isinstance(detail, AnyMessage):  # of an unknown type
         value = base64.b64encode(detail.value).decode().rstrip("=")
         return {"type": detail.type_url.rpartition("/")[2], "value": value}
     value = base64.b64encode(detail.SerializeToString()).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with deadlines for what the client has yet to send."""
+"""uvicorn's HTTP/1.1 protocol with deadlines for receiving requests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a client has, however slowly its bytes come: sending one more gains nothing."""
+    """Seconds in which a client must send each part; single bytes don't extend them."""
 
-    handshake_s: float = 10.0  # of TLS
+    handshake_s: float = 10.0  # TLS handshake
     idle_s: float = 15.0  # until the first byte of a request
     header_s: float = 10.0  # from there to the end of its headers
     body_s: float = 30.0  # from there to the end of its body
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. `on_lost` is called once it is gone."""
+    """One connection. `on_lost` is called when it is closed."""
 
     def __init__(self, deadlines: Deadlines, on_lost: Callable[[], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
@@ -30,10 +30,10 @@ class BoundedProtocol(H11Protocol):
         self._on_lost = on_lost
         self._phase = ""
         self._timer: asyncio.TimerHandle | None = None
-        self.is_silent = True  # the client owes us bytes
+        self.is_silent = True  # we are waiting for bytes of the client
 
     def drop(self) -> None:
-        """End the connection at once."""
+        """Close the connection immediately."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -66,7 +66,7 @@ class BoundedProtocol(H11Protocol):
                 self._await("answer", None)
 
     def _await(self, phase: str, seconds: float | None) -> None:
-        """The client has so many seconds from now; None: it has nothing to send."""
+        """Start a phase in which the client must send something within `seconds` (None: nothing)."""
         if self._timer is not None:
             self._timer.cancel()
         self._phase = phase

@@ -1,7 +1,7 @@
-"""ProtoJSON to messages: https://protobuf.dev/programming-guides/json/.
+"""Parses ProtoJSON: https://protobuf.dev/programming-guides/json/.
 
-`json_format` decides what is valid; beside it, numbers in quotes follow JSON's grammar (it takes
-any digits that Python knows), and every bad field is named at once, as `BadRequest` details.
+Validity is decided by `json_format`, with two additions: quoted numbers must follow JSON's grammar
+(it accepts all of Python's digits), and all bad fields are reported together.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NUMERIC = (
 
 
 def load(text: bytes | str) -> dict[str, Any]:
-    """Parse one JSON object, as RFC 8259 has it: no NaN, no name twice.
+    """Parse one JSON object by RFC 8259: no NaN, no duplicate names.
 
     Raises:
         Problem: INVALID_ARGUMENT.
@@ -66,13 +66,13 @@ def parse(text: bytes | str, message_class: type[M]) -> M:
 
 
 def from_dict(value: dict[str, Any], message_class: type[M]) -> M:
-    """Like `parse`, from what `load` returned."""
+    """Like `parse`, for the result of `load`."""
     message = message_class()
     if found := list(_violations(message.DESCRIPTOR, value, "")):
         raise bad_fields(found)
     try:
         return json_format.ParseDict(value, message)
-    except json_format.ParseError:  # of fields that are right one by one: one given twice
+    except json_format.ParseError:  # each field is valid, so one is given twice
         raise malformed("A field is given by both of its names.") from None
 
 
@@ -104,7 +104,7 @@ def _violations(message: Any, value: dict[str, Any], path: str) -> Iterator[Viol
 
 
 def _check(field: FieldDescriptor, item: Any, value: Any, path: str) -> Iterator[Violation]:
-    """Violations of one `item`; `value` is the item as the field takes it, alone in its list."""
+    """Violations of one `item`; `value` is the field's value: the item, or a list of only it."""
     if field.message_type is not None and isinstance(item, dict):
         yield from _violations(field.message_type, item, f"{path}.")
     elif not _is_as_written(field, item) or not _parses(field, value):
@@ -112,7 +112,7 @@ def _check(field: FieldDescriptor, item: Any, value: Any, path: str) -> Iterator
 
 
 def _is_as_written(field: FieldDescriptor, item: Any) -> bool:
-    """Refuse what json_format converts: `true` to 1, "٥" to 5, for an enum 1.5 and "1" to 1."""
+    """False for what json_format would convert: `true` to 1, "٥" to 5; enums 1.5 and "1" to 1."""
     if field.enum_type is not None:
         if isinstance(item, str):
             return item in field.enum_type.values_by_name

@@ -1,4 +1,4 @@
-"""uvicorn inside the backend's own event loop: it takes no signals and logs nothing of its own."""
+"""Runs uvicorn in the backend's event loop, without its signal handlers and logs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from backend.transport.http.certificates import Certificates, Tls
 from backend.transport.http.listener import Listener
 from backend.transport.http.protocol import BoundedProtocol, Deadlines
 
-# A peer whose network is gone says nothing: half a minute of silence ends its connection, and
-# so its generation. Seconds, a count and milliseconds.
+# A peer that lost its network is disconnected after half a minute, which cancels its generation.
+# Units: seconds, seconds, a count, milliseconds.
 DEAD_PEERS = {
     "TCP_KEEPIDLE": 15,
     "TCP_KEEPINTVL": 5,
@@ -30,7 +30,7 @@ DEAD_PEERS = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What clients may take of the server."""
+    """Limits on connections."""
 
     max_connections: int = 1000
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -44,7 +44,7 @@ class _QuietServer(uvicorn.Server):
         self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, with our listener instead of asyncio's, which takes all that come."""
+        """Like uvicorn's, but with our listener instead of asyncio's, which has no limits."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise ConfigError("HTTP could not start; the log says why.")
@@ -75,7 +75,7 @@ class _QuietServer(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        # uvicorn wakes ten times a second; once suffices for the Date header.
+        # uvicorn ticks ten times a second; once is enough for the Date header.
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.exit.wait(), 1.0)
@@ -96,8 +96,8 @@ class HttpServer:
                 self._task.result()
 
     async def stop(self, grace_s: float = 1.0) -> None:
-        """Take nothing new, let what runs finish for `grace_s` seconds, then cut it off."""
-        # uvicorn reads 0 as "no limit".
+        """Refuse new requests, let running ones finish for `grace_s` seconds, then close."""
+        # For uvicorn, 0 means no limit.
         self._server.config.timeout_graceful_shutdown = max(grace_s, 0.01)  # type: ignore[assignment]
         self._server.should_exit = True
         self._server.exit.set()
@@ -114,11 +114,10 @@ async def serve_http(
 ) -> HttpServer:
     """Serve `app` until `stop()`; port 0 picks a free one.
 
-    `trusted_proxies`: addresses and networks whose X-Forwarded-For names the client; nobody else
-    may choose its address.
+    `trusted_proxies`: addresses and networks whose X-Forwarded-For header is trusted.
 
     Raises:
-        ConfigError: the port is taken, the host unknown or the TLS files unusable.
+        ConfigError: the port is in use, the host unknown or a TLS file invalid.
     """
     sock = _listen(host, port)
     config = uvicorn.Config(
@@ -153,6 +152,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"HTTP can't listen on {host}:{port}: {reason}.") from None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in DEAD_PEERS.items():
-        if hasattr(socket, name):  # Linux; connections inherit it from the listener
+        if hasattr(socket, name):  # Linux; accepted sockets inherit it
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return sock

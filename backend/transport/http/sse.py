@@ -1,7 +1,7 @@
 """Server-Sent Events, for browsers' EventSource and for curl -N.
 
-Each message of a stream is one event, named after its oneof: `queued`, `progress`, `image`, `done`;
-a failure under way is the event `failed`. A failure before the first event is a plain HTTP error.
+Each message is one event named after its oneof: `queued`, `progress`, `image`, `done`. A failure
+before the first event is an ordinary HTTP error, a later one is the event `failed`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from backend.transport.http.problem import Problem, bad_fields, connect_error
 from backend.transport.http.upstream import Upstream, caller_of
 
 MEDIA_TYPE = "text/event-stream"
-# Proxies cut a silent connection after a minute.
+# Proxies close a silent connection after about a minute.
 HEARTBEAT_S = 15.0
 FINISHED = "finished"
-# An EventSource whose connection broke comes back after so long; its request waits that long.
+# Delay after which a disconnected EventSource reconnects, and how long its request is kept.
 RETRY_MS = 1000
 GRACE_S = 5.0
 
@@ -39,7 +39,7 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
     """POST with a JSON message.
 
     Raises:
-        Problem: whatever fails before the first event.
+        Problem: for a failure before the first event.
     """
     _check_accept(request)
     kind = GetMessageClass(method.input_type)
@@ -49,11 +49,11 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
 
 
 async def from_query(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
-    """GET with ?message=<JSON>, all that EventSource can send.
+    """GET with ?message=<JSON>, since EventSource can't send a body.
 
-    An EventSource comes back when the stream ends. It then names the last event's id: our mark of
-    the end is answered with 204, which stops it; a request's id joins that request again, which
-    goes on for `GRACE_S` after the connection broke.
+    An EventSource reconnects when the stream ends and sends the last event's id. The end's id is
+    answered with 204, which stops it; a request's id joins that request again, which continues
+    for `GRACE_S` after the connection broke.
     """
     _check_accept(request)
     text = request.query_params.get("message")
@@ -77,7 +77,7 @@ async def from_query(upstream: Upstream, method: MethodDescriptor, request: Requ
 async def respond(
     request: Request, events: AsyncGenerator[bytes], *, heartbeat_s: float = HEARTBEAT_S
 ) -> Response:
-    """Start streaming once the first event is there, so that early failures keep their status."""
+    """Start the response with the first event, so that earlier failures have an HTTP status."""
     first = await unless_hung_up(request, _first(events))
     body = _with_heartbeat(_chain(first, events), heartbeat_s)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -110,7 +110,7 @@ async def _events(messages: AsyncGenerator[Any]) -> AsyncGenerator[bytes]:
 
 
 async def _with_retry(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The first event tells an EventSource when to come back."""
+    """Add to the first event the delay after which an EventSource reconnects."""
     line = f"retry: {RETRY_MS}\n".encode()
     async with aclosing(events):
         async for chunk in events:

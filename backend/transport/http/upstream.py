@@ -1,4 +1,4 @@
-"""The one channel to the gRPC port, and every rpc of the contract on it."""
+"""Calls the rpcs over one channel to the gRPC port."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a call is made, and for how long (seconds; None: without limit)."""
+    """The caller of an rpc, and its timeout in seconds (None: no limit)."""
 
     metadata: tuple[tuple[str, str], ...]
     timeout_s: float | None
@@ -58,7 +58,7 @@ def caller_of(request: Request) -> Caller:
 
 
 def _address(host: str) -> str:
-    """As it is, or as one name for all that a trusted proxy passes on and that are none."""
+    """The address, or one common name for invalid ones passed on by a trusted proxy."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
@@ -121,7 +121,7 @@ class Upstream:
             call.cancel()
 
     async def is_serving(self) -> bool:
-        """Whether the service can generate right now, by the standard health protocol."""
+        """Whether the service can generate now, by the standard health protocol."""
         request = health_pb2.HealthCheckRequest(service=SERVICE.full_name)
         stub: Any = health_pb2_grpc.HealthStub(self._channel)
         try:
@@ -132,7 +132,7 @@ class Upstream:
 
 
 def path_of(method: MethodDescriptor) -> str:
-    """For example /text2image.Text2ImageService/GenerateImage."""
+    """The rpc's path, such as /text2image.Text2ImageService/GenerateImage."""
     return f"/{method.containing_service.full_name}/{method.name}"
 
 

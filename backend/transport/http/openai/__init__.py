@@ -1,5 +1,5 @@
-"""OpenAI's image API, as its SDKs and the programs built on them call it.
+"""OpenAI's image API, as called by its SDKs and other programs.
 
-https://platform.openai.com/docs/api-reference/images. Lenient: unknown parameters are ignored and
-named in a header, the names that other servers have for ours are known.
+https://platform.openai.com/docs/api-reference/images. It is lenient: unknown parameters are ignored
+and listed in a header, and other servers' names of our parameters are accepted.
 """

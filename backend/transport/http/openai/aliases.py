@@ -1,4 +1,4 @@
-"""Model names that programs send on their own, whichever model is served."""
+"""Model names that programs send by default, whichever model is served."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Aliases:
     """Names of the default model.
 
     Args:
-        names: exact ones, and patterns such as `dall-e-*`.
+        names: exact names and patterns such as `dall-e-*`.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -18,7 +18,7 @@ class Aliases:
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """Those that a client can choose from a list."""
+        """The names without wildcards, for lists of models."""
         return tuple(name for name in self._names if not set(name) & set("*?["))
 
     def covers(self, model: str) -> bool:

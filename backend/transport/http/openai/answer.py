@@ -1,7 +1,7 @@
-"""OpenAI's answer: pictures in base64 or by address, at once or as a stream of events.
+"""OpenAI's answer: images in base64 or by URL, in one response or as a stream of events.
 
-A picture that the safety checker withholds is left out and counted: clients take an empty place
-in `data` for a broken answer, and lose the pictures beside it.
+An image that the safety checker withholds is left out and counted: clients treat an empty entry
+in `data` as a broken answer and lose the other images.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from proto import text2image_pb2 as pb
 
 Lossy = tuple[ImageFormat, int] | None
 
-# A comment: the response begins, and its heartbeat with it, long before the first preview.
+# A comment that starts the response, and so its heartbeat, long before the first preview.
 ACCEPTED = b": accepted\n\n"
-# What OpenAI answers when its moderation blocks a picture.
+# OpenAI's status when its moderation blocks an image.
 OPENAI_BLOCKED = 400
 
 
 def encoded(images: Sequence[pb.Image], lossy: Lossy) -> list[pb.Image]:
-    """The pictures as they were asked for; takes a while."""
+    """The images in the requested format; slow, so call it on another thread."""
     return [_encoded(image, lossy) for image in images]
 
 
 def address(request: Request, shelf: Shelf, image: pb.Image) -> str:
-    """Where the picture is from now on, by the name that the client called us by."""
+    """Store an image; returns its URL, with the host name that the client used."""
     name = shelf.put(Picture(image.data, image.mime_type))
     return str(request.base_url.replace(path=f"{PATH}{name}"))
 
 
 def body(images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int) -> bytes:
-    """The JSON of at least one picture, in base64 where no addresses are given."""
+    """The JSON of one or more images, with `addresses` as URLs, or in base64 if empty."""
     data: list[Json] = [{"seed": image.seed, "nsfw_detected": False} for image in images]
     for index, image in enumerate(images):
         if addresses:
@@ -60,7 +60,7 @@ def body(images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int
 
 
 async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGenerator[bytes]:
-    """The events of a stream; a failure before the first is raised."""
+    """The events of a stream; a failure before the first event is raised."""
     begun = False
     previews = shown = num_withheld = 0
     try:
@@ -79,7 +79,7 @@ async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGe
                     yield await asyncio.to_thread(_completed, event.image.image, asked.lossy)
         if num_withheld and not shown:
             raise withheld(http_status=OPENAI_BLOCKED)
-        if num_withheld:  # a comment: SDKs stumble over events that they don't know
+        if num_withheld:  # as a comment, since SDKs fail on unknown events
             yield f": {num_withheld} withheld by the safety checker\n\n".encode()
     except Problem as problem:
         if not begun:
@@ -94,7 +94,7 @@ def _partial(preview: pb.Image, index: int) -> bytes:
 
 def _completed(image: pb.Image, lossy: Lossy) -> bytes:
     image = _encoded(image, lossy)
-    # No tokens are counted here: null rather than a made-up number.
+    # We count no tokens: null instead of an invented number.
     data = {**_streamed_data("image_generation.completed", image), "usage": None}
     return sse.event(data["type"], {**data, "seed": image.seed})
 

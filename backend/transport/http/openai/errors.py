@@ -1,4 +1,4 @@
-"""A problem as OpenAI's clients read it: type, code, param, and whether to try again."""
+"""Errors in OpenAI's format: type, code, param, and whether to retry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from backend.transport.http.openai.request import param_of
 from backend.transport.http.problem import Json, Problem, connect_code
 
-# OpenAI's codes for our reasons, where it has one.
+# Our reasons: OpenAI's codes, where it has one.
 FIELD_CODES = {
     "REQUIRED": "missing_required_parameter",
     "TOO_LONG": "string_above_max_length",
@@ -20,14 +20,14 @@ CODES = {
     "NSFW_DETECTED": "moderation_blocked",
 }
 HTTP_CODES = {404: "unknown_url", 405: "method_not_allowed", 415: "unsupported_content_type"}
-# A client's SDK tries these again: 408, 409, 429 and all from 500.
+# OpenAI's SDKs retry these, and everything from 500.
 RETRIED = (408, 409, 429)
-# The longest that it waits; told to wait longer, it comes back at once.
+# The longest Retry-After the SDKs obey; they ignore a longer one and retry soon.
 LONGEST_WAIT_S = 120
 
 
 def body(problem: Problem) -> Json:
-    """OpenAI's error object; `reason` is our own, more exact word."""
+    """OpenAI's error object, with our more specific `reason` added."""
     violations = problem.violations
     named = "; ".join(f"{param_of(v.field)}: {v.description}" for v in violations)
     reason = violations[0].reason if violations else problem.reason
@@ -43,7 +43,7 @@ def body(problem: Problem) -> Json:
 
 
 def headers(problem: Problem) -> dict[str, str]:
-    """`x-should-retry: false` where OpenAI's SDKs would try again in vain."""
+    """The problem's headers, with `x-should-retry: false` if an SDK would retry in vain."""
     found = problem.headers
     status = problem.http_status
     if (status in RETRIED or status >= 500) and not _may_pass(problem, found):
@@ -55,7 +55,7 @@ def _may_pass(problem: Problem, found: dict[str, str]) -> bool:
     if wait := found.get("Retry-After"):
         return int(wait) <= LONGEST_WAIT_S
     if problem.code is grpc.StatusCode.INTERNAL:
-        return problem.reason is None  # nobody knows
+        return problem.reason is None  # unknown cause: a retry may help
     return problem.code is grpc.StatusCode.UNAVAILABLE
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/images/generations: one answer with every picture, or a stream of them."""
+"""POST /v1/images/generations: one answer with all images, or a stream."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def generate(request: Request) -> Response:
 async def draw(
     request: Request, asked: ImagesRequest, message: pb.GenerateImageRequest
 ) -> Response:
-    """Have the pictures made, and answer with them as they were asked for."""
+    """Generate the images and answer in the requested form."""
     shelf: Shelf = request.app.state.shelf
     if asked.wants_urls and shelf.ttl_s == 0:
         text = "Must be b64_json: this server keeps no pictures (TEXT2IMAGE_RESULT_TTL_S=0)."
@@ -66,7 +66,7 @@ async def draw(
 
 
 async def _collect(events: AsyncGenerator[Any]) -> list[pb.Image]:
-    """Every picture, in the order of its index; streamed, so that none is too large."""
+    """All images in the order of their indices; streamed over gRPC, which has no size limit."""
     async with aclosing(events):
         images = {e.image.index: e.image.image async for e in events if e.HasField("image")}
     return [images[index] for index in sorted(images)]

@@ -1,4 +1,4 @@
-"""/v1/models: what is served, and the names that stand for it."""
+"""/v1/models: the served models and their aliases."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ GET_STATUS = SERVICE.methods_by_name["GetStatus"]
 
 
 async def list_all(request: Request) -> Response:
-    """GET /v1/models: the models served, then the aliases of the default one."""
+    """GET /v1/models: the served models, then the aliases of the default one."""
     return JSONResponse({"object": "list", "data": await _known(request)})
 
 
 async def capabilities(request: Request) -> Response:
-    """GET /v1/models/capabilities, by which LocalAI's clients find what draws."""
+    """GET /v1/models/capabilities, with which LocalAI's clients find image models."""
     entries = [
         {
             "id": model["id"],
@@ -69,7 +69,7 @@ async def _served(request: Request) -> list[Json]:
 
 
 def _standing_for(served: list[Json], names: tuple[str, ...], request: Request) -> list[Json]:
-    """Those of the names that are aliases of the default model, which comes first."""
+    """Entries for `names` as aliases of the first (default) model, except names in use."""
     aliases: Aliases = request.app.state.aliases
     if not served:
         return []

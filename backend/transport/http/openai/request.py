@@ -20,7 +20,7 @@ PARAMS = {
     "width": "size",
     "preview_interval": "partial_images",
 }
-# What other servers call our parameters, and their clients send.
+# Other servers' names of our parameters, which their clients send.
 SYNONYMS = {
     "steps": "num_inference_steps",
     "cfg_scale": "guidance_scale",
@@ -42,7 +42,7 @@ REASONS = {
 }
 IGNORED = Field(None, description="Taken, without effect.")
 WITHOUT_EFFECT = ("quality", "style", "moderation", "user", "safety_identifier")
-# Of the header that names what was ignored.
+# Limits of the header that lists ignored parameters.
 MAX_NAMES = 16
 MAX_NAME_CHARACTERS = 64
 
@@ -62,9 +62,9 @@ class Lora(BaseModel):
 
 
 class ImagesRequest(BaseModel):
-    """What OpenAI's SDKs send, with our own parameters beside, as their `extra_body` sends them.
+    """OpenAI's parameters, plus our own, which SDKs send with `extra_body`.
 
-    Whatever else a client sends is ignored, and named in the answer's `X-Ignored-Parameters`.
+    All others are ignored and listed in the answer's header `X-Ignored-Parameters`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -110,7 +110,7 @@ class ImagesRequest(BaseModel):
         return self
 
     def message(self, request_id: str, aliases: Aliases) -> pb.GenerateImageRequest:
-        """The same in the contract's words."""
+        """The request as our protobuf message."""
         message = pb.GenerateImageRequest(
             prompt=self.prompt,
             request_id=request_id,
@@ -138,18 +138,18 @@ class ImagesRequest(BaseModel):
 
     @property
     def lossy(self) -> tuple[ImageFormat, int] | None:
-        """The format and quality (1 to 100) to encode PNGs with; None: they come as they should."""
+        """Format and quality (1 to 100) to convert PNGs to; None: no conversion is needed."""
         if self.output_compression is None or self.output_format not in LOSSY:
             return None
         return LOSSY[self.output_format], max(1, self.output_compression)
 
     @property
     def wants_urls(self) -> bool:
-        """Whether addresses are asked for; a stream brings the pictures themselves in any case."""
+        """Whether URLs are requested; a stream always contains the images themselves."""
         return self.response_format == "url" and not self.stream
 
     def ignored(self) -> list[str]:
-        """Names of what was given and has no effect."""
+        """Names of given parameters that have no effect."""
         names = [*(self.model_extra or {})]
         names += [name for name in WITHOUT_EFFECT if self._has(name)]
         names += [theirs for theirs in SYNONYMS if self._is_overruled(theirs)]
@@ -178,7 +178,7 @@ class ImagesRequest(BaseModel):
         return self._has(theirs) and getattr(self, theirs) != self._called(SYNONYMS[theirs])
 
     def _preview_interval(self) -> int | None:
-        """Spread the previews evenly over the steps; the last step is the picture itself."""
+        """Spread the previews evenly over the steps; the last step needs none."""
         if not self.partial_images:
             return None
         steps = self._called("num_inference_steps") or DEFAULT_NUM_INFERENCE_STEPS
@@ -203,7 +203,7 @@ def param_of(field: str) -> str:
 
 
 def header_of(names: list[str]) -> dict[str, str]:
-    """The header that names what was ignored, if anything was."""
+    """The header that lists ignored parameters, if there are any."""
     if not names:
         return {}
     told = [
@@ -219,7 +219,7 @@ def _unsupported(param: str, text: str) -> PydanticCustomError:
 
 
 def _problem(error: ValidationError) -> Problem:
-    """Every error under the parameter that it is about, said as pydantic says it."""
+    """A problem with every error of pydantic, under the parameter concerned."""
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         name = detail.get("ctx", {}).get("param") or ".".join(map(str, detail["loc"]))

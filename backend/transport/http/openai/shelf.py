@@ -1,4 +1,4 @@
-"""Pictures that are fetched by their address: `response_format: "url"`."""
+"""Stores images that are fetched by URL: `response_format: "url"`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Picture(NamedTuple):
 
 
 class Shelf:
-    """Keeps pictures for `ttl_s` seconds; the oldest go first where they are too many.
+    """Keeps images for `ttl_s` seconds, up to `max_bytes`; the oldest are dropped first.
 
-    Their names can't be guessed: who knows one may see the picture, with or without a key.
+    Names can't be guessed, so anyone who knows one may fetch the image, even without a key.
     """
 
     def __init__(self, ttl_s: float, max_bytes: int = MAX_KEPT_BYTES) -> None:
@@ -36,7 +36,7 @@ class Shelf:
         self._kept: dict[str, Picture] = {}
 
     def put(self, picture: Picture) -> str:
-        """Keep a picture; returns its name. Call it on the event loop."""
+        """Store an image and return its name. Call it on the event loop."""
         name = f"{secrets.token_urlsafe(32)}.{picture.mime_type.removeprefix('image/')}"
         self._kept[name] = picture
         while sum(len(kept.data) for kept in self._kept.values()) > self._max_bytes:
@@ -45,7 +45,7 @@ class Shelf:
         return name
 
     def get(self, name: str) -> Picture | None:
-        """The picture of that name, while it is kept."""
+        """The image with this name, or None if it is not stored any more."""
         return self._kept.get(name)
 
 

@@ -76,7 +76,7 @@ def _check_version(request: Request) -> None:
 
 
 def is_enveloped(request: Request) -> bool:
-    """Whether a streaming rpc is called in the Connect protocol; its answer is an enveloped stream."""
+    """Whether a streaming rpc is called in the Connect protocol; the answer is enveloped."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return request.method == "POST" and request.url.path in _STREAMS and kind in ENVELOPED
 

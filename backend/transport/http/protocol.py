@@ -66,7 +66,7 @@ class BoundedProtocol(H11Protocol):
                 self._await("answer", None)
 
     def _await(self, phase: str, seconds: float | None) -> None:
-        """Start a phase in which the client must send something within `seconds` (None: nothing)."""
+        """Start a phase in which the client must send something in `seconds` (None: nothing)."""
         if self._timer is not None:
             self._timer.cancel()
         self._phase = phase

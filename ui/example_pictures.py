@@ -1,4 +1,4 @@
-"""The small pictures of a model's examples, under addresses of their own content."""
+"""Serves the thumbnails of a model's examples, under names made from their content's hash."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _kept: dict[str, bytes] = {}
 
 
 def keep(thumbnail: bytes) -> str:
-    """Make a WebP available; returns its address, relative to any page."""
+    """Make a WebP available; returns its URL, relative to any page."""
     digest = hashlib.sha256(thumbnail).hexdigest()[:32]
     if digest not in _kept:
-        while len(_kept) >= MAX_KEPT:  # of models that were served before
+        while len(_kept) >= MAX_KEPT:  # those of previously served models
             del _kept[next(iter(_kept))]
         _kept[digest] = thumbnail
     return f"./example/{digest}.webp"
 
 
 def example_route(base: str = "") -> Route:
-    """Where they are found, below `base`. They are the model's, nobody's own."""
+    """The route of the thumbnails below `base`. They are public: they belong to no visitor."""
 
     def example(request: Request) -> Response:
         data = _kept.get(request.path_params["digest"])

@@ -1,4 +1,4 @@
-"""What a person is told when something goes wrong: a title, a sentence, and what to do next."""
+"""Explains errors to people: a title, a sentence, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import client
 from ui.recipe import Recipe
 
-# Names of the contract -> names of the composer.
+# Names in the proto file -> names in the form.
 FIELDS = {"num_inference_steps": "steps", "guidance_scale": "guidance", "num_images": "count"}
 
 
@@ -17,7 +17,7 @@ BY_ITSELF = "The picture starts by itself when the server is back, from the same
 
 
 class Remedy(enum.Enum):
-    """What the person can do about it with one click."""
+    """A one-click remedy."""
 
     TRY_AGAIN = "try again"
     SMALLER = "try a smaller size"
@@ -28,7 +28,7 @@ class Remedy(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a job failed. `technical` is for whoever runs the service, `fields` for the composer."""
+    """How a job failed. `technical` is for the operator, `fields` for the form."""
 
     title: str
     text: str
@@ -40,7 +40,7 @@ class Failure:
 
 
 def explain(error: client.Text2ImageError, recipe: Recipe, step: int = 0) -> Failure:
-    """Say what `error`, which ended a job of this recipe after `step` steps, means."""
+    """Explain `error`, which ended a job with this recipe after `step` steps."""
     title, text, remedy = _say(error, recipe, step)
     return Failure(
         title=title,
@@ -54,7 +54,7 @@ def explain(error: client.Text2ImageError, recipe: Recipe, step: int = 0) -> Fai
 
 
 def unexpected(error: Exception) -> Failure:
-    """A fault of the studio itself."""
+    """An internal error of the studio."""
     return Failure(
         title="Something went wrong here",
         text="The studio itself made a mistake. Your prompt is kept.",

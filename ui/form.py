@@ -1,7 +1,7 @@
-"""The composer's values: the keys of its widgets, to and from a recipe.
+"""Converts between a recipe and the form's widget values.
 
-The widgets keep their values in Streamlit's session state under these keys; they last as long as
-the session, across pages.
+The widgets' values are in Streamlit's session state under these keys, for the whole session and
+across pages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ State = MutableMapping[Any, Any]
 
 
 def settle(state: State, abilities: Abilities) -> None:
-    """Give every widget a value that it accepts, before the widgets are made."""
+    """Give every widget a valid value before the widgets are created."""
     defaults = {**DEFAULTS, "seed": random.randrange(RANDOM_SEED_BELOW)}
     for key, value in defaults.items():
         state.setdefault(key, value)
@@ -58,7 +58,7 @@ def _keep_within(state: State, abilities: Abilities) -> None:
 
 
 def read(state: State, abilities: Abilities) -> Recipe:
-    """The recipe that the widgets hold; the default scheduler and model by their names."""
+    """The recipe in the widgets; default scheduler and model are named explicitly."""
     width, height = size(state, abilities)
     default_model = abilities.models[0] if abilities.models else ""
     return Recipe(
@@ -76,7 +76,7 @@ def read(state: State, abilities: Abilities) -> Recipe:
 
 
 def size(state: State, abilities: Abilities) -> tuple[int, int]:
-    """Width and height in pixels; 0 × 0, the native size, where the service has not said it yet."""
+    """Width and height in pixels; 0 × 0 (native size) if the service has not named it yet."""
     if state["aspect"] == CUSTOM:
         return int(state.get("width", 0)), int(state.get("height", 0))
     if not abilities.is_known:
@@ -91,7 +91,7 @@ def steps(state: State) -> int:
 
 
 def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
-    """Fill the widgets from a recipe that is within the limits."""
+    """Fill the widgets from a recipe within the limits."""
     state["prompt"] = recipe.prompt
     state["negative"] = recipe.negative_prompt
     state["aspect"], state["scale"] = _preset_of(recipe, abilities)

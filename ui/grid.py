@@ -23,12 +23,12 @@ RANDOM_SEED_BELOW = 2**32
 
 
 class GridError(ValueError):
-    """The axes can't be used; the message says why to a person."""
+    """The axes are invalid; the message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What varies along one side, and through which values."""
+    """The parameter that varies along one side, and its values."""
 
     name: str = NONE
     values: tuple[str, ...] = ("",)
@@ -38,7 +38,7 @@ class Axis:
         return f"{AXES[self.name]} {value}" if self.name not in (NONE, "prompt") else value
 
     def apply(self, recipe: Recipe, value: str) -> Recipe:
-        """The recipe with this axis at `value`."""
+        """The recipe with this axis set to `value`."""
         match self.name:
             case "steps":
                 return replace(recipe, steps=int(value))
@@ -56,7 +56,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A recipe and the two axes along which it varies; cells count row by row."""
+    """A recipe and the two axes along which it varies; cells are numbered row by row."""
 
     base: Recipe
     x: Axis
@@ -81,16 +81,16 @@ class Grid:
 
     @classmethod
     def from_dict(cls, plan: Mapping[str, Any]) -> Grid:
-        """Read what `to_dict` wrote."""
+        """The inverse of `to_dict`."""
         x, y = (Axis(plan[side]["name"], tuple(plan[side]["values"])) for side in ("x", "y"))
         return cls(Recipe.from_dict(plan["base"]), x, y)
 
 
 def plan(base: Recipe, x: Axis, y: Axis, abilities: Abilities) -> Grid:
-    """A grid that the service will take. Cells share one seed, unless an axis varies it.
+    """A valid grid. Cells share one seed, unless an axis varies it.
 
     Raises:
-        GridError: too many cells, the same axis twice, or a cell that would be refused.
+        GridError: too many cells, the same axis twice, or a cell that the service would refuse.
     """
     if x.name == y.name:
         raise GridError("Choose something to vary." if x.name == NONE else "Choose two axes.")
@@ -108,10 +108,10 @@ def plan(base: Recipe, x: Axis, y: Axis, abilities: Abilities) -> Grid:
 
 
 def axis(name: str, text: str) -> Axis:
-    """Read an axis's values from a line such as “10, 20, 30”.
+    """Parse an axis's values from a line such as “10, 20, 30”.
 
     Raises:
-        GridError: no values, or some that are no numbers where numbers belong.
+        GridError: there are no values, or some are not numbers as required.
     """
     if name == NONE:
         return Axis()

@@ -1,6 +1,6 @@
-"""Who is looking: a random id in a signed cookie, and signatures that bind pictures to it.
+"""Identifies browsers by a random id in a signed cookie, and signs picture URLs for them.
 
-Knows nothing of Streamlit, so that the HTTP routes can use it as well.
+Independent of Streamlit, so that the HTTP routes can use it too.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from ui.storage.whole import sync_folder, write_draft, write_whole
 LOG = logging.getLogger("inkling")
 
 COOKIE = "inkling_id"
-COOKIE_MAX_AGE_S = 400 * 24 * 3600  # the longest that browsers keep a cookie
+COOKIE_MAX_AGE_S = 400 * 24 * 3600  # browsers keep cookies no longer
 ID_BYTES = 12
 KEY_BYTES = 32
 SIGNATURE_HEX = 32
 
 
 class Signer:
-    """Signs browser ids and picture addresses with one secret of this installation."""
+    """Signs browser ids and picture URLs with this installation's secret."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def new_cookie(self) -> str:
-        """A fresh id and its signature, as the cookie carries them."""
+        """A cookie value: a new id and its signature."""
         browser = secrets.token_hex(ID_BYTES)
         return f"{browser}.{self._sign('browser', browser)}"
 
     def browser_of(self, cookie: str | None) -> str | None:
-        """The id within a cookie that we signed, or None."""
+        """The id in a cookie if its signature is valid, else None."""
         browser, _, signature = (cookie or "").partition(".")
         if not browser or not self._matches(signature, "browser", browser):
             return None
         return browser
 
     def picture_key(self, browser: str, picture_id: str) -> str:
-        """What lets `browser`, and no other, fetch this picture."""
+        """A key that lets only `browser` fetch this picture."""
         return self._sign("picture", browser, picture_id)
 
     def may_see(self, browser: str | None, picture_id: str, key: str) -> bool:
@@ -50,7 +50,7 @@ class Signer:
         return browser is not None and self._matches(key, "picture", browser, picture_id)
 
     def secret_for(self, purpose: str) -> str:
-        """A secret of its own for another library, for example the login cookie."""
+        """A derived secret for another purpose, for example the login cookie."""
         return self._sign("purpose", purpose)
 
     def _sign(self, *parts: str) -> str:
@@ -62,10 +62,10 @@ class Signer:
 
 
 def load_signer(data_dir: Path) -> Signer:
-    """The installation's signer; its secret is made at the first start.
+    """The installation's signer; its secret is created at the first start.
 
     Raises:
-        OSError: the folder can't be written, or the secret can't be read or is damaged.
+        OSError: the folder is not writable, or the secret is unreadable or damaged.
     """
     path = data_dir / "secret"
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -84,13 +84,13 @@ def load_signer(data_dir: Path) -> Signer:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Write the file, readable by its owner alone, unless another process was quicker."""
+    """Write the file, readable by its owner only, unless another process already did."""
     draft = write_draft(path, content, mode=0o600)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass
-    except OSError:  # no hard links here: not quite as exact
+    except OSError:  # no hard links on this file system: a small race remains
         if not path.exists():
             draft.replace(path)
     finally:

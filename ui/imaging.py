@@ -1,4 +1,4 @@
-"""Pictures made of pictures: a grid as one sheet, and the difference of two."""
+"""Combines pictures: a grid as one sheet, and the difference of two."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _fit(text: str, length: int) -> str:
 
 
 def difference(first: bytes, second: bytes) -> tuple[bytes, float]:
-    """Where two pictures of one size differ, as a PNG (brighter: more), and by how much on average.
+    """The difference of two pictures as a PNG (brighter: larger), and its average.
 
     Returns:
         The PNG, and the mean absolute difference per channel, 0 to 255.

@@ -1,4 +1,4 @@
-"""A job: one request on its way to pictures, as the pages see it."""
+"""A job: one generation request as the pages see it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ui.failures import Failure
 from ui.recipe import Recipe
 from ui.storage.gallery import Picture
 
-RETRY_DELAYS_S = (1.0,)  # while nobody answers; the client tries for some seconds each time
+RETRY_DELAYS_S = (1.0,)  # if nobody answers; the client itself retries for some seconds each time
 LOADING_PATIENCE_S = 300.0
 LOADING_POLL_S = 2.0
-QUEUE_PATIENCE_S = 10.0  # the longest wait after "queue full" that we sit out ourselves
+QUEUE_PATIENCE_S = 10.0  # after "queue full"; if the service names a longer wait, the job fails
 
 
 class Phase(enum.Enum):
-    """Where a job stands; the value is what the journal keeps."""
+    """The state of a job; the value is stored in the journal."""
 
     SENDING = "sending"
     RETRYING = "retrying"
@@ -38,7 +38,7 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Unsaved:
-    """A finished picture that could not be kept; its id is the same at every try."""
+    """A finished picture that could not be saved; its id is the same in every attempt."""
 
     picture_id: str
     image: client.Image
@@ -48,7 +48,7 @@ class Unsaved:
 
 @dataclass(eq=False)
 class Job:
-    """One request. Its worker thread writes the fields, pages only read them."""
+    """One request. Only its worker thread writes the fields; pages read them."""
 
     id: str
     owner: str
@@ -58,7 +58,7 @@ class Job:
     created: float = field(default_factory=time.monotonic)
 
     phase: Phase = Phase.SENDING
-    position: int = 0  # requests served before this one
+    position: int = 0  # number of requests before this one
     wait_ms: int = 0  # predicted wait in the queue
     step: int = 0
     num_steps: int = 0
@@ -66,10 +66,10 @@ class Job:
     preview: bytes | None = None  # a small JPEG
     pictures: list[Picture] = field(default_factory=list)
     unsaved: list[Unsaved] = field(default_factory=list)
-    warnings: tuple[client.GenerationWarning, ...] = ()  # what could not be followed in full
-    withheld: int = 0  # pictures that the safety checker kept back
+    warnings: tuple[client.GenerationWarning, ...] = ()  # see GenerationWarning
+    withheld: int = 0  # number of pictures that the safety checker withheld
     seed: int | None = None  # of the first picture, once known
-    message: str = ""  # what the service says while it loads
+    message: str = ""  # the service's message while it loads
     failure: Failure | None = None
     finished: float | None = None
 
@@ -81,12 +81,12 @@ class Job:
         return self.phase.is_active
 
     def is_cancelled(self) -> bool:
-        """Whether the person asked for it to stop."""
+        """Whether the visitor has cancelled it."""
         return self._cancelled.is_set()
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it was asked for, up to its end."""
+        """Seconds since it was submitted, up to its end."""
         return (self.finished or time.monotonic()) - self.created
 
     @property
@@ -95,13 +95,13 @@ class Job:
         return self.step / self.num_steps if self.num_steps else 0.0
 
     def attach(self, stream: client.GenerationStream) -> None:
-        """Let `cancel` reach this stream, even where it came first."""
+        """Let `cancel` reach this stream, even if it was called before."""
         self._stream = stream
         if self.is_cancelled():
             stream.cancel()
 
     def cancel(self) -> None:
-        """Ask it to stop; the worker finds out at once."""
+        """Cancel it; the worker is woken immediately."""
         if not self.is_active:
             return
         self.phase = Phase.CANCELLING
@@ -110,16 +110,16 @@ class Job:
             self._stream.cancel()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, unless it is cancelled."""
+        """Sleep until the time is over or the job is cancelled."""
         self._cancelled.wait(seconds)
 
     def enter(self, phase: Phase) -> None:
-        """Move on to an active phase, unless it is being cancelled."""
+        """Enter an active phase, unless it is being cancelled."""
         if not self.is_cancelled():
             self.phase = phase
 
     def end(self, phase: Phase) -> None:
-        """Move to a final phase."""
+        """Enter a final phase."""
         self.preview = None
         self._stream = None
         self.finished = time.monotonic()
@@ -127,7 +127,7 @@ class Job:
 
 
 class RetryPolicy:
-    """How long to wait before another attempt, or that there is to be none."""
+    """Decides whether to retry, and after how long."""
 
     def __init__(self) -> None:
         self._delays = list(RETRY_DELAYS_S)
@@ -135,7 +135,7 @@ class RetryPolicy:
         self._loading_until = time.monotonic() + LOADING_PATIENCE_S
 
     def delay_after(self, error: client.Text2ImageError, *, started: bool) -> float | None:
-        """Seconds to wait, or None to give up; what has started is not repeated unasked."""
+        """Seconds to wait, or None to give up; a generation that has started is not repeated."""
         if started:
             return None
         if error.reason == "MODEL_LOADING":

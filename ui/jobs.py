@@ -1,7 +1,7 @@
-"""The registry of jobs: one for the whole process, so that no page owns a generation.
+"""The registry of jobs, shared by the whole process, so that no page owns a generation.
 
-Worker threads drain the streams and keep the pictures; pages come, look and go. A reload, a
-second tab or a closed browser changes nothing.
+Worker threads read the streams and save the pictures; pages only look at the jobs. A reload, a
+second tab or a closed browser does not affect them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ui.storage.journal import INTERRUPTED, Journal
 
 LOG = logging.getLogger("inkling.jobs")
 
-PREVIEWS = 12  # about so many per picture
+PREVIEWS = 12  # approximate number per picture
 DEADLINE_S = 3600.0
 DOUBLE_CLICK_S = 1.0
 KEEP_FINISHED_S = 600.0
@@ -36,11 +36,11 @@ MAX_UNSAVED_BYTES = 256 * 2**20
 
 
 class TooManyJobs(Exception):
-    """No more jobs at the moment; the message says why."""
+    """No more jobs are accepted at the moment; the message says why."""
 
 
 class Jobs:
-    """All jobs of this process. Its methods may be called from any thread."""
+    """All jobs of this process. Thread-safe."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Jobs:
         return self._max_per_owner
 
     def submit(self, owner: str, recipe: Recipe) -> Job:
-        """Start a job, or return the one that a double click has just started.
+        """Start a job, or return the identical one that was just started (a double click).
 
         Raises:
-            TooManyJobs: the owner has as many under way as one may have.
+            TooManyJobs: the owner already has the maximum of active jobs.
         """
         with self._lock:
             self._forget_old()
@@ -89,7 +89,7 @@ class Jobs:
         """Start one job per recipe, a few at a time; returns the batch's id.
 
         Raises:
-            TooManyJobs: memory is full of pictures that could not be kept.
+            TooManyJobs: too many unsaved pictures are in memory.
         """
         self._check_memory()
         batch_id = self._journal.add_batch(owner, plan)
@@ -116,27 +116,27 @@ class Jobs:
         return {job.cell: job for job in jobs if job.cell is not None}
 
     def active(self, owner: str) -> list[Job]:
-        """The owner's jobs that are under way, batches included, oldest first."""
+        """The owner's active jobs including batches, oldest first."""
         return [job for job in self._all(owner) if job.is_active]
 
     def num_active(self) -> int:
-        """How many jobs are under way for everybody."""
+        """Number of active jobs of all owners."""
         return sum(job.is_active for job in list(self._jobs.values()))
 
     def cancel_all(self, owner: str, batch_id: str) -> None:
-        """Stop what is still under way of a batch."""
+        """Cancel the active jobs of a batch."""
         for job in self.of_batch(owner, batch_id).values():
             job.cancel()
 
     def retry_save(self, job: Job) -> None:
-        """Try again to keep the pictures that could not be kept."""
+        """Try again to save the job's unsaved pictures."""
         with self._saving:
             unsaved, job.unsaved = job.unsaved, []
             for item in unsaved:
                 self._save(job, item.image, item.recipe, item.picture_id)
 
     def retry_all_saves(self) -> None:
-        """Try again for every job: room may have been made meanwhile."""
+        """Try again for every job: there may be space now."""
         for job in list(self._jobs.values()):
             if job.unsaved and not job.is_active:
                 self.retry_save(job)
@@ -147,7 +147,7 @@ class Jobs:
             self._jobs.pop(job.id, None)
 
     def close(self) -> None:
-        """Stop everything, at the end of the process; the journal tells who was cut off."""
+        """Stop all jobs at the end of the process; the journal records which were interrupted."""
         self._closing = True
         for job in list(self._jobs.values()):
             job.cancel()
@@ -182,12 +182,12 @@ class Jobs:
                 del self._jobs[job.id]
 
     def _check_memory(self) -> None:
-        """Pictures that could not be kept wait in memory, which has an end."""
+        """Limit the unsaved pictures, which are held in memory."""
         unsaved = [item for job in list(self._jobs.values()) for item in job.unsaved]
         if sum(len(item.image.data) for item in unsaved) > MAX_UNSAVED_BYTES:
             raise TooManyJobs(f"{len(unsaved)} finished pictures wait for room on the disk")
 
-    # From here on: the worker thread of one job.
+    # Below: run on the worker thread of a job.
 
     def _run(self, job: Job) -> None:
         self._note(
@@ -206,7 +206,7 @@ class Jobs:
             self._threads.discard(threading.current_thread())
 
     def _work(self, job: Job) -> tuple[Phase, Failure | None]:
-        """Generate, waiting out what passes by itself; returns how it ended."""
+        """Generate, retrying temporary failures; returns the final phase."""
         retries = RetryPolicy()
         while not job.is_cancelled():
             try:
@@ -293,14 +293,14 @@ class Jobs:
     def _finish(self, job: Job, phase: Phase, failure: Failure | None = None) -> None:
         job.failure = failure
         code, text = (failure.code, failure.technical) if failure else ("", "")
-        # First the journal: who sees the job ended finds its end there.
+        # Journal first: whoever sees that the job has ended finds its end there.
         cut_off = self._closing and phase is Phase.CANCELLED
         state = INTERRUPTED if cut_off else phase.value
         self._note(self._journal.close, job.id, state, code, text)
         job.end(phase)
 
     def _note(self, write: Callable[..., object], *values: Any) -> None:
-        """A journal that can't be written must not cost anybody a picture."""
+        """Write to the journal; a failure is only logged, so that no picture is lost."""
         try:
             write(*values)
         except SQLAlchemyError:

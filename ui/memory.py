@@ -1,4 +1,4 @@
-"""Gives memory back to the system."""
+"""Returns memory to the operating system."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LARGE_BYTES = 2**20
 
 
 def return_large_blocks() -> None:
-    """Have glibc map every large block by itself, so that freeing it frees memory.
+    """Make glibc map large blocks separately, so that freeing them returns the memory.
 
-    By default it stops doing so for blocks of the size of a decoded picture once it has seen one.
+    By default it raises its threshold once a block of the size of a decoded picture was freed.
     """
     if sys.platform != "linux":
         return

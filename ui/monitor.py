@@ -1,4 +1,4 @@
-"""Watches the backend from one thread, so that no page ever waits for the network."""
+"""Polls the backend's status on one thread, so that pages never wait for the network."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PATIENCE_S = 0.35
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The service at one moment. `at` is seconds since 1970; `status` is None while it is down."""
+    """The service's status at one time (seconds since 1970); `status` is None if it was down."""
 
     at: float
     status: client.ServiceStatus | None
     error: client.Text2ImageError | None = None
     down_since: float | None = None
-    drawn: client.Abilities | None = None  # what the first model declares
+    drawn: client.Abilities | None = None  # abilities of the first model
 
     @property
     def abilities(self) -> Abilities | None:
@@ -35,7 +35,7 @@ class Sample:
 
 
 class Monitor:
-    """Keeps the latest status and the last ten minutes of it."""
+    """Keeps the latest status and a history of ten minutes."""
 
     def __init__(self, service: client.Text2ImageClient) -> None:
         self._service = service
@@ -52,13 +52,13 @@ class Monitor:
 
     @property
     def abilities(self) -> Abilities:
-        """What the service offered when it last answered."""
+        """What the form may offer, from the last answer of the service."""
         return self._abilities
 
     def look(self, max_age_s: float = FRESH_S, patience_s: float = PATIENCE_S) -> Sample | None:
-        """The latest sample, waiting a moment for a newer one where it is old.
+        """The latest sample; if it is old, waits briefly for a newer one.
 
-        None only while nothing at all is known yet.
+        None only before the first sample.
         """
         deadline = time.monotonic() + patience_s
         with self._changed:
@@ -93,7 +93,7 @@ class Monitor:
             self._pause()
 
     def _pause(self) -> None:
-        """Until the next question is due: soon while somebody looks, later otherwise."""
+        """Wait until the next poll: short while pages are open, longer otherwise."""
         asked = time.monotonic()
         with self._changed:
             while not self._closed:
@@ -115,7 +115,7 @@ class Monitor:
             return Sample(time.time(), None, client.Unavailable(str(error), "UNAVAILABLE"))
 
     def _status(self) -> client.ServiceStatus:
-        """The status; what the model draws is asked for once for each revision."""
+        """Poll the status; the models' abilities are requested once per revision."""
         is_new = self._revision is None
         status = self._service.status(timeout=TIMEOUT_S, include_abilities=is_new)
         model = status.models[0] if status.models else None
@@ -138,7 +138,7 @@ class Monitor:
 
 
 def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = None) -> Abilities:
-    """What the composer may offer, from what the service says."""
+    """What the form may offer, from the service's status."""
     limits = status.limits
     model = status.models[0] if status.models else None
     if not limits.max_size:  # a service that is still starting may not know yet

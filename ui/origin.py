@@ -1,7 +1,7 @@
-"""Keeps other people's web pages out of the studio: its pages, its websocket, its routes.
+"""Prevents foreign web pages from using the studio's pages, websocket and routes.
 
-A page elsewhere can make a visitor's browser send requests here, and one whose name is rebound to
-our address (DNS rebinding) reads the answers, too.
+A foreign page can make a visitor's browser send requests here; with DNS rebinding it can also read
+the answers.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OTHER_SITES = ("cross-site", "same-site")
 
 
 class OriginGuard:
-    """Refuses unknown Host names, and what a page of another origin sends, links apart.
+    """Refuses unknown Host names, and requests of other origins' pages except followed links.
 
     Args:
-        hosts: names beside the loopback ones, this machine's and addresses; "*.example.org" stands
-            for all below, "*" for any.
+        hosts: allowed names besides loopback, this machine's names and addresses;
+            "*.example.org" matches all subdomains, "*" everything.
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
@@ -55,7 +55,7 @@ class OriginGuard:
         return None
 
     def _is_own_page(self, origin: str, host: str) -> bool:
-        """Behind a proxy that hides the name it is called by, the page's is among `hosts`."""
+        """Whether the origin is ours; behind a proxy that changes Host, if it is in `hosts`."""
         return urlsplit(origin).netloc == host or self._is_listed(_name(origin))
 
     def _is_ours(self, host: str) -> bool:
@@ -78,7 +78,7 @@ class OriginGuard:
 
 
 def _is_link(scope: Scope, headers: Headers) -> bool:
-    """Whether the visitor follows a link here, or comes back from signing in."""
+    """Whether the visitor followed a link here, or returns from signing in."""
     is_page = headers.get("sec-fetch-mode") == "navigate"
     return is_page and headers.get("sec-fetch-dest") == "document" and scope["method"] == "GET"
 

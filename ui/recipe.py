@@ -1,4 +1,4 @@
-"""A recipe: everything the studio asks for when it asks for pictures."""
+"""A recipe: all parameters of a generation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Abilities:
     model: client.Abilities | None = None  # what the first one declares
 
     def allows_size(self, width: int, height: int) -> bool:
-        """Whether pictures of this size, in pixels, may be asked for."""
+        """Whether this size in pixels is allowed."""
         return (
             not _size_problem(width, self)
             and not _size_problem(height, self)
@@ -53,7 +53,7 @@ class Abilities:
 
     @property
     def trained_sizes(self) -> tuple[tuple[int, int], ...]:
-        """Width and height that the model declares to be good at; empty where it declares none."""
+        """Sizes (width, height) that the model declares to be good at; may be empty."""
         return self.model.sizes if self.model else ()
 
     @property
@@ -62,7 +62,7 @@ class Abilities:
         return [name for name in ASPECTS if self.size_for(name) in self.trained_sizes]
 
     def _rounded(self, size: float) -> int:
-        """To the multiple that suits the model: an eighth of its native size, where allowed."""
+        """Round to an eighth of the model's native size, if that is an allowed multiple."""
         eighth = min(self.native_width, self.native_height) // 8
         multiple = max(self.size_multiple, eighth - eighth % self.size_multiple)
         rounded = max(1, round(size / multiple)) * multiple
@@ -78,10 +78,10 @@ UNKNOWN = Abilities(is_known=False)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One request. `seed` None draws one; empty `scheduler` and `model` mean the default.
+    """One request. `seed` None: random; empty `scheduler` and `model`: the default.
 
-    A `width` and `height` of 0 mean the model's native size: a link or file tells none, or the
-    service has not said it yet.
+    A `width` and `height` of 0 mean the model's native size, if a link or file names no size or
+    the service has not named it yet.
     """
 
     prompt: str = ""
@@ -97,7 +97,7 @@ class Recipe:
 
     @property
     def size_words(self) -> str:
-        """Its size as people read it."""
+        """The size as text for people."""
         return f"{self.width} × {self.height}" if self.width else "the model's own size"
 
     def with_seed(self, seed: int | None) -> Recipe:
@@ -108,13 +108,13 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Read what `to_dict` wrote; names that this version does not know are left out."""
+        """The inverse of `to_dict`; unknown names are ignored."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
-    """What the service would refuse: a sentence for each bad field."""
+    """A sentence for each field that the service would refuse."""
     found = {
         "prompt": _prompt_problem(recipe.prompt, abilities),
         "negative_prompt": _negative_problem(recipe.negative_prompt, abilities),
@@ -130,7 +130,7 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
 
 
 def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
-    """The recipe within the limits, and a sentence for everything that had to be changed."""
+    """The recipe adjusted to the limits, and a sentence for every change."""
     if abilities.is_known and not (recipe.width and recipe.height):
         width, height = abilities.size_for("1:1")
         recipe = replace(recipe, width=width, height=height)
@@ -169,7 +169,7 @@ def _differences(before: Recipe, after: Recipe) -> list[str]:
 
 
 def _nearest_size(recipe: Recipe, abilities: Abilities) -> tuple[int, int]:
-    """A size in about the same proportions that the service allows."""
+    """An allowed size with about the same proportions."""
     ratio = math.log(max(recipe.width, 1) / max(recipe.height, 1))
     aspect = min(ASPECTS, key=lambda name: abs(math.log(ASPECTS[name]) - ratio))
     return abilities.size_for(aspect)

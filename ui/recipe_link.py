@@ -1,4 +1,4 @@
-"""Recipes as links."""
+"""Converts recipes to and from links."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LINK_NAMES = {
 
 
 def to_link(recipe: Recipe) -> dict[str, str]:
-    """Query parameters that bring these settings back; what is unset is left out."""
+    """Query parameters that restore these settings; unset ones are omitted."""
     values = recipe.to_dict()
     pairs = ((short, values[name]) for short, name in LINK_NAMES.items())
     return {short: str(value) for short, value in pairs if value not in ("", None)}
 
 
 def from_link(query: Mapping[str, str]) -> Recipe | None:
-    """The recipe within query parameters, or None where they hold none."""
+    """The recipe in query parameters, or None if there is none."""
     found = {name: query[short] for short, name in LINK_NAMES.items() if short in query}
     return to_recipe(found)[0] if found else None

@@ -1,4 +1,4 @@
-"""Pictures that could not be kept: why, and where they go at the very end."""
+"""Explains why a picture could not be saved, and rescues unsaved pictures at shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = logging.getLogger("inkling.jobs")
 
 
 def rescue(pictures: Sequence[Unsaved]) -> None:
-    """At the end of the process: what the data folder does not take goes to a temporary one."""
+    """At shutdown, write unsaved pictures to a temporary folder."""
     if not pictures:
         return
     try:
@@ -32,7 +32,7 @@ def rescue(pictures: Sequence[Unsaved]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why a picture could not be kept, for its owner's eyes."""
+    """Why a picture could not be saved, as a text for its owner."""
     if isinstance(error, SQLAlchemyError):
         return "the gallery's database did not answer"
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""The same request in other languages, ready to paste. Every value is quoted for its language."""
+"""The request as code in several languages. Every value is quoted for its language."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def snippet(language: str, recipe: Recipe, address: str) -> str:
 
 
 def _fields(recipe: Recipe) -> dict[str, Any]:
-    """The request's fields by their names in the contract; defaults that are unset left out."""
+    """The request's fields by their names in the proto file, without unset ones."""
     fields = {
         "prompt": recipe.prompt or "a red apple",
         "negative_prompt": recipe.negative_prompt,

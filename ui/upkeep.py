@@ -1,4 +1,4 @@
-"""What the studio does by itself, every few seconds, for as long as it runs."""
+"""Periodic background work of the studio."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ui.storage.journal import Journal
 from ui.uploads import ClosedSessions
 
 LOG = logging.getLogger("inkling")
-BEAT_S = 10.0  # well within a lease
+BEAT_S = 10.0  # much shorter than a lease
 PURGE_S = 600.0
 
 
 class Upkeep:
-    """Extends leases, keeps what could not be kept before, and purges what was deleted."""
+    """Extends leases, retries failed saves, and purges deleted pictures."""
 
     def __init__(self, jobs: Jobs, gallery: Gallery, journal: Journal) -> None:
         self._beat: tuple[Callable[[], object], ...] = (
@@ -33,7 +33,7 @@ class Upkeep:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; returns when the last round is over."""
+        """Stop after the current round."""
         self._ended.set()
         self._thread.join(BEAT_S)
 
@@ -49,5 +49,5 @@ class Upkeep:
         for work in works:
             try:
                 work()
-            except Exception:  # whatever it is, leases must go on being extended
+            except Exception:  # leases must be extended whatever happens
                 LOG.exception("upkeep: %s failed", work.__name__)

@@ -1,4 +1,4 @@
-"""Bounds what uploads hold in memory: Streamlit keeps them for as long as it keeps a session."""
+"""Limits the memory of uploads, which Streamlit keeps as long as their session."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import runtime
 
 PATH = "/_stcore/upload_file/"
-FILES_PER_SESSION = 4  # no page has more places to drop a file
-MAX_BYTES = 256 * 2**20  # of all sessions together
+FILES_PER_SESSION = 4  # no page has more drop zones
+MAX_BYTES = 256 * 2**20  # in total
 MAX_AT_ONCE = 8
-CLOSED_S = 120.0  # so long a tab may be away, and find its files again
+CLOSED_S = 120.0  # a tab may disconnect this long without losing its files
 BUSY = "Too many files are being uploaded. Try again in a minute."
 
 
 class UploadLimit:
-    """Lets few uploads in at once, and drops a session's oldest files for its newest."""
+    """Limits concurrent uploads, and drops a session's oldest files for new ones."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,13 +42,13 @@ class UploadLimit:
 
 
 class ClosedSessions:
-    """Forgets the files of tabs that were closed."""
+    """Frees the files of closed tabs."""
 
     def __init__(self) -> None:
         self._closed_since: dict[str, float] = {}
 
     def forget_files(self) -> None:
-        """Call it every few seconds."""
+        """Free the files of closed tabs; call it every few seconds."""
         if not runtime.exists():
             return
         manager, now = _manager(), time.monotonic()
@@ -60,7 +60,7 @@ class ClosedSessions:
 
 
 def _make_room(session_id: str) -> bool:
-    """Drop the session's oldest files; returns whether one more file fits into memory."""
+    """Drop the session's oldest files; returns whether another file fits into memory."""
     manager = _manager()
     of_session = list(manager.file_storage.get(session_id, {}))
     for file_id in of_session[: max(0, len(of_session) - FILES_PER_SESSION + 1)]:

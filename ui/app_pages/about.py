@@ -1,4 +1,4 @@
-"""About: what this is, how to call it from programs, the keys, and what is kept of whom."""
+"""The About page: what this is, how to call it from programs, shortcuts, and stored data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ SHORTCUTS = (
 
 
 def main() -> None:
-    """Draw the page."""
     page_header("About")
     _what()
     _model()
@@ -44,7 +43,7 @@ def _what() -> None:
 
 
 def _model() -> None:
-    """What the served model draws, in words and pictures, where it declares it."""
+    """What the served model can draw, in words and pictures, if it declares abilities."""
     drawn = shared().monitor.abilities.model
     if drawn is None:
         return

@@ -1,4 +1,4 @@
-"""Compare: two pictures, or one recipe varied along two axes."""
+"""The Compare page: two pictures, or one recipe varied along two axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ MODES = ("Two pictures", "Grid")
 
 
 def main() -> None:
-    """Draw the page."""
     page_header("Compare")
     bring_in_grid()
     default = MODES[1] if st.query_params.get(BATCH) else MODES[0]

@@ -1,4 +1,4 @@
-"""Status: how the service is and has been, and what became of the visitor's last jobs."""
+"""The Status page: the service's state and recent history, and the visitor's last jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ LAST_JOBS = 20
 
 
 def main() -> None:
-    """Draw the page."""
     page_header("Status")
     st.fragment(_service, run_every=REFRESH_S)()
     _jobs()
@@ -191,7 +190,7 @@ def _studio() -> None:
 
 
 def _storage() -> str:
-    """What the start found, and what waits for the operator."""
+    """What the recovery at the start found, and what the operator has to do."""
     set_aside = len(Quarantine(shared().settings.data_dir).files())
     told = shared().recovery.sentences()
     if set_aside:

@@ -1,4 +1,4 @@
-"""The studio: a prompt, the picture forming below it, and the latest ones."""
+"""The studio page: the prompt, the current picture below it, and the latest pictures."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ STARTED_OVER = "_started_over_job"
 
 
 def main() -> None:
-    """Draw the page."""
-    shared().monitor.look()  # a first visitor waits a moment for the service's limits
+    shared().monitor.look()  # the first visitor waits briefly for the service's limits
     abilities = shared().monitor.abilities
     _bring_in(abilities)
     job = _current_job()
@@ -63,7 +62,7 @@ def main() -> None:
         filmstrip(recent, _on_stage(job, shown), show if is_active else show_on_stage)
     lightbox(Search())
     if _num_active() < num_active:
-        st.rerun()  # one ended while this was drawn: the button still counts it
+        st.rerun()  # a job ended during this run, so the button's count is outdated
 
 
 def _on_stage(job: Job | None, shown: Picture | None) -> str | None:
@@ -74,7 +73,7 @@ def _on_stage(job: Job | None, shown: Picture | None) -> str | None:
 
 
 def _bring_in(abilities: Abilities) -> None:
-    """Settings from another page, a link or before a reload, before the widgets are made."""
+    """Load settings from another page, a link or a reload before the widgets are created."""
     _resume(abilities)
     linked = from_link(st.query_params.to_dict())
     if linked is not None:
@@ -94,7 +93,7 @@ def _bring_in(abilities: Abilities) -> None:
 
 
 def _resume(abilities: Abilities) -> None:
-    """In a new session, as after a reload, go on with the settings of the job on the stage."""
+    """In a new session (after a reload), restore the settings of the job on the stage."""
     if "prompt" in st.session_state or form.PENDING in st.session_state:
         return
     job = _current_job()
@@ -103,14 +102,14 @@ def _resume(abilities: Abilities) -> None:
 
 
 def _notes() -> None:
-    """What a link or file brought, until the next picture is asked for: no click moves the page."""
+    """Notes about an imported link or file, shown until the next generation starts."""
     notes = st.session_state.get(form.NOTES)
     if notes:
         st.info(html.plain(" ".join(notes)), icon=":material/info:")
 
 
 def _current_job() -> Job | None:
-    """The job on the stage: the one under way longest, else the one submitted last."""
+    """The job on the stage: the longest running one, else the last one submitted."""
     active = [job for job in shared().jobs.of(owner()) if job.is_active]
     if active:
         st.session_state[JOB] = active[0].id
@@ -121,7 +120,7 @@ def _current_job() -> Job | None:
 
 
 def _mark_refused_fields(job: Job | None) -> None:
-    """What the service refused is said beside the fields, once for each job."""
+    """Show the service's violations beside the fields, once per job."""
     if job is None or job.failure is None or st.session_state.get(MARKED) == job.id:
         return
     st.session_state[MARKED] = job.id
@@ -133,7 +132,7 @@ def _num_active() -> int:
 
 
 def _is_back_after(job: Job) -> bool:
-    """Whether the service, away when this job of this session failed, answers again."""
+    """Whether the service answers again after this session's job failed because it didn't."""
     sample = shared().monitor.look(patience_s=0)
     if not _is_cut_off(job) or job.finished is None or sample is None or sample.status is None:
         return False
@@ -142,7 +141,7 @@ def _is_back_after(job: Job) -> bool:
         sample.status.state is client.State.READY
         and time.time() - sample.at < failed_s_ago
         and st.session_state.get(JOB) == job.id
-        and st.session_state.get(STARTED_OVER) != job.id  # once, not for ever
+        and st.session_state.get(STARTED_OVER) != job.id  # only once
     )
 
 
@@ -154,7 +153,7 @@ def _start_over(job: Job) -> Job | None:
 
 
 def _is_cut_off(job: Job | None) -> bool:
-    """Whether the stage itself says that the image server can't be reached."""
+    """Whether the stage already says that the image server can't be reached."""
     return job is not None and job.failure is not None and job.failure.code == "UNAVAILABLE"
 
 

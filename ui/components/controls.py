@@ -1,4 +1,4 @@
-"""The settings behind the prompt bar. Their limits and choices come from the service."""
+"""The settings of a generation. Limits and choices come from the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEP: Final = "session"
 
 
 def controls(abilities: Abilities) -> None:
-    """A button that opens the settings: a popover on a desk, a sheet on a phone."""
+    """A button that opens the settings: a popover on desktops, a sheet on phones."""
     with st.popover("Settings", icon=":material/tune:", key="settings"):
         _model(abilities)
         _quality(abilities)
@@ -50,7 +50,7 @@ def controls(abilities: Abilities) -> None:
 
 
 def _reset() -> None:
-    """Everything but the prompt as it was at the first visit."""
+    """Reset everything except the prompt to the defaults."""
     for key in set(form.DEFAULTS) - {"prompt"} | {"width", "height"}:
         st.session_state.pop(key, None)
     form.settle(st.session_state, shared().monitor.abilities)
@@ -96,7 +96,7 @@ def _shape(abilities: Abilities) -> None:
 
 
 def _trained_shapes(abilities: Abilities) -> None:
-    """The shapes that the model was trained for, where there are several."""
+    """A choice of the shapes the model was trained for, if there are several."""
     shapes = abilities.trained_shapes
     if len(shapes) > 1:
         now = st.session_state["aspect"]
@@ -110,7 +110,7 @@ def _trained_shapes(abilities: Abilities) -> None:
 
 
 def _experiment(abilities: Abilities) -> None:
-    """What this model is not good at, for the curious."""
+    """Settings that this model handles badly, for experiments."""
     sizes = ", ".join(f"{width} × {height}" for width, height in abilities.trained_sizes)
     with st.expander("Experiment", icon=":material/science:"):
         st.caption(

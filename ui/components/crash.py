@@ -1,4 +1,4 @@
-"""Notices: what went wrong, in a sentence, and what can be done."""
+"""Error cards: what went wrong, in a sentence, and what can be done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RETRY_S = 5
 
 
 def show_crash(error: Exception) -> bool:
-    """Streamlit's hook for what a page did not catch: a card, with a number to find the log by."""
+    """Streamlit's hook for uncaught exceptions: shows a card with an id to find the log entry."""
     number = secrets.token_hex(4)
     LOG.error("page failed, number %s", number, exc_info=error)
     if isinstance(error, SQLAlchemyError):
@@ -42,7 +42,7 @@ def show_crash(error: Exception) -> bool:
 
 
 def wait_and_rerun() -> None:
-    """Run the page again in some seconds, and again, until it works."""
+    """Rerun the page every few seconds until it works."""
     runs = {"count": 0}
 
     def again() -> None:

@@ -6,12 +6,12 @@ from ui.components import html
 
 
 def frame(inner: str) -> str:
-    """The square that every state of the stage shares."""
+    """The square frame shared by all states of the stage."""
     return f'<figure class="ink-frame">{inner}</figure>'
 
 
 def large(src: str, alt: str, width: int, height: int, extra: str = "") -> str:
-    """The picture itself, at most three times its own size. Sizes in pixels."""
+    """The picture, enlarged at most three times. Sizes in pixels."""
     return (
         f'<img class="ink-large {extra}" src="{html.escape(src)}" alt="{html.escape(alt)}" '
         f'width="{width}" height="{height}" style="--w:{width};--h:{height}" decoding="async">'
@@ -19,7 +19,7 @@ def large(src: str, alt: str, width: int, height: int, extra: str = "") -> str:
 
 
 def under(src: str, width: int, height: int, extra: str = "") -> str:
-    """A picture below the one to come: the last preview, or the last picture."""
+    """A picture below the next one: the last preview or the previous picture."""
     return large(src, "", width, height, f"ink-under {extra}")
 
 
@@ -29,7 +29,7 @@ def blank() -> str:
 
 
 def line(left: str, right: str, percent: int | None = None, *, waiting: bool = False) -> str:
-    """A bar and two words below the frame. Without `percent` the bar only keeps its place."""
+    """A progress bar and a short text below the frame. Without `percent` the bar is invisible."""
     words = (
         f'<p class="ink-line"><span>{html.escape(left)}</span><span>{html.escape(right)}</span></p>'
     )

@@ -1,4 +1,4 @@
-"""The card of a job that failed: what happened, and the one click that helps."""
+"""The card of a failed job: what happened, and a button that helps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def failure_card(job: Job) -> None:
 
 
 def _text(failure: Failure) -> str:
-    """The sentence, as plain text: what a server says is never taken for Markdown."""
+    """The sentence as plain text: server messages must not be interpreted as Markdown."""
     text = html.plain(failure.text)
     if failure.retry_after_s:
         text += f" Try again in about {html.seconds(failure.retry_after_s * 1000)}."
@@ -50,7 +50,7 @@ def _remedy(job: Job, failure: Failure) -> None:
 
 
 def _smaller(recipe: Recipe) -> Recipe:
-    """The recipe at three quarters of its sides, on the service's grid."""
+    """The recipe at three quarters of its height and width, rounded to allowed sizes."""
     abilities = shared().monitor.abilities
     multiple = abilities.size_multiple
     width, height = (

@@ -1,4 +1,4 @@
-"""An X/Y grid: planned, watched while it fills, kept, and found again by its address."""
+"""X/Y grids: planning, progress, results, and opening earlier ones by URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLANNED = "_planned_grid"  # the grid whose recipe and axes the planner shows
 
 
 def grid_planner() -> None:
-    """Choose what varies, and start."""
+    """Choose the axes, and start."""
     abilities = shared().monitor.abilities
     form.settle(st.session_state, abilities)
     base = form.read(st.session_state, abilities)
@@ -99,7 +99,7 @@ def _start_row(first: tuple[str, str], second: tuple[str, str], base: Recipe) ->
 
 
 def _sketch(first: tuple[str, str], second: tuple[str, str], base: Recipe) -> Grid | None:
-    """The grid as typed so far, or None where it is none yet."""
+    """The grid as typed so far, or None if it is not valid yet."""
     try:
         x, y = axis(*first), axis(*second)
     except GridError:
@@ -108,7 +108,7 @@ def _sketch(first: tuple[str, str], second: tuple[str, str], base: Recipe) -> Gr
 
 
 def _estimate(grid: Grid) -> str:
-    """From the visitor's latest pictures of this size; "" where there are none."""
+    """The expected duration, from the visitor's latest pictures of this size; "" if none."""
     size = (grid.base.width, grid.base.height)
     latest = shared().gallery.page(owner(), Search(), 1)
     per_step = [p.duration_ms / p.steps for p in latest if (p.width, p.height) == size]
@@ -131,7 +131,7 @@ def _start(first: tuple[str, str], second: tuple[str, str]) -> None:
 
 
 def bring_in_grid() -> None:
-    """Fill the planner with the grid that the address names, before its widgets are made."""
+    """Fill the planner with the grid named in the URL, before its widgets are created."""
     batch_id = st.query_params.get(BATCH)
     if not batch_id or st.session_state.get(PLANNED) == batch_id:
         return
@@ -149,7 +149,7 @@ def bring_in_grid() -> None:
 
 
 def grid_result() -> None:
-    """The grid that the address names, filling or full."""
+    """The grid named in the URL, in progress or complete."""
     batch_id = st.query_params.get(BATCH)
     if not batch_id:
         return
@@ -164,7 +164,7 @@ def grid_result() -> None:
 
 
 def earlier_grids() -> None:
-    """Open a grid that was made before."""
+    """Choose an earlier grid to open."""
     batches = {batch.id: batch for batch in shared().journal.batches(owner())}
     if not batches:
         return

@@ -1,4 +1,4 @@
-"""What every page starts with: its title, and how the service is."""
+"""The header of every page: title and service state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ui.monitor import Sample
 from ui.session import keeps_pictures, owner, shared
 
 NAME = "Inkling"
-RESTLESS_S = 2  # while something is going on
+RESTLESS_S = 2  # while something is happening
 DOUBTFUL_S = 10.0  # after a failure
 WATCHED = "_watched_jobs"
 
 
 def page_header(title: str, *, toast: bool = True, explain: bool = False) -> None:
-    """The title with the service chip beside it.
+    """The title with a chip for the service's state.
 
-    `toast` tells of pictures finished elsewhere, `explain` says more where the service is not well.
+    `toast` announces pictures finished on other pages; `explain` adds details of a problem.
     """
     restless = _is_restless(toast)
     draw = st.fragment(_header, run_every=RESTLESS_S if restless else None)
@@ -33,7 +33,7 @@ def page_header(title: str, *, toast: bool = True, explain: bool = False) -> Non
 
 
 def _is_restless(toast: bool) -> bool:
-    """Whether the header is about to change by itself."""
+    """Whether the header may change without user interaction."""
     sample = shared().monitor.look()
     quiet = sample is not None and sample.status is not None and _is_quiet(sample.status)
     jobs = shared().jobs
@@ -43,14 +43,14 @@ def _is_restless(toast: bool) -> bool:
 
 
 def _has_just_failed(job: Job) -> bool:
-    """The last status may be older than the failure, and then calls a dead service ready."""
+    """Whether a job failed recently: the last status may be older, and wrongly say ready."""
     if job.failure is None or job.finished is None:
         return False
     return time.monotonic() - job.finished < DOUBTFUL_S
 
 
 def chip_of(sample: Sample | None) -> tuple[str, str, str]:
-    """The chip's colour, words and hint."""
+    """The chip's colour, text and tooltip."""
     if sample is None:
         return "blue", "Connecting…", ""
     if sample.status is None:
@@ -126,7 +126,7 @@ def _explain(sample: Sample) -> None:
 
 
 def _tell_finished(toast: bool) -> None:
-    """Tell, once, of a picture that was finished while the visitor was on another page."""
+    """Announce once a picture that was finished while the visitor was on another page."""
     watched: set[str] = st.session_state.setdefault(WATCHED, set())
     for job in shared().jobs.of(owner()):
         if job.is_active:

@@ -1,4 +1,4 @@
-"""Small pieces of HTML. Every text that comes from a person or a service passes `escape`."""
+"""Small pieces of HTML. All texts of people or services must pass `escape`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from collections.abc import Iterable
 from ui.recipe import Recipe
 
 ESCAPES = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|$:~.=&@"}
-# Streamlit replaces these after Markdown is read, where escapes are gone: arrows and dashes between
-# spaces, names of icons and emoji between colons, what looks like an address.
+# Streamlit replaces these after parsing Markdown, when escapes are gone: arrows and dashes between
+# spaces, names of icons and emoji between colons, URLs.
 REPLACED = re.compile(
     r"(?<!\S)(?=(?:<?->|<-|--|[<>~]=)(?!\S))"
     r"|(?<=:)(?=[\w+-]|//)"
     r"|(?<=www)(?=\.)|(?=@)"
 )
-JOINER = "\u2060"  # WORD JOINER: takes no room and breaks no line
+JOINER = "\u2060"  # WORD JOINER: has no width and allows no line break
 LEADING_SPACE = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def escape(text: object) -> str:
-    """Text that can stand between tags and in quoted attributes."""
+    """Escape text for HTML content and quoted attributes."""
     return html.escape(str(text), quote=True)
 
 
 def plain(text: object) -> str:
-    """Text that Streamlit's Markdown shows as it is: what others write is never taken for more."""
-    whole = LEADING_SPACE.sub("", str(text))  # four of them would begin a block of code
+    """Escape text so that Streamlit's Markdown shows it unchanged."""
+    whole = LEADING_SPACE.sub("", str(text))  # four spaces would start a code block
     return REPLACED.sub(JOINER, whole).translate(ESCAPES)
 
 
 def picture(src: str, alt: str, width: int, height: int, extra: str = "") -> str:
-    """An image whose place is kept while it loads. Sizes in pixels."""
+    """An image whose space is reserved while it loads. Sizes in pixels."""
     return (
         f'<img class="ink-picture {extra}" src="{escape(src)}" alt="{escape(alt)}" '
         f'width="{width}" height="{height}" decoding="async">'
@@ -41,7 +41,7 @@ def picture(src: str, alt: str, width: int, height: int, extra: str = "") -> str
 
 
 def thumbnail(src: str, width: int, height: int) -> str:
-    """A thumbnail; the button over it carries its name."""
+    """A thumbnail without alternative text: the button over it is labelled."""
     return (
         f'<img class="ink-thumb" src="{escape(src)}" alt="" width="{width}" height="{height}" '
         'loading="lazy" decoding="async">'
@@ -49,28 +49,28 @@ def thumbnail(src: str, width: int, height: int) -> str:
 
 
 def mat(inner: str, width: int, height: int) -> str:
-    """A picture on its mat, as large as the room allows. Sizes in pixels."""
+    """A picture with a mat around it, as large as fits. Sizes in pixels."""
     return f'<figure class="ink-mat" style="--w:{width};--h:{height}">{inner}</figure>'
 
 
 def data_address(data: bytes, mime_type: str = "image/jpeg") -> str:
-    """A small picture as an address that needs no request."""
+    """A small picture as a data URL."""
     return f"data:{mime_type};base64,{base64.b64encode(data).decode()}"
 
 
 def empty(title: str, text: str, mark: bool = True) -> str:
-    """An empty place that says what belongs there."""
+    """An empty state that says what will appear there."""
     drop = MARK if mark else ""
     return f'<div class="ink-empty">{drop}<h2>{escape(title)}</h2><p>{escape(text)}</p></div>'
 
 
 def announce(text: str) -> str:
-    """A line for screen readers alone."""
+    """A line for screen readers only."""
     return f'<p class="ink-quiet" role="status">{escape(text)}</p>'
 
 
 def chip(colour: str, text: str, hint: str = "") -> str:
-    """The service's state: a dot and words, so that colour is never alone."""
+    """The service's state as a coloured dot and text, so that it doesn't depend on colour."""
     return (
         f'<span class="ink-chip ink-{colour}" title="{escape(hint)}">'
         f'<i aria-hidden="true"></i>{escape(text)}</span>'
@@ -84,7 +84,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def parameters(recipe: Recipe) -> list[tuple[str, object]]:
-    """What made a picture, for `facts`."""
+    """A picture's parameters, for `facts`."""
     pairs: list[tuple[str, object]] = [
         ("Size", recipe.size_words),
         ("Seed", "random" if recipe.seed is None else recipe.seed),
@@ -99,7 +99,7 @@ def parameters(recipe: Recipe) -> list[tuple[str, object]]:
 
 
 def seconds(milliseconds: float) -> str:
-    """A duration as people say it: 0.8 s, 12 s, 2 min 5 s, 3 h 10 min."""
+    """A readable duration: 0.8 s, 12 s, 2 min 5 s, 3 h 10 min."""
     total = milliseconds / 1000
     if total < 9.95:
         return f"{total:.1f} s"
@@ -115,7 +115,7 @@ def seconds(milliseconds: float) -> str:
 
 
 def size(num_bytes: float) -> str:
-    """An amount of memory as people say it: 512 kB, 3.4 MB, 12 GB."""
+    """A readable amount of memory: 512 kB, 3.4 MB, 12 GB."""
     for unit, scale in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
         if num_bytes >= scale:
             return f"{num_bytes / scale:.{1 if num_bytes < 10 * scale else 0}f} {unit}"

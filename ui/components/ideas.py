@@ -1,4 +1,4 @@
-"""What the model can draw, to choose from: things, colours and backgrounds write the sentence."""
+"""A chooser of things, colours and backgrounds that the model can draw; writes the prompt."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SWATCHES = {
 
 
 def ideas(abilities: Abilities) -> None:
-    """A button that opens what can be drawn, and one that chooses by itself."""
+    """A button that opens the chooser, and one that picks at random."""
     model = abilities.model
     label = f"{len(model.things)} things" if model and model.things else "Ideas"
     with st.popover(label, icon=":material/category:", key="ideas"):
@@ -114,7 +114,7 @@ def _swatches(label: str, key: str, words: Sequence[client.Words]) -> None:
 
 
 def _write() -> None:
-    """Put the choice into the prompt as a sentence."""
+    """Write the choice into the prompt as a sentence."""
     thing = st.session_state.get("thing")
     if thing:
         st.session_state["prompt"] = sentence(
@@ -131,9 +131,9 @@ def sentence(thing: str, colour: str = "", background: str = "") -> str:
 
 
 def another_take(prompt: str, abilities: Abilities) -> str:
-    """The same thing on another background, where the model knows backgrounds.
+    """The same thing on another background, if the model knows backgrounds.
 
-    A small model's pictures of one prompt differ little from seed to seed.
+    For a small model, pictures of the same prompt differ little between seeds.
     """
     model = abilities.model
     if model is None or not model.backgrounds:
@@ -163,14 +163,14 @@ def _add_style(style: str) -> None:
 
 
 def _surprise() -> None:
-    """Choose a prompt and make it."""
+    """Pick a random prompt and generate it."""
     st.session_state["prompt"] = surprise(shared().monitor.abilities)
     st.session_state["lock"] = False
     submit()
 
 
 def surprise(abilities: Abilities) -> str:
-    """A prompt that the model is good at, by chance."""
+    """A random prompt that the model is good at."""
     model = abilities.model
     if not model or not model.things:
         return random.choice(PROMPTS)

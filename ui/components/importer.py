@@ -1,4 +1,4 @@
-"""Bringing settings in: pasted as text, or read from a dropped picture."""
+"""Imports settings from pasted text or a dropped picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE_TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
 def use(recipe: Recipe, unknown: list[str] | None = None) -> None:
-    """Fill the composer with a recipe at its next run; what had to change is said there."""
+    """Fill the form with a recipe at its next run, which also says what had to be changed."""
     fitted, notes = fit(recipe, shared().monitor.abilities)
     if unknown:
         notes.append(f"Not understood: {_listed(unknown)}.")
@@ -34,7 +34,7 @@ def use(recipe: Recipe, unknown: list[str] | None = None) -> None:
 
 
 def paste_settings(key: str) -> None:
-    """Settings from the clipboard or a file, straight into the form."""
+    """Import settings from pasted text."""
     st.text_area(
         "Paste parameters",
         key="pasted",
@@ -48,7 +48,7 @@ def paste_settings(key: str) -> None:
 
 
 def drop_picture(key: str) -> None:
-    """A place to drop a picture with its settings, and what to do with it."""
+    """A drop zone for a picture with settings, and buttons for what to do with it."""
     file = st.file_uploader(
         "A picture that carries its settings",
         type=FILE_TYPES,
@@ -82,7 +82,7 @@ def _use_pasted() -> None:
 
 
 def _keep(data: bytes, recipe: Recipe) -> None:
-    """Add a dropped picture to the gallery, by its own size."""
+    """Add a dropped picture to the gallery, with its real size."""
     if shared().gallery.holds(owner(), data):
         st.toast("It is in your gallery already.", icon=":material/check:")
         return
@@ -100,7 +100,7 @@ def _keep(data: bytes, recipe: Recipe) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    """Some names of others' settings: files may hold hundreds, of any length."""
+    """The first few names of unknown settings: a file may contain hundreds, of any length."""
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     return ", ".join(_short(name, 40) for name in names[:MAX_LISTED]) + more
 

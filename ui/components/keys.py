@@ -1,4 +1,4 @@
-"""Keys that mind where the focus is: Esc cancels, arrows move along the filmstrip."""
+"""Keyboard shortcuts that respect the focus: Esc cancels, arrows move along the filmstrip."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ SCRIPT = Path(__file__).with_name("keys.js").read_text()
 
 
 def keys() -> None:
-    """Listen while the page is open."""
+    """Listen for keys while the page is open."""
     component = st.components.v2.component("inkling_keys", html=HTML, js=SCRIPT)
     component(key="keys", height=1)

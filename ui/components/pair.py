@@ -1,4 +1,4 @@
-"""Two pictures compared: over each other, side by side, or subtracted."""
+"""Compares two pictures: overlaid, side by side, or subtracted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = {
 
 
 def two_pictures() -> None:
-    """Choose two pictures and look at them together."""
+    """Choose two pictures and compare them."""
     pictures = _choices()
     if len(pictures) < 2:
         st.html(html.empty("Two pictures are needed", "Make another one in the studio."))
@@ -51,7 +51,7 @@ def two_pictures() -> None:
 
 
 def _choices() -> list[Picture]:
-    """The pinned ones, those that the address names, and the latest."""
+    """Pinned pictures, those named in the URL, and the latest."""
     named = [st.query_params.get(side, "") for side in ("a", "b")]
     special = shared().gallery.get_many(owner(), [*st.session_state.get(PINS, []), *named])
     latest = shared().gallery.page(owner(), Search(), 1, CHOICES)
@@ -107,7 +107,7 @@ def _computed_difference(left: str, right: str, who: str) -> tuple[bytes, float]
 
 
 def _table(left: Picture, right: Picture) -> str:
-    """Both recipes, with a dot where they differ."""
+    """A table of both recipes, with a dot where they differ."""
     known = {field.name for field in fields(Picture)}
     rows = "".join(_row(name, left, right) for name in ROWS if name in known)
     return (

@@ -1,6 +1,6 @@
-"""Plots of the last minutes, drawn with plain HTML so that they cost next to nothing to redraw.
+"""Plots of the last minutes in plain HTML, which is cheap to redraw.
 
-Streamlit takes SVG out of HTML, so an area is a box cut to shape by CSS.
+Streamlit removes SVG from HTML, so an area is a box with a CSS clip-path.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STRIPS = 40
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One quantity over time. `read` takes it from a status, `show` puts it into words."""
+    """One quantity over time. `read` gets it from a status, `show` formats it."""
 
     title: str
     read: Callable[[client.ServiceStatus], float | None]
@@ -28,7 +28,7 @@ class Plot:
 
 
 def draw(plot: Plot, history: Sequence[Sample], now: float) -> str:
-    """The plot as HTML: the latest value in words, and the area under the curve."""
+    """The plot as HTML: the latest value as text, and the area under the curve."""
     points = [
         (s.at, value) for s in history if s.status and (value := plot.read(s.status)) is not None
     ]
@@ -42,12 +42,12 @@ def draw(plot: Plot, history: Sequence[Sample], now: float) -> str:
 
 
 def _x(at: float, now: float) -> float:
-    """A moment's place on the axis, 0 to 1."""
+    """Position of a time on the axis, 0 to 1."""
     return max(0.0, 1 - (now - at) / HISTORY_S)
 
 
 def _area(points: Sequence[tuple[float, float]]) -> str:
-    """A CSS polygon under the points, given as parts of the box's width and height."""
+    """A CSS polygon under the points, which are fractions of the box's width and height."""
     line = ",".join(f"{x * 100:.2f}% {100 - y * 94:.1f}%" for x, y in points)
     first, last = points[0][0], points[-1][0]
     return f"polygon({first * 100:.2f}% 100%,{line},{last * 100:.2f}% 100%)"
@@ -62,7 +62,7 @@ def _curve(area: str, most: str, hover: str) -> str:
 
 
 def _hover(plot: Plot, points: Sequence[tuple[float, float]], now: float) -> str:
-    """Upright strips that tell the value under the pointer, the latest of each strip's time."""
+    """Vertical strips with tooltips: the latest value in each strip's interval."""
     latest = {min(int(_x(at, now) * STRIPS), STRIPS - 1): (at, value) for at, value in points}
     return "".join(
         f'<b style="left:{strip * 100 / STRIPS:.2f}%;width:{100 / STRIPS:.2f}%" title="'

@@ -1,4 +1,4 @@
-"""The prompt bar: what to make, how many, and go."""
+"""The prompt bar: prompt, number of pictures, and the Generate button."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.components.talk import talk
 from ui.recipe import Abilities
 from ui.session import shared
 
-KEEP: Final = "session"  # widget values last while the session does, across pages
+KEEP: Final = "session"  # keep widget values for the whole session, across pages
 COUNTS = (1, 2, 4)
 
 
@@ -73,7 +73,7 @@ def _generate_button(num_active: int) -> None:
 
 
 def _problems_elsewhere() -> None:
-    """A refused setting lies in a closed sheet: say it where it is seen."""
+    """Show problems of settings in a closed sheet where they can be seen."""
     hidden = set(st.session_state.get(PROBLEMS, {})) - {"prompt", "count", "queue"}
     for field in sorted(hidden):
         problem(field)

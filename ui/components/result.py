@@ -1,4 +1,4 @@
-"""What can be done with a picture on the stage, and what a job has to say at its end."""
+"""Actions for the pictures on the stage, and the notes of a finished job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ui.storage.gallery import Picture
 
 
 def picture_actions(picture: Picture, job: Job | None) -> None:
-    """The side of one picture: its prompt, what could not be followed, and what to do next."""
+    """The panel beside one picture: its prompt, warnings and actions."""
     st.html(f'<p class="ink-prompt">{html.escape(picture.prompt)}</p>')
     if job is not None:
         notes(job)
@@ -58,7 +58,7 @@ def picture_actions(picture: Picture, job: Job | None) -> None:
 
 
 def finished(job: Job, pictures: list[Picture]) -> None:
-    """Several pictures on the stage's square; each opens on the stage with all its actions."""
+    """Several pictures on the stage; each opens alone with all its actions."""
     columns = 1 if len(pictures) == 1 else 2 if len(pictures) <= 4 else 3
     cards(pictures, key="result", columns=columns, on_open=show_on_stage)
     seconds = html.seconds(job.elapsed_s * 1000)
@@ -68,7 +68,7 @@ def finished(job: Job, pictures: list[Picture]) -> None:
 
 
 def batch_actions(job: Job, pictures: list[Picture]) -> None:
-    """The side of several pictures."""
+    """The panel beside several pictures."""
     st.html(f'<p class="ink-prompt">{html.escape(job.recipe.prompt)}</p>')
     notes(job)
     with st.container(horizontal=True, key="result-actions", gap="small"):
@@ -78,7 +78,7 @@ def batch_actions(job: Job, pictures: list[Picture]) -> None:
 
 
 def notes(job: Job) -> None:
-    """What the service could not follow in full."""
+    """Show the service's warnings."""
     for number, warning in enumerate(job.warnings):
         st.caption(html.plain(warning.description))
         for alternative in warning.alternatives[:2]:
@@ -121,7 +121,7 @@ def _keep_seed(seed: int) -> None:
 
 
 def withheld(job: Job) -> None:
-    """Say how many pictures the safety checker kept back."""
+    """Say how many pictures the safety checker withheld."""
     if job.withheld:
         st.info(
             "The safety checker kept it back. Another seed or wording may pass."
@@ -135,7 +135,7 @@ def withheld(job: Job) -> None:
 
 
 def unsaved(job: Job) -> None:
-    """Pictures that could not be kept: shown all the same, with a way to save them."""
+    """Show pictures that could not be saved to the gallery, with a way to save them."""
     for number, item in enumerate(job.unsaved):
         st.warning(
             f"Download it now, or make room and try again. The reason: {item.reason}.",

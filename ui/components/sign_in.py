@@ -1,4 +1,4 @@
-"""Signing in, where an OpenID Connect provider is configured."""
+"""Signing in, if an OpenID Connect provider is configured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ui.session import shared
 
 
 def require_sign_in() -> None:
-    """Stop at a sign-in card, unless nobody has to sign in or the visitor has."""
+    """Stop at a sign-in card if signing in is required and the visitor has not."""
     if shared().settings.oidc is None or st.user.is_logged_in:
         return
     st.html(html.empty("Welcome to Inkling", "Sign in to make pictures and find yours again."))
@@ -20,7 +20,7 @@ def require_sign_in() -> None:
 
 
 def account() -> None:
-    """Who is signed in, and the way out."""
+    """Show who is signed in, and a button to sign out."""
     if shared().settings.oidc is None:
         return
     who = st.user.get("name") or st.user.get("email") or "someone"

@@ -1,4 +1,4 @@
-"""Two pictures in one place, with a line between them that pointer and arrow keys move."""
+"""Two overlaid pictures with a divider that can be moved by pointer and arrow keys."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ export default function ({ data, parentElement }) {
 
 
 def slider(left: Picture, right: Picture) -> None:
-    """Draw the two pictures over each other."""
     component = st.components.v2.component("inkling_pair", html=HTML, css=CSS, js=JS)
     component(
         key="pair",

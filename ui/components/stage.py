@@ -1,4 +1,4 @@
-"""The stage: one place of one size, where pictures form and stay. Drawing it is cheap."""
+"""The stage: an area of fixed size that shows a running job or a picture. Cheap to redraw."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SLOW_AFTER_S = 3.0
 
 
 def stage(job: Job | None, shown: Picture | None, last: Picture | None) -> None:
-    """Draw a job, and again while it goes on; else a picture of the gallery.
+    """Draw a job, redrawing while it runs, or else a picture of the gallery.
 
-    `last` stays dimmed while the next forms. What is over is drawn outside of the fragment: its
-    buttons start other jobs and fill the form, which only a full run shows.
+    `last` is shown dimmed during the next job. Finished jobs are drawn outside the fragment: their
+    buttons start jobs and fill the form, which needs a full run.
     """
     period = period_of(job)
-    with st.container(key="easel"):  # keeps the place while what is in it changes
+    with st.container(key="easel"):  # keeps its place while the content changes
         if job is not None and period is not None:
             st.fragment(_live, run_every=period)(job, period, last)
             return
@@ -47,7 +47,7 @@ def stage(job: Job | None, shown: Picture | None, last: Picture | None) -> None:
 
 
 def period_of(job: Job | None) -> float | None:
-    """Seconds between looks at a job, or None where it changes no more."""
+    """Seconds between redraws of a job, or None if it won't change any more."""
     if job is None or not job.is_active:
         return None
     waiting = job.phase in (Phase.QUEUED, Phase.LOADING, Phase.RETRYING)
@@ -56,7 +56,7 @@ def period_of(job: Job | None) -> float | None:
 
 def _live(job: Job, period: float, last: Picture | None) -> None:
     if period_of(job) != period:
-        st.rerun()  # only a full run sets another timer, or none
+        st.rerun()  # only a full run changes or stops the timer
     with _row():
         with _canvas():
             st.html(_forming(job, last))
@@ -109,7 +109,7 @@ def _over(job: Job, last: Picture | None) -> None:
 
 
 def _done(job: Job, last: Picture | None) -> None:
-    # Read anew: the visitor may have deleted or favoured them meanwhile.
+    # Read again: the visitor may have deleted or marked them meanwhile.
     pictures = shared().gallery.get_many(owner(), [picture.id for picture in job.pictures])
     if len(pictures) == 1 and not job.unsaved:
         _picture(pictures[0], job)
@@ -129,7 +129,7 @@ def _done(job: Job, last: Picture | None) -> None:
 
 
 def _picture(picture: Picture, job: Job | None) -> None:
-    """One picture with all that can be done with it."""
+    """One picture with all its actions."""
     made_now = job is not None and any(made.id == picture.id for made in job.pictures)
     preview = job.preview if job is not None and made_now else None
     with _canvas():
@@ -159,20 +159,20 @@ def _forming(job: Job, last: Picture | None) -> str:
 
 
 def _size(recipe: Recipe) -> tuple[int, int]:
-    """In pixels; the native one where the recipe leaves it open."""
+    """Size in pixels; the native size if the recipe has none."""
     abilities = shared().monitor.abilities
     return recipe.width or abilities.native_width, recipe.height or abilities.native_height
 
 
 def _dimmed(last: Picture | None) -> str:
-    """The last picture, faint, or the mark where there is none."""
+    """The previous picture, dimmed, or the logo if there is none."""
     if last is None:
         return easel.blank()
     return easel.under(address(last, "thumb"), last.width, last.height, "ink-dim")
 
 
 def caption(job: Job) -> tuple[str, str]:
-    """What is going on, and how long it will take."""
+    """What the job is doing, and how long it will take."""
     match job.phase:
         case Phase.SENDING if _is_loading():
             return _loading_text(""), ""
@@ -195,12 +195,12 @@ def caption(job: Job) -> tuple[str, str]:
 
 
 def queue_text(position: int) -> str:
-    """A place in the queue in words."""
+    """The queue position as text."""
     return "You are next" if position == 0 else f"In the queue: {position} ahead of you"
 
 
 def milestone(job: Job) -> str:
-    """A line for screen readers that changes only now and then."""
+    """A line for screen readers that changes only occasionally."""
     if job.phase is not Phase.RUNNING:
         return caption(job)[0]
     quarter = int(job.fraction * 4) * 25
@@ -208,7 +208,7 @@ def milestone(job: Job) -> str:
 
 
 def _is_alone() -> bool:
-    """Whether nobody else's request is being worked on, as far as known."""
+    """Whether no other request is running, as far as known."""
     sample = shared().monitor.look(patience_s=0)
     if sample is None or sample.status is None:
         return False
@@ -217,7 +217,7 @@ def _is_alone() -> bool:
 
 
 def _starting_text(job: Job) -> str:
-    """Some runtimes prepare themselves for a size when it is first asked for."""
+    """A text for the first step, since some runtimes first have to compile for a new size."""
     if job.elapsed_s <= SLOW_AFTER_S:
         return "Starting…"
     return f"Getting ready for {job.recipe.size_words}: the first picture of a size takes longer"

@@ -1,4 +1,4 @@
-"""Sending what the form holds, and saying what is wrong with it."""
+"""Submits the form, or shows what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ui.session import owner, shared
 
 PROBLEMS = "_problems"
 JOB = "_job"
-SHOWN = "_shown"  # the picture on the stage, where it is not the last job's
+SHOWN = "_shown"  # the picture on the stage, if it is not the last job's
 
 
 def submit() -> None:
-    """Check what the widgets hold and start a job, or note what is wrong with it."""
+    """Check the widgets' values and start a job, or record the problems."""
     submit_recipe(form.read(st.session_state, shared().monitor.abilities))
 
 
 def submit_recipe(recipe: Recipe) -> None:
-    """Start a job of this recipe, or note what is wrong with it."""
+    """Start a job with this recipe, or record its problems."""
     found = problems(recipe, shared().monitor.abilities)
     st.session_state[PROBLEMS] = found
     if found:
@@ -44,7 +44,7 @@ def show_on_stage(picture_id: str | None) -> None:
 
 
 def problem(field: str) -> None:
-    """What is wrong with a field, below it."""
+    """Show a field's problem below it."""
     text = st.session_state.get(PROBLEMS, {}).get(field)
     if text:
         st.error(html.plain(text), icon=":material/error:")

@@ -1,4 +1,4 @@
-"""The way between the pages: beside the logo on a desk, at the thumb on a phone."""
+"""Navigation between pages: beside the logo on desktops, at the bottom on phones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tabs(pages: Sequence[StreamlitPage], current: StreamlitPage) -> None:
 
 
 def tell_unknown_page(pages: Sequence[StreamlitPage]) -> None:
-    """Streamlit opens the first page for an address that it does not know: say so, once."""
+    """Say once that a URL is unknown, since Streamlit silently opens the first page for it."""
     base = config.get_option("server.baseUrlPath").strip("/")
     path = urlsplit(st.context.url or "").path.strip("/")
     name = path.removeprefix(base).strip("/")

@@ -1,4 +1,4 @@
-"""What the service says about the prompt while one types, and what could stand there instead."""
+"""The service's warnings about the prompt while typing, with suggested replacements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.session import shared
 
 HTML = "<i hidden></i>\n"
 SCRIPT = Path(__file__).with_name("talk.js").read_text()
-TYPED = "_typed"  # what stands in the prompt and has not been sent yet
+TYPED = "_typed"  # the prompt as typed, not submitted yet
 REPLACED = "_replaced"
 PATIENCE_S = 0.5
 MAX_CHECKED = 2000  # characters
@@ -22,7 +22,7 @@ SHOWN = 3  # notes at once
 
 
 def talk(prompt: str, model: str) -> None:
-    """One line below the prompt, drawn again while somebody types. `prompt`: as it was sent."""
+    """One line below the prompt, redrawn while typing. `prompt`: as last submitted."""
     st.session_state[TYPED] = None
     st.fragment(_talk)(prompt, model)
 
@@ -47,7 +47,7 @@ def _take() -> None:
 
 
 def check(text: str, model: str) -> Sequence[client.GenerationWarning]:
-    """What the service warns of, or nothing where it can't say."""
+    """The service's warnings, or none if it does not answer."""
     if not text.strip() or len(text) > MAX_CHECKED:
         return ()
     try:
@@ -70,7 +70,7 @@ def _note(number: int, warning: client.GenerationWarning, text: str) -> None:
 
 
 def short(warning: client.GenerationWarning) -> str:
-    """A warning without what its buttons say anyway."""
+    """A warning without the part that its buttons repeat."""
     if warning.reason == "UNKNOWN_WORD" and warning.excerpt:
         return f"I don't know “{warning.excerpt}”" + (". Near:" if warning.alternatives else ".")
     return warning.description
@@ -83,6 +83,6 @@ def _replace(text: str, word: str, alternative: str) -> None:
 
 
 def replaced(text: str, word: str, alternative: str) -> str:
-    """The text with another word in a word's place, in whatever case it stands there."""
+    """The text with a word replaced by another, ignoring case."""
     whole = rf"(?<!\w){re.escape(word)}(?!\w)" if word[:1].isalnum() else re.escape(word)
     return re.sub(whole, lambda _match: alternative, text, flags=re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The wall: what the model can do, as pictures that make themselves again with a click."""
+"""The wall: example pictures of what the model can do; a click generates one again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ui.storage.gallery import Picture
 
 WALL = 24
 SIDE = 256  # pixels
-# What Stable Diffusion does well, where neither model nor visitor has pictures to show.
+# Prompts that Stable Diffusion handles well, if neither model nor visitor has pictures.
 PROMPTS = (
     "a lighthouse at dusk, volumetric fog, 35 mm",
     "a bowl of ramen, woodblock print",
@@ -28,7 +28,7 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Brick:
-    """One picture of the wall: an address, or none, and what makes it."""
+    """One picture of the wall: its URL (may be missing) and its recipe."""
 
     prompt: str
     seed: int | None = None
@@ -36,7 +36,7 @@ class Brick:
 
 
 def wall(abilities: Abilities, pictures: list[Picture]) -> None:
-    """Draw the model's examples, else the visitor's own pictures, else prompts alone."""
+    """Draw the model's examples, else the visitor's own pictures, else only prompts."""
     bricks = _bricks(abilities, pictures)
     st.html(f'<p class="ink-lead">{html.escape(_lead(abilities))}</p>')
     with st.container(key="wall"):
@@ -81,7 +81,7 @@ def _draw(number: int, brick: Brick) -> None:
 
 
 def _make(brick: Brick) -> None:
-    """Bring its prompt into the bar and make its very picture."""
+    """Put its prompt into the bar and generate exactly its picture."""
     st.session_state["prompt"] = brick.prompt
     recipe = form.read(st.session_state, shared().monitor.abilities)
     seed = recipe.seed if brick.seed is None else brick.seed

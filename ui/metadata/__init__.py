@@ -1,1 +1,1 @@
-"""The settings that pictures and texts carry, whichever program wrote them."""
+"""Reads generation settings from pictures and texts of many programs."""

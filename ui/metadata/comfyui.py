@@ -1,7 +1,7 @@
-"""ComfyUI's graph of nodes, as it writes it into every PNG, as far as it is a plain one.
+"""Reads ComfyUI's node graph, which it writes into every PNG, if it is simple enough.
 
-A graph is an object of nodes by their ids: {"class_type": …, "inputs": {name: value, or a link
-[id, output]}}. Plain: one sampler whose prompts lead to texts.
+A graph maps node ids to {"class_type": …, "inputs": {name: value, or a link [id, output]}}. It must
+have exactly one sampler, whose prompts are linked to texts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ui.recipe import Recipe
 
 Node = Mapping[str, Any]
 SAMPLERS = ("KSampler", "KSamplerAdvanced")
-MAX_LINKS = 20  # followed from a sampler to a text
+MAX_LINKS = 20  # limit when following links from a sampler
 TOO_COMPLEX = UnreadableRecipe(
     "ComfyUI made this picture by a graph of nodes that has no settings of the usual kind: "
     "only graphs with one KSampler can be read."
@@ -23,7 +23,7 @@ TOO_COMPLEX = UnreadableRecipe(
 
 
 def is_graph(values: Mapping[str, Any]) -> bool:
-    """Whether an object is a graph: all its values are nodes."""
+    """Whether an object is a graph, that is, all its values are nodes."""
     return bool(values) and all(
         isinstance(node, dict) and "class_type" in node for node in values.values()
     )
@@ -33,7 +33,7 @@ def read_graph(graph: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
     """The recipe, and the inputs of the sampler that were not understood.
 
     Raises:
-        UnreadableRecipe: there is not exactly one sampler, or its prompt is no text.
+        UnreadableRecipe: there is not exactly one sampler, or its prompt is not a text.
     """
     samplers = [node for node in graph.values() if node["class_type"] in SAMPLERS]
     if len(samplers) != 1:
@@ -66,7 +66,7 @@ def _inputs(node: Node) -> Mapping[str, Any]:
 
 
 def _find(graph: Mapping[str, Any], link: Any, name: str) -> Any:
-    """The first value called `name` on the way that begins with a link; None where none is."""
+    """The first value called `name` when following a link; None if there is none."""
     for _ in range(MAX_LINKS):
         node = graph.get(str(link[0])) if isinstance(link, list) and link else None
         if not isinstance(node, dict):

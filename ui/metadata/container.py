@@ -1,7 +1,7 @@
-"""The texts within PNG, JPEG and WebP files. No pixel is decoded, so none can be a bomb.
+"""Reads texts from PNG, JPEG and WebP files without decoding pixels, so bombs are harmless.
 
-Pillow reads texts only where they stand before the pixels, limits their size for the whole process,
-and decodes what it does not have to; the three formats are lists of blocks that take a few lines.
+Pillow only reads texts that precede the pixels, has a process-wide size limit, and decodes more
+than necessary. The three formats are simple lists of blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JPEG = b"\xff\xd8\xff"
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
-# What else is dropped here, by its first bytes.
+# Other file types by their first bytes.
 OTHER_FILES = {
     b"GIF8": "a GIF",
     b"BM": "a BMP",
@@ -38,10 +38,10 @@ BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"heic": "a HEIC", b"mif1": "a
 
 
 def file_texts(data: bytes) -> dict[str, str]:
-    """The texts of a picture file by their names; those of EXIF have EXIF's names.
+    """The texts of a picture file by name; those in EXIF have EXIF's names.
 
     Raises:
-        UnreadableRecipe: it is none of the three formats.
+        UnreadableRecipe: the file has none of the three formats.
     """
     if data.startswith(PNG):
         return _png_texts(data)
@@ -64,7 +64,7 @@ def _name(data: bytes) -> str:
 
 
 def _png_texts(data: bytes) -> dict[str, str]:
-    """The text chunks, wherever they stand (PNG specification, 11.3.3), and those of eXIf."""
+    """All text chunks (PNG specification, 11.3.3), and the texts of the eXIf chunk."""
     texts: dict[str, str] = {}
     for kind, start, end in _png_chunks(data):
         body = data[start + 8 : end - 4] if kind in TEXT_CHUNKS else b""
@@ -80,7 +80,7 @@ def _png_texts(data: bytes) -> dict[str, str]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Every chunk's kind, and where it begins and ends: length, kind, body, checksum."""
+    """Kind, start and end of every chunk. A chunk is length, kind, body, checksum."""
     start = len(PNG)
     for _ in range(MAX_BLOCKS):
         length, kind = data[start : start + 4], data[start + 4 : start + 8]
@@ -104,9 +104,9 @@ def _png_text(kind: bytes, rest: bytes) -> str:
 
 
 def _decoded(text: bytes) -> str:
-    """The standard says Latin-1 for tEXt and zTXt; several programs write UTF-8 there.
+    """Decode UTF-8 or Latin-1: the standard of tEXt and zTXt, where several programs write UTF-8.
 
-    Empty where it is longer than any settings: node graphs, profiles, bombs.
+    Empty if it is longer than any settings, such as profiles and bombs.
     """
     if len(text) > MAX_TEXT_BYTES:
         return ""
@@ -124,14 +124,14 @@ def _inflated(packed: bytes) -> bytes:
 
 
 def _jpeg_texts(data: bytes) -> dict[str, str]:
-    """The application segments and the comment, up to the pixels (ITU T.81, annex B)."""
+    """Application segments and comment, up to the pixels (ITU T.81, annex B)."""
     texts: dict[str, str] = {}
     position = 2
     for _ in range(MAX_BLOCKS):
         if data[position : position + 1] != b"\xff":
             break
         marker = data[position + 1 : position + 2]
-        if marker == b"\xff":  # a filling byte
+        if marker == b"\xff":  # a fill byte
             position += 1
             continue
         if marker in (b"\xda", b"\xd9", b""):  # pixels, or the end

@@ -1,4 +1,4 @@
-"""The texts within a block of EXIF, in every encoding that occurs."""
+"""Reads texts from an EXIF block, in every encoding that occurs in practice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ USER_COMMENT = "UserComment"
 OURS = "text2image"  # the exact settings as JSON, in PNG a chunk of this name
 NOTE_PREFIX = b"text2image\0"  # in front of them in the maker note
 MAX_EXIF_BYTES = 2**20
-# EXIF 2.3, section 4.6.5: eight bytes name the encoding of the comment behind them.
+# EXIF 2.3, section 4.6.5: the first eight bytes of a comment name its encoding.
 UNICODE, ASCII, JIS, UNDEFINED = b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8
 CONTROLS = bytes(range(32))
-# Tags of the main folder that programs put settings into.
+# Tags of the main IFD that programs write settings into.
 NAMES = {
     ExifTags.Base.ImageDescription: "ImageDescription",
     ExifTags.Base.Make: "Make",
@@ -23,7 +23,7 @@ NAMES = {
 
 
 def exif_texts(block: bytes) -> dict[str, str]:
-    """The texts of a block (without its prefix `Exif`) by their names in EXIF."""
+    """The texts of a block (without the prefix `Exif`) by their EXIF names."""
     exif: Any = Image.Exif()
     try:
         exif.load(block[:MAX_EXIF_BYTES])
@@ -31,7 +31,7 @@ def exif_texts(block: bytes) -> dict[str, str]:
         folder = exif.get_ifd(ExifTags.IFD.Exif)
         values[USER_COMMENT] = folder.get(ExifTags.Base.UserComment)
         note = folder.get(ExifTags.Base.MakerNote)
-    except Exception:  # a broken block makes its reader fail in any way
+    except Exception:  # readers fail in many ways on a broken block
         return {}
     texts = {name: _text(value) for name, value in values.items()}
     if isinstance(note, bytes) and note.startswith(NOTE_PREFIX):
@@ -40,14 +40,14 @@ def exif_texts(block: bytes) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """What a tag holds as text; numbers, which hostile files put there, are none."""
+    """A tag's value as text; "" for numbers, which malicious files may contain."""
     if isinstance(value, str):  # ASCII by its type, which Pillow reads as Latin-1
         value = value.encode("latin-1", errors="replace")
     return decode_comment(value) if isinstance(value, bytes) else ""
 
 
 def decode_comment(comment: bytes) -> str:
-    """A user comment without the name of its encoding, and in spite of it where that is wrong."""
+    """Decode a user comment, even if its named encoding is wrong."""
     name, body = comment[:8].upper(), comment[8:]
     if name == UNICODE:
         text = _likeliest(body)
@@ -68,9 +68,9 @@ def _plain(body: bytes) -> str:
 
 
 def _likeliest(body: bytes) -> str:
-    """As UTF-16 of either byte order, which the standard leaves open, or as UTF-8.
+    """Decode as UTF-16 of either byte order (the standard names none) or as UTF-8.
 
-    Settings have names in ASCII: the right reading has most of them.
+    Settings' names are ASCII, so the decoding with the most ASCII letters is the right one.
     """
     readings = [
         body.decode(encoding, errors="replace") for encoding in ("utf-16-be", "utf-16-le", "utf-8")

@@ -1,4 +1,4 @@
-"""Values as programs write them, to the fields of a recipe."""
+"""Converts values written by other programs to the fields of a recipe."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from ui.recipe import Recipe
 
-# Beyond these a number is a mistake or an attack: no program asks for as many steps or pixels.
+# Larger numbers are mistakes or attacks: no program uses as many steps or pixels.
 MAX_NUMBER = 1_000_000
-MAX_SEED = 2**64 - 1  # as others draw them; the service's own are smaller
+MAX_SEED = 2**64 - 1  # of other programs; the service's own limit is lower
 MAX_NAME_CHARACTERS = {"scheduler": 40, "model": 200}
 # Samplers as AUTOMATIC1111, InvokeAI and ComfyUI name them, in lower case -> as the service does.
 SAMPLERS = {
@@ -40,15 +40,15 @@ SAMPLERS = {
     "undefined": "",
     "default": "",
 }
-# Schedules that say nothing beyond the sampler's own.
+# Schedules that are the samplers' defaults.
 PLAIN_SCHEDULES = {"", "automatic", "normal", "default", "uniform", "none", "undefined"}
 
 
 def to_recipe(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
-    """A recipe from texts and numbers by its field names, and the names of those that are none.
+    """Build a recipe from values by field name; also returns the names that were not understood.
 
-    What is no number, or out of all bounds, keeps its default. `schedule` may stand beside
-    `scheduler`, and `size` for both sides.
+    Invalid or unreasonable numbers are replaced by defaults. `schedule` may be given in addition to
+    `scheduler`, and `size` instead of width and height.
     """
     values = _split_size(_join_schedule(values))
     default = Recipe()
@@ -64,7 +64,7 @@ def to_recipe(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
 
 
 def clean(text: str) -> str:
-    """Without what no database, page or service takes: lone surrogates and control characters."""
+    """Remove lone surrogates and control characters, which databases and services refuse."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return "".join(sign for sign in whole if sign >= " " or sign in "\n\t")
 
@@ -109,7 +109,7 @@ def _number(value: Any) -> float | None:
 
 
 def _seed(value: Any) -> int | None:
-    """Whole numbers alone: a float would lose the last digits of a large seed."""
+    """A whole number; parsing as float would lose digits of a large seed."""
     text = str(value).strip() if isinstance(value, str) or _is_small(value) else ""
     if not text.isdecimal() or len(text) > len(str(MAX_SEED)):
         return None

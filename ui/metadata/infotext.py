@@ -1,7 +1,7 @@
-"""Infotext: the form that AUTOMATIC1111's web UI writes and most programs read.
+"""Parses infotext, the format of AUTOMATIC1111's web UI, which most programs can read.
 
-Prompt lines, lines from `Negative prompt:` on, one line of `Name: value` pairs with `Steps` among
-them. Everything here scans forward once: texts come from strangers.
+It consists of prompt lines, lines starting with `Negative prompt:`, and one line of `Name: value`
+pairs that include `Steps`. All scans are linear, since the texts are untrusted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FIELDS = {
     "model": "model",
     "size": "size",
 }
-# What says how the file came about, and changes nothing of the picture.
+# Facts about the file that don't influence the picture.
 IGNORED = {
     "model hash",
     "version",
@@ -48,7 +48,7 @@ NAME_SIGNS = frozenset(" -/_+.()")
 
 
 def is_infotext(text: str) -> bool:
-    """Whether a line of settings is within."""
+    """Whether the text contains a line of settings."""
     return any(_steps_in(line) is not None for line in text.split("\n"))
 
 
@@ -73,7 +73,7 @@ def parse_infotext(text: str) -> tuple[Recipe, list[str]]:
 
 
 def pairs(line: str) -> Iterator[tuple[str, str]]:
-    """The `Name: value` pairs of a line; what is neither is passed over."""
+    """The `Name: value` pairs of a line; everything else is skipped."""
     position = 0
     for _ in range(MAX_PAIRS):
         colon = line.find(":", position)
@@ -86,9 +86,9 @@ def pairs(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _value(line: str, start: int) -> tuple[str, int]:
-    """The value that begins at `start`, and where the next pair begins.
+    """The value at `start`, and the position of the next pair.
 
-    Texts with commas are quoted as in JSON, and model-sharing sites write lists and objects.
+    Texts with commas are quoted as in JSON; model-sharing sites also write lists and objects.
     """
     while line[start : start + 1].isspace():
         start += 1
@@ -134,13 +134,13 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 
 def _settings_place(lines: list[str]) -> tuple[int, int]:
-    """The line and column where the settings begin.
+    """The line and column where the settings start.
 
-    The last line that starts with the steps: behind it may stand what extensions add. Then one
-    that has them elsewhere, as long as it is a list of pairs. Then what was copied into one line.
+    It is the last line that starts with the steps (extensions may add lines after it); otherwise a
+    line of pairs that contains the steps; otherwise the steps inside text copied into one line.
 
     Raises:
-        UnreadableRecipe: no steps anywhere.
+        UnreadableRecipe: there are no steps.
     """
     backwards = range(len(lines) - 1, -1, -1)
     places = {number: _steps_in(lines[number]) for number in backwards}
@@ -157,7 +157,7 @@ def _settings_place(lines: list[str]) -> tuple[int, int]:
 
 
 def _is_list(before: str) -> bool:
-    """Whether a line begins with pairs: a name, a colon and a comma at the end."""
+    """Whether a text is a list of pairs: it starts with a known name and ends with a comma."""
     first = before.partition(":")[0].strip()
     return (
         before.rstrip().endswith(",")
@@ -168,7 +168,7 @@ def _is_list(before: str) -> bool:
 
 
 def _steps_in(line: str) -> int | None:
-    """Where the last `Steps:` with a number stands as a word of its own."""
+    """Position of the last separate word `Steps:` that is followed by a number."""
     place = line.rfind(STEPS)
     while place >= 0:
         end = place + len(STEPS)
@@ -180,7 +180,7 @@ def _steps_in(line: str) -> int | None:
 
 
 def _prompts(lines: list[str], *, is_on_one_line: bool) -> tuple[str, str]:
-    """Only a line that begins with the words starts the negative prompt, which may quote them."""
+    """Split at the first line that starts with `Negative prompt:`; it may occur inside texts."""
     for number, line in enumerate(lines):
         if line.lstrip().startswith(NEGATIVE):
             first = line.lstrip().removeprefix(NEGATIVE)

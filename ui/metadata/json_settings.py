@@ -1,4 +1,4 @@
-"""Settings as JSON: the service's own, and those of programs that write a flat object."""
+"""Parses settings in JSON: the service's own, and flat objects of other programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ui.metadata.fields import to_recipe
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe
 
-# In lower case and without underscores, so that one table serves all spellings.
+# Names in lower case without underscores, so that one table covers all spellings.
 FIELDS = {
     "prompt": "prompt",
     "positiveprompt": "prompt",  # InvokeAI
@@ -38,7 +38,7 @@ FIELDS = {
     "numimages": "count",
     "batchsize": "count",
 }
-# What says how the picture came about, and changes nothing of it.
+# Facts about the file that don't influence the picture.
 IGNORED = {
     "modelrevision",
     "modelhash",
@@ -65,7 +65,7 @@ def parse_json(text: str) -> tuple[Recipe, list[str]]:
     """The recipe, and the names that were not understood.
 
     Raises:
-        UnreadableRecipe: it is no JSON object, or holds no settings.
+        UnreadableRecipe: it is not a JSON object, or contains no settings.
     """
     try:
         values = json.loads(text)
@@ -79,7 +79,7 @@ def parse_json(text: str) -> tuple[Recipe, list[str]]:
 
 
 def read_object(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
-    """As `parse_json`, of an object."""
+    """Like `parse_json`, for a parsed object."""
     if is_graph(values):
         return read_graph(values)
     for wrapper in WRAPPERS:
@@ -111,7 +111,7 @@ def _flat(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
 
 
 def _simple(value: Any) -> Any:
-    """InvokeAI writes a model as an object, and its older versions prompts as a list."""
+    """Simplify InvokeAI's values: a model is an object, and old versions' prompts are lists."""
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Reads settings out of texts and picture files, or says in a sentence why there are none."""
+"""Reads settings from texts and picture files, or says in a sentence why it can't."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ui.metadata.json_settings import parse_json
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe
 
-# The texts of a file that may hold settings: the exact ones first, graphs of nodes last.
+# Names of texts that may contain settings: exact ones first, node graphs last.
 PLACES = (
     OURS,
     "parameters",
@@ -22,7 +22,7 @@ PLACES = (
     "ImageDescription",
     "prompt",  # ComfyUI
 )
-# What other programs leave in files in a form that is not read here.
+# Marks of programs whose settings we can't read.
 TRACES = {
     "Dream": "InvokeAI 1 wrote this picture: its settings can't be read, those of InvokeAI 3 can.",
     "use_stable_diffusion_model": "Easy Diffusion wrote this picture in a form that can't be read.",
@@ -32,13 +32,13 @@ PROGRAMS = ("NovelAI", "Draw Things", "Fooocus", "InvokeAI", "Easy Diffusion", "
 
 
 def parse(text: str) -> tuple[Recipe, list[str]]:
-    """Read the service's JSON, other programs' JSON, or AUTOMATIC1111's infotext.
+    """Parse the service's JSON, other programs' JSON, or AUTOMATIC1111's infotext.
 
     Returns:
         The recipe, and the names that were not understood.
 
     Raises:
-        UnreadableRecipe: the text is neither.
+        UnreadableRecipe: the text has none of these formats.
     """
     if len(text) > MAX_TEXT_BYTES:
         raise UnreadableRecipe(f"This text is longer than {MAX_TEXT_BYTES >> 20} MB.")
@@ -48,16 +48,16 @@ def parse(text: str) -> tuple[Recipe, list[str]]:
     try:
         return parse_json(text)
     except UnreadableRecipe:
-        if not is_infotext(text):  # a prompt may begin with a brace, too
+        if not is_infotext(text):  # a prompt may also start with a brace
             raise
         return parse_infotext(text)
 
 
 def read_file(data: bytes) -> tuple[Recipe, list[str]]:
-    """Read the settings that a picture file carries; as `parse`.
+    """Read the settings in a picture file; returns the same as `parse`.
 
     Raises:
-        UnreadableRecipe: no picture, or one without settings.
+        UnreadableRecipe: it is not a picture, or has no settings.
     """
     texts = file_texts(data)
     refusal = None

@@ -1,7 +1,7 @@
-"""What is said where no settings can be read."""
+"""The error for texts and files without readable settings."""
 
 from __future__ import annotations
 
 
 class UnreadableRecipe(ValueError):
-    """The text or file holds no settings; the message says so to a person."""
+    """The text or file has no readable settings; the message is for people."""

@@ -75,6 +75,7 @@ class Provenance:
                 "scheduler": params.scheduler,
                 "model": self.model.name,
                 "model_revision": self.model.revision,
+                **self._origin(),
                 "loras": [{"name": lora.name, "scale": lora.scale} for lora in params.loras],
                 "device": self.model.device,
                 "dtype": self.model.dtype,
@@ -83,6 +84,14 @@ class Provenance:
             },
             ensure_ascii=False,
         )
+
+    def _origin(self) -> dict[str, float | str]:
+        """Of the picture that it was made from, where it was: what tells whether one has it."""
+        params = self.params
+        if params.init_image is None:
+            return {}
+        origin = {"strength": params.strength, "init_image_sha256": params.init_image.sha256}
+        return origin if params.mask is None else origin | {"mask_sha256": params.mask.sha256}
 
     def _settings(self) -> dict[str, str]:
         params = self.params
@@ -97,6 +106,8 @@ class Provenance:
             "Model": self.model.name,
             "Model hash": self.model.revision[:10],
         }
+        if params.init_image is not None:
+            settings["Denoising strength"] = f"{params.strength:g}"
         if params.loras:
             settings["Lora"] = " ".join(f"{lora.name}:{lora.scale:g}" for lora in params.loras)
         settings["Version"] = f"text2image {self.version}"

@@ -13,6 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.errors import Violation
+from backend.source_picture import (
+    DEFAULT_MASKED_STRENGTH,
+    DEFAULT_STRENGTH,
+    MAX_PICTURE_BYTES,
+    MAX_PICTURE_PIXELS,
+    NO_SOURCES,
+    SourcePicture,
+    Sources,
+    denoising_steps,
+    strength_violations,
+)
 
 if TYPE_CHECKING:
     from backend.abilities import Abilities
@@ -53,6 +64,8 @@ class Limits:
     max_negative_prompt_characters: int = MAX_TEXT_CHARACTERS
     max_guidance_scale: float = 50.0
     max_seed: int = MAX_SEED
+    max_picture_bytes: int = MAX_PICTURE_BYTES
+    max_picture_pixels: int = MAX_PICTURE_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,16 @@ class GenerationParams:
     output_format: ImageFormat = ImageFormat.PNG
     preview_interval: int = 0
     loras: tuple[Lora, ...] = ()
+    init_image: SourcePicture | None = None
+    mask: SourcePicture | None = None
+    strength: float = 1.0
+
+    @property
+    def num_denoising_steps(self) -> int:
+        """Steps that are run: from a picture only the last of `num_inference_steps`."""
+        if self.init_image is None:
+            return self.num_inference_steps
+        return denoising_steps(self.num_inference_steps, self.strength)
 
     @property
     def do_classifier_free_guidance(self) -> bool:
@@ -122,6 +145,7 @@ class GenerationParams:
             *_check_pixels(self, limits),
             *_check_numbers(self, limits),
             *_check_names(self, model.schedulers, model.loras),
+            *strength_violations(self.strength, self.num_inference_steps, self.init_image),
         ]
 
 
@@ -131,7 +155,8 @@ class Draft:
 
     `is_named`: the caller chose the request_id; otherwise it was made up.
     `max_answer_bytes` is set where all images travel in one message, which must fit in it.
-    `misfits` are fields that the wire format alone shows to be wrong.
+    `init_image` and `mask` are files, until `backend.picture_reader` has made `sources` of them.
+    `misfits` are fields that show to be wrong before the parameters are resolved.
     """
 
     request_id: str
@@ -149,6 +174,10 @@ class Draft:
     output_format: ImageFormat = ImageFormat.PNG
     preview_interval: int | None = None
     loras: tuple[Lora, ...] = ()
+    init_image: bytes = field(default=b"", repr=False)
+    mask: bytes = field(default=b"", repr=False)
+    strength: float | None = None
+    sources: Sources = NO_SOURCES
     max_answer_bytes: int | None = None
     misfits: tuple[Violation, ...] = ()
 
@@ -168,6 +197,9 @@ class Draft:
             output_format=self.output_format,
             preview_interval=_given(self.preview_interval, 0),
             loras=self.loras,
+            init_image=self.sources.init_image,
+            mask=self.sources.mask,
+            strength=self._resolve_strength(),
         )
 
     def violations(self, params: GenerationParams) -> list[Violation]:
@@ -180,6 +212,13 @@ class Draft:
             return self.seed
         digest = hashlib.sha256(f"{client}\0{self.request_id}".encode(errors="replace")).digest()
         return int.from_bytes(digest[:4])
+
+    def _resolve_strength(self) -> float:
+        if self.strength is not None:
+            return round(self.strength, 6)  # 32 bits on the wire: 0.7 of 10 steps are 7
+        if self.sources.init_image is None:
+            return 1.0
+        return DEFAULT_STRENGTH if self.sources.mask is None else DEFAULT_MASKED_STRENGTH
 
     def _check_request_id(self) -> list[Violation]:
         if REQUEST_ID.fullmatch(self.request_id):

@@ -84,14 +84,15 @@ class Subject:
         generator = torch.Generator().manual_seed(number)
         latents = torch.randn(
             2,
-            components.architecture.latent_channels,
+            components.architecture.unet_channels,
             self.height // factor,
             self.width // factor,
             generator=generator,
         ).to(runtime.device, runtime.dtype)
         for step in range(steps):
             runtime.denoise(latents, torch.full((2,), 999.0 - step), embeds)
-        wait_for(runtime.decode(latents[:1]).device)
+        channels = components.architecture.latent_channels
+        wait_for(runtime.decode(latents[:1, :channels]).device)
 
 
 def load(folder: str | None) -> Subject:

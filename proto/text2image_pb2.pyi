@@ -28,7 +28,7 @@ EXACTNESS_CERTIFIED: Exactness
 EXACTNESS_TOLERANT: Exactness
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras")
+    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras", "init_image", "strength", "mask")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,9 @@ class GenerateImageRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LORAS_FIELD_NUMBER: _ClassVar[int]
+    INIT_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     height: int
     width: int
@@ -57,7 +60,10 @@ class GenerateImageRequest(_message.Message):
     request_id: str
     preview_interval: int
     loras: _containers.RepeatedCompositeFieldContainer[Lora]
-    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ...) -> None: ...
+    init_image: bytes
+    strength: float
+    mask: bytes
+    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ..., init_image: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ...) -> None: ...
 
 class Lora(_message.Message):
     __slots__ = ("name", "scale")
@@ -131,7 +137,7 @@ class GenerateImageEvent(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., queued: _Optional[_Union[GenerateImageEvent.Queued, _Mapping]] = ..., progress: _Optional[_Union[GenerateImageEvent.Progress, _Mapping]] = ..., image: _Optional[_Union[GenerateImageEvent.FinishedImage, _Mapping]] = ..., done: _Optional[_Union[GenerationInfo, _Mapping]] = ...) -> None: ...
 
 class GenerationInfo(_message.Message):
-    __slots__ = ("request_id", "request", "model", "model_revision", "device", "dtype", "runtime", "exactness", "timings", "warnings")
+    __slots__ = ("request_id", "request", "model", "model_revision", "device", "dtype", "runtime", "exactness", "timings", "warnings", "init_image_sha256", "mask_sha256")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +148,8 @@ class GenerationInfo(_message.Message):
     EXACTNESS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    INIT_IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    MASK_SHA256_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     request: GenerateImageRequest
     model: str
@@ -152,7 +160,9 @@ class GenerationInfo(_message.Message):
     exactness: Exactness
     timings: Timings
     warnings: _containers.RepeatedCompositeFieldContainer[GenerationWarning]
-    def __init__(self, request_id: _Optional[str] = ..., request: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., exactness: _Optional[_Union[Exactness, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[GenerationWarning, _Mapping]]] = ...) -> None: ...
+    init_image_sha256: str
+    mask_sha256: str
+    def __init__(self, request_id: _Optional[str] = ..., request: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., model: _Optional[str] = ..., model_revision: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., exactness: _Optional[_Union[Exactness, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[GenerationWarning, _Mapping]]] = ..., init_image_sha256: _Optional[str] = ..., mask_sha256: _Optional[str] = ...) -> None: ...
 
 class GenerationWarning(_message.Message):
     __slots__ = ("field", "description", "reason", "excerpt", "alternatives")
@@ -373,7 +383,7 @@ class GetStatusResponse(_message.Message):
         temperature_celsius: float
         def __init__(self, name: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., utilization_percent: _Optional[float] = ..., temperature_celsius: _Optional[float] = ...) -> None: ...
     class Limits(_message.Message):
-        __slots__ = ("min_size", "max_size", "size_multiple", "max_pixels", "max_num_inference_steps", "max_num_images", "max_prompt_characters", "max_negative_prompt_characters", "max_guidance_scale", "max_seed")
+        __slots__ = ("min_size", "max_size", "size_multiple", "max_pixels", "max_num_inference_steps", "max_num_images", "max_prompt_characters", "max_picture_bytes", "max_picture_pixels", "max_negative_prompt_characters", "max_guidance_scale", "max_seed")
         MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
         MAX_SIZE_FIELD_NUMBER: _ClassVar[int]
         SIZE_MULTIPLE_FIELD_NUMBER: _ClassVar[int]
@@ -381,6 +391,8 @@ class GetStatusResponse(_message.Message):
         MAX_NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
         MAX_NUM_IMAGES_FIELD_NUMBER: _ClassVar[int]
         MAX_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+        MAX_PICTURE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        MAX_PICTURE_PIXELS_FIELD_NUMBER: _ClassVar[int]
         MAX_NEGATIVE_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
         MAX_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
         MAX_SEED_FIELD_NUMBER: _ClassVar[int]
@@ -391,10 +403,12 @@ class GetStatusResponse(_message.Message):
         max_num_inference_steps: int
         max_num_images: int
         max_prompt_characters: int
+        max_picture_bytes: int
+        max_picture_pixels: int
         max_negative_prompt_characters: int
         max_guidance_scale: float
         max_seed: int
-        def __init__(self, min_size: _Optional[int] = ..., max_size: _Optional[int] = ..., size_multiple: _Optional[int] = ..., max_pixels: _Optional[int] = ..., max_num_inference_steps: _Optional[int] = ..., max_num_images: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ..., max_negative_prompt_characters: _Optional[int] = ..., max_guidance_scale: _Optional[float] = ..., max_seed: _Optional[int] = ...) -> None: ...
+        def __init__(self, min_size: _Optional[int] = ..., max_size: _Optional[int] = ..., size_multiple: _Optional[int] = ..., max_pixels: _Optional[int] = ..., max_num_inference_steps: _Optional[int] = ..., max_num_images: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ..., max_picture_bytes: _Optional[int] = ..., max_picture_pixels: _Optional[int] = ..., max_negative_prompt_characters: _Optional[int] = ..., max_guidance_scale: _Optional[float] = ..., max_seed: _Optional[int] = ...) -> None: ...
     STATE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]

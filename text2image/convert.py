@@ -176,6 +176,8 @@ def _info(message: pb.GenerationInfo) -> types.GenerationInfo:
         exactness=_EXACTNESS.get(message.exactness, types.Exactness.UNKNOWN),
         timings=_flat(types.Timings, message.timings),
         warnings=warnings_from_pb(message.warnings),
+        init_image_sha256=message.init_image_sha256,
+        mask_sha256=message.mask_sha256,
     )
 
 
@@ -193,4 +195,5 @@ def _params(message: pb.GenerateImageRequest) -> types.GenerationParams:
         model=message.model,
         output_format=_FORMATS_BACK.get(message.output_format, types.ImageFormat.PNG),
         loras=tuple(types.Lora(lora.name, lora.scale) for lora in message.loras),
+        strength=message.strength if message.HasField("strength") else None,
     )

@@ -67,6 +67,10 @@ class GenerationOptions(TypedDict, total=False):
     # A preview every n steps; 0 or None: none.
     preview_interval: int | None
     loras: tuple[Lora, ...]
+    # Files to start from, and what of it is drawn anew; see the contract for what fits.
+    init_image: bytes | None
+    mask: bytes | None
+    strength: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class GenerationParams:
     model: str
     output_format: ImageFormat
     loras: tuple[Lora, ...] = ()
+    strength: float | None = None  # None: not from a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,8 @@ class GenerationInfo:
     exactness: Exactness
     timings: Timings
     warnings: tuple[GenerationWarning, ...] = ()
+    init_image_sha256: str = ""
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +277,8 @@ class Limits:
     max_negative_prompt_characters: int
     max_guidance_scale: float
     max_seed: int
+    max_picture_bytes: int = 0  # of an older service, which takes none
+    max_picture_pixels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from backend.errors import (
     UnknownModel,
 )
 from backend.params import Draft, GenerationParams, ModelInfo
+from backend.picture_reader import PictureReader
 from backend.resources import ResourceReader
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class LocalBackend:
         self._waking: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._limits = settings.limits(size_multiple=8)
+        self._pictures = PictureReader()
 
     @property
     def is_ready(self) -> bool:
@@ -202,11 +204,25 @@ class LocalBackend:
     ) -> AsyncGenerator[Event, None]:
         deadline_at_s = None if deadline_s is None else time.monotonic() + deadline_s
         await self._wake()
+        draft = await self._read_pictures(draft, client)
         job = self._join_or_start(draft, client, deadline_at_s)
         with self._jobs.attend(job, self._abort):
             async for event in job.events():
                 yield event
         self._used_s = time.monotonic()
+
+    async def _read_pictures(self, draft: Draft, client: str) -> Draft:
+        """`draft` with the files that it starts from decoded, on another thread."""
+        engine, info = self._engine, self._info
+        if engine is None or info is None or not (draft.init_image or draft.mask):
+            return draft
+        if not self._jobs.has(client, draft.request_id):
+            try:
+                self._check_open(engine)
+            except BackendError:
+                self._statistics.refused()
+                raise
+        return await self._pictures.read(draft, info, self._limits)
 
     def _join_or_start(self, draft: Draft, client: str, deadline_at_s: float | None) -> Job:
         try:

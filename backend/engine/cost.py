@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from backend.engine.request import BatchKey, Request, Stage, Task
 
-Kind = Literal["step", "decode", "encode"]
+Kind = Literal["step", "decode", "encode", "picture"]
 Size = tuple[int, int]  # height, width in pixels
 Cell = tuple[int, ...]  # a table's key: height, width, and for steps the row count
 C = TypeVar("C", bound=Cell)
@@ -22,6 +22,7 @@ FIRST_RUNS = 2  # of an uncalibrated shape count in full; the very first may inc
 UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row; used to order requests, never to refuse
 UNMEASURED_DECODE_STEPS = 1.6  # cost of a VAE decode in guided SD 1.4 steps, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
+UNMEASURED_PICTURE_DECODES = 0.5  # VAE encode in decodes, by FLOPs of SD 1.4's
 RECOVERY_STEPS, MOST_PATIENCE = 200, 20_000  # steps between two doublings of a lowered cap
 
 
@@ -47,6 +48,7 @@ class CostModel:
         certified: per size, the row counts at which images sharing a UNet call are bitwise
             equal to running alone; None in tolerant mode, where any count is allowed.
         steps, decodes: milliseconds on an otherwise idle machine; multiply by `slowdown`.
+        pictures: milliseconds of a picture's encode, per size, under the present load.
         encode: milliseconds per request, None before the first measurement.
         row_bytes: per size, working memory per row of a UNet call; empty where the device does
             not report it.
@@ -58,6 +60,7 @@ class CostModel:
     steps: dict[tuple[int, int, int], float] = field(default_factory=dict)
     decodes: dict[Size, float] = field(default_factory=dict)
     encode: float | None = None
+    pictures: dict[Size, float] = field(default_factory=dict)
     row_bytes: dict[Size, int] = field(default_factory=dict)
     free_bytes: int = 0
     slowdown: float = 1.0
@@ -82,6 +85,13 @@ class CostModel:
     def encode_ms(self) -> float:
         """Predicted time to encode the prompts of one request."""
         return UNMEASURED_ENCODE_MS if self.encode is None else self.encode
+
+    def encode_picture_ms(self, height: int, width: int) -> float:
+        """One picture, pixels to latents."""
+        known = self.pictures.get((height, width))
+        if known is not None:
+            return known
+        return UNMEASURED_PICTURE_DECODES * self.decode_ms(height, width)
 
     def is_measured(self, height: int, width: int) -> bool:
         """Whether a step of this size was ever measured."""
@@ -115,6 +125,8 @@ class CostModel:
             return self.decode_ms(height, width)
         steps = task.num_evaluations - task.step_index
         total = steps * self.step_ms(height, width, task.num_rows) + self.decode_ms(height, width)
+        if task.needs_source and task.index == 0:  # the others share it
+            total += self.encode_picture_ms(height, width)
         return total + self.encode_ms if task.stage is Stage.WAITING else total
 
     def request_ms(self, request: Request) -> float:
@@ -145,6 +157,9 @@ class CostModel:
         """Add one measurement. `key` is None for an encode; `rows` is used for steps only."""
         if kind == "encode":
             self.encode = _smooth(self.encode, ms)
+        elif kind == "picture" and key is not None:
+            size = key.height, key.width
+            self.pictures[size] = _smooth(self.pictures.get(size), ms)
         elif key is None:
             raise ValueError(f"a {kind} is of a size: give its key")
         elif kind == "decode":

@@ -14,7 +14,7 @@ from backend.engine.cost import CostModel
 from backend.engine.lap import HostLap, Laps
 from backend.engine.protocols import AnyModel, Lap, Picture, Pixels
 from backend.engine.request import Request, Stage, Task
-from backend.engine.scheduler import Decode, Denoise, Scheduler
+from backend.engine.scheduler import Decode, Denoise, Encode, Scheduler
 from backend.engine.watchdog import Watchdog
 from backend.errors import BackendError, DeviceLost, GenerationFailed, OutOfMemory
 
@@ -108,6 +108,8 @@ class Engine:
                 self._denoise(tasks)
             case Decode(task):
                 self._decode(task)
+            case Encode(task):
+                self._encode(task.request)
             case None:
                 return False
         return True
@@ -123,20 +125,47 @@ class Engine:
             self._report_positions()
         self._advance([task for task in tasks if task.trajectory is not None])
 
-    def _prepare(self, task: Task) -> None:
-        request, timing = task.request, self._requests[task.request]
-        if request.started_at_s is None:
-            request.started_at_s = self._clock()
+    def _encode(self, request: Request) -> None:
+        """Encode the picture that all images of `request` start from."""
+        timing, key = self._requests[request], request.batch_key
+        self._begin(request)
         lap = self._start_lap()
         try:
-            with self._watchdog.watch("Encoding a prompt", self._cost.encode):
-                task.trajectory = self._model.prepare(request.params, task.index)
+            with self._watchdog.watch("Encoding a picture", self._cost.pictures.get(key[:2])):
+                source = self._model.encode(request.params)
         except DeviceLost:
             raise
         except Exception as error:
             self._fail(request, error)
             return
-        task.stage = Stage.DENOISING
+        for task in request.tasks:
+            task.source = source
+
+        def record(took_ms: float, is_typical: bool) -> None:
+            timing.encode_ms += took_ms
+            if is_typical:
+                self._cost.observe("picture", key, 0, took_ms)
+
+        self._laps.stop(lap, record)
+        self._report_positions()
+
+    def _begin(self, request: Request) -> None:
+        if request.started_at_s is None:
+            request.started_at_s = self._clock()
+
+    def _prepare(self, task: Task) -> None:
+        request, timing = task.request, self._requests[task.request]
+        self._begin(request)
+        lap = self._start_lap()
+        try:
+            with self._watchdog.watch("Encoding a prompt", self._cost.encode):
+                task.trajectory = self._model.prepare(request.params, task.index, task.source)
+        except DeviceLost:
+            raise
+        except Exception as error:
+            self._fail(request, error)
+            return
+        task.stage, task.source = Stage.DENOISING, None
 
         def record(took_ms: float, is_typical: bool) -> None:
             timing.encode_ms += took_ms
@@ -249,7 +278,7 @@ class Engine:
             if step == timing.step and preview is None:
                 continue  # PNDM and Heun evaluate the UNet more often than they step
             timing.step = step
-            event = Progress(step, request.params.num_inference_steps, eta_ms)
+            event = Progress(step, request.params.num_denoising_steps, eta_ms)
             self._observer.on_progress(request, event, preview)
 
     def _preview(self, task: Task, timing: _Timing) -> Pixels | None:
@@ -301,15 +330,15 @@ class Engine:
 
 
 def steps_done(request: Request) -> int:
-    """Steps of num_inference_steps done, averaged over the request's images; at least 1."""
+    """Steps done, averaged over the request's images; at least 1."""
     done = sum(_evaluations_done(task) for task in request.tasks)
     all_evaluations = sum(task.num_evaluations for task in request.tasks)
-    return -(-done * request.params.num_inference_steps // all_evaluations)
+    return -(-done * request.params.num_denoising_steps // all_evaluations)
 
 
 def _task_steps_done(task: Task) -> int:
-    """Steps of num_inference_steps done for one image."""
-    return -(-task.step_index * task.request.params.num_inference_steps // task.num_evaluations)
+    """Steps done for one image."""
+    return -(-task.step_index * task.request.params.num_denoising_steps // task.num_evaluations)
 
 
 def _evaluations_done(task: Task) -> int:

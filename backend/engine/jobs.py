@@ -151,6 +151,10 @@ class JobRegistry:
             )
         return job
 
+    def has(self, client: str, request_id: str) -> bool:
+        """Whether `find` may find one."""
+        return (client, request_id) in self._jobs
+
     def add(self, job: Job) -> None:
         self._jobs[_name(job)] = job
 

@@ -94,8 +94,18 @@ class DiffusionModel(Protocol[T]):
     def start_lap(self) -> Lap | None:
         """Start timing on the model's device; None if its calls are synchronous."""
 
-    def prepare(self, params: GenerationParams, index: int) -> T:
-        """Encode the prompts (cached) and draw the noise of image `index`, seed + index."""
+    def encode(self, params: GenerationParams) -> Any:
+        """What `prepare` needs of the picture that `params` start from; the same for every index.
+
+        Raises:
+            OutOfMemory: there is none for that.
+        """
+
+    def prepare(self, params: GenerationParams, index: int, source: Any = None) -> T:
+        """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
+
+        `source` is what `encode` returned, where the parameters have an init_image.
+        """
 
     def denoise_step(self, trajectories: Sequence[T]) -> list[Exception | None]:
         """Advance every trajectory by one evaluation, all in one UNet call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backend.engine.protocols import Trajectory
 from backend.params import GenerationParams, Lora
@@ -35,6 +35,13 @@ class Task:
     index: int
     stage: Stage = Stage.WAITING
     trajectory: Trajectory | None = None
+    source: Any = None  # what the model made of the picture that the image starts from
+
+    @property
+    def needs_source(self) -> bool:
+        """Whether a picture has to be encoded before the first step."""
+        is_waiting = self.stage is Stage.WAITING and self.source is None
+        return is_waiting and self.request.params.init_image is not None
 
     @property
     def num_rows(self) -> int:
@@ -79,7 +86,7 @@ class Request:
     @property
     def is_waiting(self) -> bool:
         """Whether no image has been started."""
-        return all(task.stage is Stage.WAITING for task in self.tasks)
+        return all(task.stage is Stage.WAITING and task.source is None for task in self.tasks)
 
     @property
     def is_finished(self) -> bool:
@@ -87,8 +94,8 @@ class Request:
 
 
 def predict_evaluations(params: GenerationParams) -> int:
-    """UNet evaluations that diffusers' noise schedulers need for `num_inference_steps`."""
-    steps = params.num_inference_steps
+    """UNet evaluations that diffusers' noise schedulers need for the steps that are run."""
+    steps = params.num_denoising_steps
     if params.scheduler == "pndm":
         return steps + 1  # its second step takes two evaluations
     if params.scheduler == "heun":

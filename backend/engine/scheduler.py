@@ -27,7 +27,14 @@ class Decode:
     task: Task
 
 
-Work = Denoise | Decode
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """The picture that a request starts from, pixels to latents."""
+
+    task: Task
+
+
+Work = Denoise | Decode | Encode
 
 PASSED = "The deadline had passed before the work began."
 IMMINENT_MS = 1.0  # a deadline this close counts as passed
@@ -86,6 +93,11 @@ class Scheduler:
             self._policy.charge([(head.request, self._cost.decode_ms(height, width))])
             return Decode(head)
         batch = self._fill(head, tasks)
+        for task in batch:
+            if task.needs_source:
+                encode_ms = self._cost.encode_picture_ms(height, width)
+                self._policy.charge([(task.request, encode_ms)])
+                return Encode(task)
         rows = sum(task.num_rows for task in batch)
         row_ms = self._cost.step_ms(height, width, rows) / rows
         self._policy.charge([(task.request, task.num_rows * row_ms) for task in batch])

@@ -14,7 +14,7 @@ class Rows(NamedTuple):
     """One UNet call over several trajectories, theirs side by side: [uncond, cond] or [cond]."""
 
     model_inputs: list[torch.Tensor]  # one [1, channels, h, w] per trajectory
-    latents: torch.Tensor  # [rows, channels, h, w]
+    latents: torch.Tensor  # [rows, channels, h, w], with what the UNet takes beside them
     timesteps: torch.Tensor  # float32 [rows]
     prompt_embeds: torch.Tensor  # [rows, tokens, hidden]
 
@@ -22,13 +22,14 @@ class Rows(NamedTuple):
 def gather(trajectories: Sequence[LatentTrajectory]) -> Rows:
     """Lay the trajectories' next evaluations out as rows; changes nothing in them."""
     model_inputs = [trajectory.model_input() for trajectory in trajectories]
+    unet_inputs = [
+        trajectory.beside(one) for trajectory, one in zip(trajectories, model_inputs, strict=True)
+    ]
     copies = [trajectory.num_rows for trajectory in trajectories]
     timesteps = [float(trajectory.timestep) for trajectory in trajectories]
     return Rows(
         model_inputs,
-        torch.cat(
-            [rows for one, n in zip(model_inputs, copies, strict=True) for rows in [one] * n]
-        ),
+        torch.cat([rows for one, n in zip(unet_inputs, copies, strict=True) for rows in [one] * n]),
         torch.tensor([t for t, n in zip(timesteps, copies, strict=True) for _ in range(n)]),
         _side_by_side([trajectory.prompt_embeds for trajectory in trajectories]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -17,6 +18,8 @@ from backend.model.devices import move, one_torch_thread, settle_torch_threads
 from backend.model.failures import is_device_lost, is_out_of_memory, naming_failures
 from backend.model.lap import DeviceLap, Pace
 from backend.model.noise_schedulers import NoiseSchedulers, predict_original, timesteps_of
+from backend.model.picture.source import PictureEncoder, Source
+from backend.model.picture.start import Start, begin
 from backend.model.preview import PreviewProjector
 from backend.model.prompts import PromptEncoder
 from backend.model.runtime.protocol import Runtime
@@ -49,6 +52,7 @@ class LatentDiffusion:
         self._prompts = PromptEncoder(components.tokenizer, runtime)
         self._preview_projector = preview_projector
         self._safety_checker = safety_checker
+        self._pictures = PictureEncoder(components.architecture, runtime)
         self._pace = Pace(runtime.device)
 
     @property
@@ -66,6 +70,9 @@ class LatentDiffusion:
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         """See `DiffusionModel.warnings`."""
+        return (*self._text_warnings(params), *_strength_warnings(params))
+
+    def _text_warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         if params.do_classifier_free_guidance or not params.negative_prompt:
             texts = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
             return (*self._cut_warnings(texts), *self._unknown_words(params))
@@ -90,7 +97,14 @@ class LatentDiffusion:
         with naming_failures("The device ran out of memory."):
             return DeviceLap(self.runtime.device, lambda: self.runtime.num_captures)
 
-    def prepare(self, params: GenerationParams, index: int) -> LatentTrajectory:
+    def encode(self, params: GenerationParams) -> Source:
+        """See `DiffusionModel.encode`."""
+        with naming_failures("There is no memory left to encode a picture."):
+            return self._pictures.encode(params)
+
+    def prepare(
+        self, params: GenerationParams, index: int, source: Source | None = None
+    ) -> LatentTrajectory:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
 
         Raises:
@@ -101,15 +115,17 @@ class LatentDiffusion:
                 params.scheduler, params.num_inference_steps
             )
             generator = torch.Generator("cpu").manual_seed(params.seed + index)
-            noise = self._noise(params.height, params.width, generator)
+            start = self._start(params, source, noise_scheduler, generator)
             return LatentTrajectory(
                 seed=params.seed + index,
                 guidance_scale=params.guidance_scale,
                 prompt_embeds=self._encode(params),
-                timesteps=timesteps_of(noise_scheduler),
+                timesteps=timesteps_of(noise_scheduler)[start.first :],
                 noise_scheduler=noise_scheduler,
                 generator=generator,
-                latents=noise * noise_scheduler.init_noise_sigma,
+                latents=start.latents,
+                blend=start.blend,
+                conditions=start.conditions,
             )
 
     def denoise_step(self, trajectories: Sequence[LatentTrajectory]) -> list[Exception | None]:
@@ -191,6 +207,22 @@ class LatentDiffusion:
                     "PROMPT_CUT",
                 )
 
+    def _start(
+        self,
+        params: GenerationParams,
+        source: Source | None,
+        noise_scheduler: Any,
+        generator: torch.Generator,
+    ) -> Start:
+        def draw() -> torch.Tensor:
+            return self._noise(params.height, params.width, generator)
+
+        if source is None and self.components.architecture.extra_channels:
+            source = self._pictures.nothing(params.height, params.width)
+        if source is None:
+            return Start(draw() * noise_scheduler.init_noise_sigma)
+        return begin(params, source, noise_scheduler, generator, draw)
+
     def _noise(self, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
         architecture = self.components.architecture
         factor = architecture.vae_scale_factor
@@ -211,6 +243,12 @@ class LatentDiffusion:
             float(alphas[nearest]),
             self._noise_schedulers.prediction_type,
         )
+
+
+def _strength_warnings(params: GenerationParams) -> Iterator[GenerationWarning]:
+    if params.init_image is None and params.strength != 1.0:
+        text = "strength has no effect without an init_image."
+        yield GenerationWarning("strength", text, "NO_EFFECT")
 
 
 def _advance(

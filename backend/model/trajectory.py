@@ -11,6 +11,7 @@ import torch
 
 from backend.model.devices import UnawaitedMoves
 from backend.model.noise_schedulers import fork, takes_generator
+from backend.model.picture.blend import Blend
 
 
 class Glimpse(NamedTuple):
@@ -47,6 +48,10 @@ class LatentTrajectory:
     step_index: int = 0
     glimpse: Glimpse | None = None
 
+    # of inpainting, set by prepare: by a model for text alone, or by one that sees mask and picture
+    blend: Blend | None = None
+    conditions: torch.Tensor | None = None  # [1, channels + 1, h, w]
+
     @property
     def num_rows(self) -> int:
         """UNet rows per step: 2 with classifier-free guidance, else 1."""
@@ -67,6 +72,12 @@ class LatentTrajectory:
         scaled: torch.Tensor = self.noise_scheduler.scale_model_input(self.latents, self.timestep)
         return scaled
 
+    def beside(self, model_input: torch.Tensor) -> torch.Tensor:
+        """`model_input` with what an inpainting model sees beside it."""
+        if self.conditions is None:
+            return model_input
+        return torch.cat([model_input, self.conditions], dim=1)
+
     def advance(self, model_input: torch.Tensor, prediction: torch.Tensor) -> Advance:
         """Where `prediction` leads; this trajectory stays as it is.
 
@@ -81,6 +92,9 @@ class LatentTrajectory:
             latents = noise_scheduler.step(
                 prediction, self.timestep, self.latents, **extra, return_dict=False
             )[0]
+            if self.blend is not None:
+                following = self.timesteps[self.step_index + 1 : self.step_index + 2]
+                latents = self.blend.keep(latents, noise_scheduler, following)
         glimpse = Glimpse(model_input, prediction, float(self.timestep))
         return Advance(latents, noise_scheduler, generator, glimpse)
 

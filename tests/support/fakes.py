@@ -96,7 +96,7 @@ class FakeModel:
 
     Attributes:
         gate: before every step, where one is given.
-        fails_in: prompt to the places where it fails: prepare, row, step, decode, preview,
+        fails_in: prompt to the places where it fails: encode, prepare, row, step, decode, preview,
             nan (decode finds values that are not numbers), lost (a step loses the device).
         oom_above: rows above which a step runs out of memory.
         nsfw: prompts whose pictures are flagged.
@@ -113,6 +113,7 @@ class FakeModel:
     batches: list[tuple[str, ...]] = field(default_factory=list)
     decoded: list[tuple[str, int]] = field(default_factory=list)
     prepared: list[tuple[str, int]] = field(default_factory=list)
+    encoded: list[str] = field(default_factory=list)
     previewed: list[tuple[str, int]] = field(default_factory=list)
     on_step: Callable[[], None] | None = None
     bound_to: list[threading.Thread] = field(default_factory=list)
@@ -134,7 +135,15 @@ class FakeModel:
     def start_lap(self) -> None:
         """Its steps are done when they return."""
 
-    def prepare(self, params: GenerationParams, index: int) -> FakeTrajectory:
+    def encode(self, params: GenerationParams) -> str:
+        self.encoded.append(params.prompt)
+        self._fail(params, "encode")
+        return "encoded"
+
+    def prepare(
+        self, params: GenerationParams, index: int, source: str | None = None
+    ) -> FakeTrajectory:
+        assert (source is None) == (params.init_image is None)
         self.prepared.append((params.prompt, index))
         self._fail(params, "prepare")
         rows = 2 if params.do_classifier_free_guidance else 1
@@ -191,6 +200,7 @@ def colour(params: GenerationParams, index: int) -> Pixels:
         params.num_inference_steps,
         params.scheduler,
         params.seed + index,
+        *([] if params.init_image is None else [params.init_image, params.mask, params.strength]),
     )
     rgb = hashlib.sha256(repr(deciding).encode()).digest()[:3]
     return np.full((params.height, params.width, 3), list(rgb), np.uint8)

@@ -55,6 +55,7 @@ def build_tiny_sd(
     latent_channels: int = 4,
     tokens: int = 16,
     sample_size: int = 8,
+    inpainting: bool = False,
     safety_checker: bool = False,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -71,6 +72,7 @@ def build_tiny_sd(
         latent_channels: of the latents.
         tokens: longest prompt, in tokens, start and end included.
         sample_size: native size in latent cells; times the factor, in pixels.
+        inpainting: whether the UNet sees a mask and the masked picture, as well.
         safety_checker: whether the checkpoint ships one; `flag_everything` makes it fire.
         seed: of the weights.
         dtype: of the weights on disk.
@@ -84,7 +86,7 @@ def build_tiny_sd(
             vae=_autoencoder(autoencoder, vae_scale_factor, latent_channels),
             text_encoder=_text_encoder(tokenizer, tokens),
             tokenizer=tokenizer,
-            unet=_unet(latent_channels, sample_size),
+            unet=_unet(latent_channels, sample_size, inpainting),
             scheduler=scheduler.from_config(
                 SD_SCHEDULE | {"prediction_type": prediction_type} | (schedule or {})
             ),
@@ -204,10 +206,10 @@ def _text_encoder(tokenizer: CLIPTokenizer, tokens: int) -> CLIPTextModel:
     return encoder
 
 
-def _unet(latent_channels: int, sample_size: int) -> UNet2DConditionModel:
+def _unet(latent_channels: int, sample_size: int, inpainting: bool) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=sample_size,
-        in_channels=latent_channels,
+        in_channels=2 * latent_channels + 1 if inpainting else latent_channels,
         out_channels=latent_channels,
         block_out_channels=(32, 64),
         layers_per_block=1,

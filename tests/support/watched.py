@@ -46,8 +46,11 @@ class Watched:
     def start_lap(self) -> Lap | None:
         return self.model.start_lap()
 
-    def prepare(self, params: GenerationParams, index: int) -> Any:
-        return self.model.prepare(params, index)
+    def encode(self, params: GenerationParams) -> Any:
+        return self.model.encode(params)
+
+    def prepare(self, params: GenerationParams, index: int, source: Any = None) -> Any:
+        return self.model.prepare(params, index, source)
 
     def denoise_step(self, trajectories: Sequence[Any]) -> list[Exception | None]:
         self.steps += 1

@@ -21,6 +21,8 @@ class Architecture:
         unet_scale_factor: by how much the UNet's lowest level is smaller than its input, per side.
         hidden_size: width of the text embeddings.
         num_parameters: of text encoder, UNet and autoencoder together.
+        extra_channels: UNet input channels beside the latents, of an inpainting model: the mask
+            and the latents of the masked picture.
     """
 
     latent_channels: int
@@ -33,6 +35,12 @@ class Architecture:
     num_parameters: int
     scheduler_class: str
     scheduler_config: Mapping[str, Any]
+    extra_channels: int = 0
+
+    @property
+    def unet_channels(self) -> int:
+        """Of what the UNet takes."""
+        return self.latent_channels + self.extra_channels
 
     @property
     def size_multiple(self) -> int:
@@ -53,7 +61,8 @@ def describe(pipeline: Any) -> Architecture:
     vae_scale_factor = 2 ** (len(vae.block_out_channels) - 1)
     networks = (pipeline.text_encoder, pipeline.unet, pipeline.vae)
     return Architecture(
-        latent_channels=unet.in_channels,
+        latent_channels=vae.latent_channels,
+        extra_channels=unet.in_channels - vae.latent_channels,
         native_size=(height * vae_scale_factor, width * vae_scale_factor),
         vae_class=type(pipeline.vae).__name__,
         vae_scale_factor=vae_scale_factor,
@@ -71,14 +80,15 @@ def describe(pipeline: Any) -> Architecture:
 def _check(unet: Any, vae: Any, text: Any) -> None:
     if unet.time_cond_proj_dim is not None:
         raise ModelFailed("Its UNet takes the guidance scale as an input; that isn't supported.")
-    if unet.in_channels != unet.out_channels:
+    latents = vae.latent_channels
+    if unet.out_channels == latents and unet.in_channels not in (latents, 2 * latents + 1):
         raise ModelFailed(
             f"Its UNet maps {unet.in_channels} channels to {unet.out_channels}: "
-            "that is no text-to-image model."
+            "that is no text-to-image model, and no inpainting model."
         )
-    if unet.in_channels != vae.latent_channels:
+    if unet.out_channels != latents:
         raise ModelFailed(
-            f"Its UNet works on {unet.in_channels} channels, "
+            f"Its UNet works on {unet.out_channels} channels, "
             f"its autoencoder on {vae.latent_channels}: they don't belong together."
         )
     if getattr(text, "use_attention_mask", False):

@@ -12,6 +12,7 @@ import torch
 
 from backend.engine.protocols import Pixels
 from backend.model.batch import gather, scatter
+from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.components import Components
 from backend.model.noise_schedulers import NoiseSchedulers, timesteps_of
 from backend.model.prompts import PromptEncoder
@@ -70,6 +71,7 @@ def draw(components: Components, runtime: Runtime, comparison: Comparison) -> li
             noise_scheduler=scheduler,
             generator=generator,
             latents=noise * scheduler.init_noise_sigma,
+            conditions=_nothing(architecture, noise),
         )
         for _ in range(trajectory.num_evaluations):
             _step(runtime, trajectory)
@@ -89,6 +91,13 @@ def psnr(picture: Pixels, reference: Pixels) -> float:
     """Peak signal-to-noise ratio of 8-bit pixels in dB, at most `EQUAL_DB`."""
     error = np.mean((picture.astype(np.float64) - reference.astype(np.float64)) ** 2)
     return EQUAL_DB if error == 0 else min(EQUAL_DB, float(10 * np.log10(255**2 / error)))
+
+
+def _nothing(architecture: Architecture, noise: torch.Tensor) -> torch.Tensor | None:
+    """What an inpainting model sees beside `noise`; any values will do."""
+    if not architecture.extra_channels:
+        return None
+    return torch.ones_like(noise[:, :1]).expand(-1, architecture.extra_channels, -1, -1)
 
 
 def _step(runtime: Runtime, trajectory: LatentTrajectory) -> None:

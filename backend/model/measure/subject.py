@@ -38,7 +38,9 @@ class ModelSubject:
         )
 
     def decode(self, height: int, width: int) -> float:
-        latents = self._noise(1, *row_shape(self._components, height, width).latents)
+        architecture = self._components.architecture
+        _, *cells = row_shape(self._components, height, width).latents
+        latents = self._noise(1, architecture.latent_channels, *cells)
         return self._idle.run(partial(_timed, self._runtime.decode, latents))
 
     def encode(self) -> float:
@@ -93,7 +95,7 @@ def row_shape(components: Components, height: int, width: int) -> RowShape:
     architecture = components.architecture
     factor = architecture.vae_scale_factor
     return RowShape(
-        (architecture.latent_channels, height // factor, width // factor),
+        (architecture.unet_channels, height // factor, width // factor),
         (components.num_tokens, architecture.hidden_size),
     )
 

@@ -83,6 +83,19 @@ class _Decoder(nn.Module):
         return image
 
 
+class _Encoder(nn.Module):
+    def __init__(self, components: Components) -> None:
+        super().__init__()
+        self.vae = components.networks.vae
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        encoded = self.vae.encode(image)
+        found: torch.Tensor = (
+            encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.parameters
+        )
+        return found
+
+
 class _TextEncoder(nn.Module):
     def __init__(self, components: Components) -> None:
         super().__init__()
@@ -126,6 +139,12 @@ class Converter:
         latents = torch.zeros(1, self._components.architecture.latent_channels, 8, 8)
         return self._file("decoder", lambda: _Decoder(self._components), {"latents": latents})
 
+    def encoder(self) -> Path:
+        """The autoencoder's first half: an image to its latents, or to their mean and log(var)."""
+        side = 8 * self._components.architecture.vae_scale_factor
+        image = torch.zeros(1, 3, side, side)
+        return self._file("encoder", lambda: _Encoder(self._components), {"image": image})
+
     def text_encoder(self) -> Path:
         """The text encoder's file."""
         tokens = self._components.num_tokens
@@ -137,7 +156,7 @@ class Converter:
     def _unet_inputs(self, height: int, width: int) -> dict[str, torch.Tensor]:
         architecture, tokens = self._components.architecture, self._components.num_tokens
         return {
-            "latents": torch.zeros(2, architecture.latent_channels, height, width),
+            "latents": torch.zeros(2, architecture.unet_channels, height, width),
             "timesteps": torch.ones(2),
             "prompt_embeds": torch.zeros(2, tokens, architecture.hidden_size),
         }

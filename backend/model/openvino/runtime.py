@@ -15,6 +15,7 @@ from backend.model.checkpoint.components import Components
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
 from backend.model.openvino.network_cache import NetworkCache, budget
+from backend.model.runtime.protocol import Moments
 
 
 def bucket(rows: int) -> int:
@@ -55,6 +56,7 @@ class OpenVinoRuntime:
         self._converter = Converter(components, cache)
         self._precision = precision
         self._num_threads = num_threads
+        self._channels = components.architecture.latent_channels
         self._networks = NetworkCache(
             budget(components.architecture.num_parameters, machine_bytes())
         )
@@ -70,10 +72,14 @@ class OpenVinoRuntime:
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
-        """Compile the UNet for the bucket of `rows`, and the decoder for one image."""
+        """Compile the UNet for the bucket of `rows`, and the decoder for one image.
+
+        The encoder is only converted; it is compiled when a picture comes.
+        """
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
-        self._decoder([1, *latents])
+        self._decoder([1, self._channels, *latents[1:]])
+        self._converter.encoder()
 
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
@@ -92,6 +98,12 @@ class OpenVinoRuntime:
         filled = [_fill(tensor, bucket(rows)) for tensor in (latents, timesteps, prompt_embeds)]
         prediction = self._unet([tensor.shape for tensor in filled])(filled)
         return torch.from_numpy(prediction[:rows])
+
+    def encode_picture(self, image: torch.Tensor) -> Moments:
+        """An image [1, 3, height, width] in -1 to 1 to its latents; in float32, as texts are."""
+        shape = list(image.shape)
+        network = self._network(("encoder", *shape), self._converter.encoder, [shape], "f32")
+        return moments_of(torch.from_numpy(network([image.contiguous().numpy()])), self._channels)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
@@ -132,6 +144,14 @@ class OpenVinoRuntime:
 
         network: _Network = self._networks.get(key, find, compile)
         return network
+
+
+def moments_of(parameters: torch.Tensor, channels: int) -> Moments:
+    """What the encoder says, [1, channels or twice as many, h, w], as diffusers reads it."""
+    if parameters.shape[1] == channels:
+        return Moments(parameters, None)
+    mean, logvar = parameters.chunk(2, dim=1)
+    return Moments(mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0)))
 
 
 class _Network:

@@ -13,12 +13,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from backend.model.failures import is_out_of_memory
 from backend.model.runtime.eager import TorchRuntime
+from backend.model.runtime.protocol import Moments
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ CAPTURE = threading.Lock()  # held while capturing, and by other threads that us
 
 Shape = tuple[torch.Size, torch.Size]  # of latents and prompt_embeds
 Network = Callable[..., torch.Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class GraphRuntime:
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         return self._with_room(self.eager.encode, input_ids)
 
+    def encode_picture(self, image: torch.Tensor) -> Moments:
+        return self._with_room(self.eager.encode_picture, image)
+
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return self._with_room(self.eager.decode, latents)
 
@@ -129,7 +134,7 @@ class GraphRuntime:
         with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
 
-    def _with_room(self, network: Network, *inputs: torch.Tensor) -> torch.Tensor:
+    def _with_room(self, network: Callable[..., T], *inputs: torch.Tensor) -> T:
         """Call `network`; if memory runs out, drop the graphs and try again."""
         try:
             return network(*inputs)

@@ -6,6 +6,7 @@ import torch
 
 from backend.model.checkpoint.components import Components
 from backend.model.devices import move
+from backend.model.runtime.protocol import Moments
 
 
 class TorchRuntime:
@@ -52,6 +53,13 @@ class TorchRuntime:
         )[0]
         # Otherwise the memory layout, and with it the result, could depend on the last batch.
         return prediction.contiguous()
+
+    @torch.inference_mode()
+    def encode_picture(self, image: torch.Tensor) -> Moments:
+        encoded = self.vae.encode(image)
+        if hasattr(encoded, "latents"):
+            return Moments(encoded.latents, None)
+        return Moments(encoded.latent_dist.mean, encoded.latent_dist.std)
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

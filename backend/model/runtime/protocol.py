@@ -5,9 +5,19 @@ A runtime runs the networks; it knows nothing about prompts, noise schedules or 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
+
+
+class Moments(NamedTuple):
+    """What an autoencoder makes of a picture: where its latents lie, unscaled.
+
+    Both are [1, channels, h, w]. `std` is None where the autoencoder knows them exactly.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor | None
 
 
 class Runtime(Protocol):
@@ -51,7 +61,7 @@ class Runtime(Protocol):
 
         Args:
             rows: batch size.
-            latents: channels, height and width of one row's latents.
+            latents: channels, height and width of one row of the UNet's input.
             prompt_embeds: tokens and hidden size of one row's embeddings.
         """
 
@@ -64,13 +74,17 @@ class Runtime(Protocol):
         """One UNet call.
 
         Args:
-            latents: [rows, channels, height, width], scaled for the timestep.
+            latents: [rows, channels, height, width], scaled for the timestep; followed by
+                the mask and the masked picture's latents where the UNet takes those.
             timesteps: float32 [rows].
             prompt_embeds: [rows, tokens, hidden].
 
         Returns:
-            The prediction, shaped like `latents`.
+            The prediction, [rows, latent channels, height, width].
         """
+
+    def encode_picture(self, image: torch.Tensor) -> Moments:
+        """An image [1, 3, height, width] in -1 to 1 to its latents."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from starlette.requests import ClientDisconnect, Request
 
 from backend.transport.http.compression import is_gzip, unpack
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 # Far above any legitimate request: two fully escaped texts of 2,000 characters have 48 KB.
 MAX_BODY_BYTES = 256 * 1024
+# A message of 4 MB, with its pictures as base64.
+MAX_PICTURE_BODY_BYTES = 6 * 2**20
 # Limit of JSON's commas, colons and opening brackets, including those inside strings: two texts of
 # 2,000 characters plus a legitimate request. Each can become an object much larger than itself.
 MAX_STRUCTURE = 5000
@@ -91,6 +94,32 @@ def unsupported_media_type(known: tuple[str, ...]) -> Problem:
 
 def _free(count: int) -> None:
     """Bytes within `MAX_BODY_BYTES` are not counted."""
+
+
+def max_bytes(message: Descriptor) -> int:
+    """The largest body that a message of this kind may come in."""
+    carries_files = any(field.type == FieldDescriptor.TYPE_BYTES for field in message.fields)
+    return MAX_PICTURE_BODY_BYTES if carries_files else MAX_BODY_BYTES
+
+
+async def read_message(
+    request: Request, kind: Descriptor, parse: Callable[[bytes], Awaitable[T]]
+) -> T:
+    """What `parse` makes of a body that holds one message of this kind.
+
+    Raises:
+        Problem, HungUp: as `read_body` and `holding`; parts within `MAX_BODY_BYTES` are not counted.
+    """
+    size = 0
+    with holding() as take:
+
+        def take_beyond(count: int) -> None:
+            nonlocal size
+            before, size = max(size, MAX_BODY_BYTES), size + count
+            if size > before:
+                take(size - before)
+
+        return await parse(await read_body(request, max_bytes(kind), take_beyond))
 
 
 async def read_body(

@@ -24,8 +24,9 @@ from starlette.responses import Response, StreamingResponse
 from backend.transport.http import picture, protojson, sse
 from backend.transport.http.body import (
     media_type,
+    max_bytes,
     parse_aside,
-    read_body,
+    read_message,
     unless_hung_up,
     unpacked,
     unsupported_media_type,
@@ -89,8 +90,11 @@ def refusal(request: Request, problem: Problem) -> Response:
 
 async def _unary(upstream: Upstream, method: MethodDescriptor, request: Request) -> Response:
     codec = media_type(request)
-    body = await read_body(request)
-    message = await parse_aside(body, lambda body: _decode(codec, body, method))
+
+    async def parse(body: bytes) -> Message:
+        return await parse_aside(body, lambda body: _decode(codec, body, method))
+
+    message = await read_message(request, method.input_type, parse)
     wanted = picture.negotiate(method, message, request)
     answer = await unless_hung_up(request, upstream.call(method, message, caller_of(request)))
     if wanted:
@@ -108,8 +112,12 @@ async def _stream(upstream: Upstream, method: MethodDescriptor, request: Request
         raise unsupported_media_type((JSON, *ENVELOPED))
     codec = codec.replace("connect+", "")
     is_packed = is_gzip(request.headers.get("connect-content-encoding", ""))
-    content = await _single_message(await read_body(request), is_packed)
-    message = await parse_aside(content, lambda content: _decode(codec, content, method))
+
+    async def parse(body: bytes) -> Message:
+        content = await _single_message(body, is_packed, max_bytes(method.input_type))
+        return await parse_aside(content, lambda content: _decode(codec, content, method))
+
+    message = await read_message(request, method.input_type, parse)
     may_pack = accepts_gzip(request.headers.get("connect-accept-encoding", ""))
     events = upstream.stream(method, message, caller_of(request))
     return StreamingResponse(
@@ -152,8 +160,8 @@ def _envelope(flags: int, payload: bytes) -> bytes:
     return ENVELOPE.pack(flags, len(payload)) + payload
 
 
-async def _single_message(body: bytes, is_packed: bool) -> bytes:
-    """The content of the single envelope.
+async def _single_message(body: bytes, is_packed: bool, limit: int) -> bytes:
+    """The content of the single envelope, at most `limit` bytes.
 
     Raises:
         Problem: with the codes that the protocol's conformance suite expects.
@@ -174,7 +182,7 @@ async def _single_message(body: bytes, is_packed: bool) -> bytes:
     if not is_packed:
         text = "The message is marked as compressed, without Connect-Content-Encoding: gzip."
         raise Problem(grpc.StatusCode.INTERNAL, text)
-    return await unpacked(content)
+    return await unpacked(content, limit)
 
 
 def _decode(codec: str, body: bytes, method: MethodDescriptor) -> Message:

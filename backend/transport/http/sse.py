@@ -21,7 +21,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.transport.http import protojson
-from backend.transport.http.body import check_structure, parse_aside, read_body, unless_hung_up
+from backend.transport.http.body import (
+    check_structure,
+    parse_aside,
+    read_body,
+    read_message,
+    unless_hung_up,
+)
 from backend.transport.http.lingering import Lingering
 from backend.transport.http.problem import Problem, bad_fields, connect_error
 from backend.transport.http.upstream import Upstream, caller_of
@@ -43,8 +49,11 @@ async def from_body(upstream: Upstream, method: MethodDescriptor, request: Reque
     """
     _check_accept(request)
     kind = GetMessageClass(method.input_type)
-    body = await read_body(request)
-    message = await parse_aside(body, lambda body: protojson.parse(body, kind))
+
+    async def parse(body: bytes) -> Message:
+        return await parse_aside(body, lambda body: protojson.parse(body, kind))
+
+    message = await read_message(request, method.input_type, parse)
     return await respond(request, _events(upstream.stream(method, message, caller_of(request))))
 
 

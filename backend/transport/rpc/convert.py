@@ -29,6 +29,7 @@ from backend.params import (
     Lora,
     ModelInfo,
 )
+from backend.source_picture import SourcePicture
 from proto import text2image_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -75,6 +76,9 @@ def draft_from_pb(
         ),
         # one more than allowed, so that validation notices too many
         loras=tuple(_lora_from_pb(lora) for lora in request.loras[: MAX_LORAS + 1]),
+        init_image=request.init_image,
+        mask=request.mask,
+        strength=request.strength if request.HasField("strength") else None,
         max_answer_bytes=max_answer_bytes,
         misfits=() if known_format else (UNKNOWN_FORMAT,),
     )
@@ -85,7 +89,7 @@ def _lora_from_pb(lora: pb.Lora) -> Lora:
 
 
 def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageRequest:
-    """A request that reproduces the same images."""
+    """A request that reproduces the same images, given the same files."""
     return pb.GenerateImageRequest(
         prompt=params.prompt,
         height=params.height,
@@ -101,6 +105,7 @@ def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageR
         request_id=request_id,
         preview_interval=params.preview_interval,
         loras=[pb.Lora(name=lora.name, scale=lora.scale) for lora in params.loras],
+        strength=params.strength if params.init_image is not None else None,
     )
 
 
@@ -134,7 +139,13 @@ def info_to_pb(done: Done) -> pb.GenerationInfo:
             total_ms=timings.total_ms,
         ),
         warnings=warnings_to_pb(done.warnings),
+        init_image_sha256=_sha256(done.params.init_image),
+        mask_sha256=_sha256(done.params.mask),
     )
+
+
+def _sha256(picture: SourcePicture | None) -> str:
+    return "" if picture is None else picture.sha256
 
 
 def warnings_to_pb(warnings: Iterable[GenerationWarning]) -> list[pb.GenerationWarning]:

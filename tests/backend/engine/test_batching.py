@@ -46,8 +46,11 @@ class Recorder:
     def bind(self) -> None:
         self.model.bind()
 
-    def prepare(self, params: GenerationParams, index: int) -> Any:
-        return self.model.prepare(params, index)
+    def encode(self, params: GenerationParams) -> Any:
+        return self.model.encode(params)
+
+    def prepare(self, params: GenerationParams, index: int, source: Any = None) -> Any:
+        return self.model.prepare(params, index, source)
 
     def denoise_step(self, trajectories: Sequence[Any]) -> list[Exception | None]:
         rows = sum(one.num_rows for one in trajectories)

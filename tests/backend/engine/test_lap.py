@@ -50,7 +50,9 @@ class LateModel(FakeModel):
         self.lap = Lap(self.device)
         return self.lap
 
-    def prepare(self, params: GenerationParams, index: int) -> FakeTrajectory:
+    def prepare(
+        self, params: GenerationParams, index: int, source: str | None = None
+    ) -> FakeTrajectory:
         self.device.queued_ms += ENCODE_MS
         return super().prepare(params, index)
 

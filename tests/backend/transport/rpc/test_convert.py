@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
@@ -26,6 +27,7 @@ from backend.domain import (
     Timings,
 )
 from backend.params import Draft, ImageFormat, Limits, Lora
+from backend.source_picture import SourcePicture
 from backend.transport.rpc.convert import (
     draft_from_pb,
     event_to_pb,
@@ -38,7 +40,7 @@ from tests.support.fakes import INFO, fake_params
 
 OPTIONAL = [
     "height", "width", "guidance_scale", "num_inference_steps", "seed", "num_images",
-    "preview_interval",
+    "preview_interval", "strength",
 ]  # fmt: skip
 PICTURE = GeneratedImage(b"png", "image/png", 64, 72, 7)
 TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, 11.0)
@@ -60,7 +62,7 @@ class TestDraft:
             ("height", 512), ("width", 640), ("guidance_scale", 8.5),
             ("num_inference_steps", 30), ("negative_prompt", "blurry"), ("seed", 2**53 - 1),
             ("seed", -1), ("num_images", 4), ("scheduler", "heun"), ("model", "sd"),
-            ("preview_interval", 5),
+            ("preview_interval", 5), ("init_image", b"png"), ("mask", b"webp"), ("strength", 0.5),
         ],
     )  # fmt: skip
     def test_every_field_arrives(self, field: str, value: Any) -> None:
@@ -114,12 +116,21 @@ class TestInfo:
         assert again == params
 
     def test_no_field_of_the_answer_is_forgotten(self) -> None:
-        params = fake_params(negative_prompt="x", num_images=2, preview_interval=1,
-                             loras=(Lora("ink"),))  # fmt: skip
+        params = fake_params(
+            negative_prompt="x",
+            num_images=2,
+            preview_interval=1,
+            loras=(Lora("ink"),),
+            init_image=SourcePicture("ab" * 32, np.zeros((64, 64, 3), np.uint8)),
+            mask=SourcePicture("cd" * 32, np.zeros((64, 64), np.uint8)),
+            strength=0.5,
+        )
         warnings = (GenerationWarning("prompt", "Cut: “b”.", "PROMPT_CUT", "b", ("a",)),)
         info = info_to_pb(Done("mine", params, INFO, Exactness.TOLERANT, TIMINGS, warnings))
         assert {field.name for field, _ in info.ListFields()} == names(info)
-        assert {field.name for field, _ in info.request.ListFields()} == names(info.request)
+        told = {field.name for field, _ in info.request.ListFields()}
+        assert told == names(info.request) - {"init_image", "mask"}  # their hashes stand for them
+        assert (info.init_image_sha256, info.mask_sha256) == ("ab" * 32, "cd" * 32)
         assert {field.name for field, _ in info.timings.ListFields()} == names(info.timings)
         assert info.exactness == pb.EXACTNESS_TOLERANT
         assert info.model_revision == INFO.revision

@@ -90,8 +90,13 @@ class Provenance:
         params = self.params
         if params.init_image is None:
             return {}
-        origin = {"strength": params.strength, "init_image_sha256": params.init_image.sha256}
-        return origin if params.mask is None else origin | {"mask_sha256": params.mask.sha256}
+        origin: dict[str, float | str] = {
+            "strength": params.strength,
+            "init_image_sha256": params.init_image.sha256,
+        }
+        if params.mask is not None:
+            origin["mask_sha256"] = params.mask.sha256
+        return origin
 
     def _settings(self) -> dict[str, str]:
         params = self.params

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from backend.engine.cost import CostModel
 from backend.engine.request import Request, Stage, Task
-from backend.engine.scheduler import Decode, Scheduler, Work
+from backend.engine.scheduler import Decode, Encode, Scheduler, Work
 from backend.errors import Exhausted
 from backend.params import GenerationParams
 
@@ -183,6 +183,10 @@ def _run(work: Work, cost: CostModel) -> float:
         work.task.stage = Stage.FINISHED
         height, width, _ = work.task.request.batch_key
         return cost.decode_ms(height, width)
+    if isinstance(work, Encode):
+        work.task.source = "encoded"
+        height, width, _ = work.task.request.batch_key
+        return cost.encode_picture_ms(height, width)
     height, width, _ = work.tasks[0].request.batch_key
     rows = sum(task.num_rows for task in work.tasks)
     for task in work.tasks:

@@ -50,6 +50,11 @@ class NetworkCache:
                     self._networks[key] = _Network(request, num_bytes)
         return request
 
+    def only_find(self, find: Callable[[], Path]) -> None:
+        """Have the file that `find` returns without compiling it; one conversion at a time."""
+        with self._compiling:
+            find()
+
     def _recall(self, key: Hashable) -> Any | None:
         with self._lock:
             if key not in self._networks:

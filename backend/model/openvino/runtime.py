@@ -79,7 +79,7 @@ class OpenVinoRuntime:
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
         self._decoder([1, self._channels, *latents[1:]])
-        self._converter.encoder()
+        self._networks.only_find(self._converter.encoder)
 
     def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].

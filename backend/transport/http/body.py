@@ -108,7 +108,7 @@ async def read_message(
     """What `parse` makes of a body that holds one message of this kind.
 
     Raises:
-        Problem, HungUp: as `read_body` and `holding`; parts within `MAX_BODY_BYTES` are not counted.
+        Problem, HungUp: as `read_body` and `holding`, which counts what is above `MAX_BODY_BYTES`.
     """
     size = 0
     with holding() as take:

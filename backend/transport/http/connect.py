@@ -23,8 +23,8 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.transport.http import picture, protojson, sse
 from backend.transport.http.body import (
-    media_type,
     max_bytes,
+    media_type,
     parse_aside,
     read_message,
     unless_hung_up,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.engine.request import Request, Stage
-from backend.engine.scheduler import Decode, Denoise, Scheduler
+from backend.engine.scheduler import Decode, Denoise, Encode, Scheduler
 from bench.simulator import (
     Result,
     cost_model,
@@ -85,7 +85,7 @@ class TestFairness:
         for at_s, work in result.work:
             if at_s > 100:  # both still have a backlog
                 break
-            task = work.task if isinstance(work, Decode) else work.tasks[0]
+            task = work.task if isinstance(work, Decode | Encode) else work.tasks[0]
             used[task.request.client] += 1
         assert 0.8 <= used["short"] / used["long"] <= 1.25
 

@@ -67,7 +67,7 @@ async def test_several_images_share_one_encode_and_the_answer_names_the_files() 
 
 async def test_a_retry_joins_by_the_files_and_another_file_conflicts() -> None:
     async with served() as running:
-        given = {"request_id": "mine", "init_image": file()}
+        given: dict[str, Any] = {"request_id": "mine", "init_image": file()}
         first = await running.stub.GenerateImage(ask(**given), timeout=TIMEOUT_S)
         again = await running.stub.GenerateImage(ask(**given), timeout=TIMEOUT_S)
         assert first.images == again.images

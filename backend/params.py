@@ -156,7 +156,7 @@ class Draft:
     `is_named`: the caller chose the request_id; otherwise it was made up.
     `max_answer_bytes` is set where all images travel in one message, which must fit in it.
     `init_image` and `mask` are files, until `backend.picture_reader` has made `sources` of them.
-    `misfits` are fields that show to be wrong before the parameters are resolved.
+    `early_violations` were found before the parameters are resolved.
     """
 
     request_id: str
@@ -179,7 +179,7 @@ class Draft:
     strength: float | None = None
     sources: Sources = NO_SOURCES
     max_answer_bytes: int | None = None
-    misfits: tuple[Violation, ...] = ()
+    early_violations: tuple[Violation, ...] = ()
 
     def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
         """Fill every gap: from `model`, from the documented defaults, and the seed by drawing."""
@@ -204,7 +204,7 @@ class Draft:
 
     def violations(self, params: GenerationParams) -> list[Violation]:
         """What is wrong with the request beside its resolved `params`."""
-        return [*self.misfits, *self._check_request_id(), *self._check_answer(params)]
+        return [*self.early_violations, *self._check_request_id(), *self._check_answer(params)]
 
     def _resolve_seed(self, client: str) -> int:
         """The given one, or one below 2**32: the same when tried again under the same id."""

@@ -50,7 +50,7 @@ class PictureReader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="picture-reader")
 
     async def read(self, draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
-        """`draft` with `sources` in place of its files, or with what is wrong as misfits."""
+        """`draft` with `sources` instead of its files; errors become `early_violations`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, read_sources, draft, model, limits)
 
@@ -110,8 +110,10 @@ def size_like(width: int, height: int, model: ModelInfo, limits: Limits) -> tupl
 
 
 def _with(draft: Draft, sources: Sources, bad: list[Violation]) -> Draft:
-    misfits = (*draft.misfits, *bad)
-    return replace(draft, init_image=b"", mask=b"", sources=sources, misfits=misfits)
+    early_violations = (*draft.early_violations, *bad)
+    return replace(
+        draft, init_image=b"", mask=b"", sources=sources, early_violations=early_violations
+    )
 
 
 def _decode_both(

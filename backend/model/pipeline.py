@@ -172,7 +172,7 @@ class LatentDiffusion:
     def preview(self, trajectory: LatentTrajectory) -> Pixels:
         """A small approximate picture of what the trajectory is heading for."""
         with naming_failures("There is no memory for a preview."), one_torch_thread():
-            return self._preview_projector.project(self._foresee(trajectory))
+            return self._preview_projector.project(self._predict_final(trajectory))
 
     def _checked(self, pixels: Pixels) -> Picture:
         checker = self._safety_checker
@@ -230,16 +230,16 @@ class LatentDiffusion:
         noise: torch.Tensor = randn_tensor(shape, generator=generator, dtype=self.runtime.dtype)
         return move(noise, self.runtime.device)
 
-    def _foresee(self, trajectory: LatentTrajectory) -> torch.Tensor:
+    def _predict_final(self, trajectory: LatentTrajectory) -> torch.Tensor:
         """The finished latents as of now: [1, channels, h, w]."""
-        glimpse = trajectory.glimpse
-        if glimpse is None:
+        last_prediction = trajectory.last_prediction
+        if last_prediction is None:
             return trajectory.model_input()
         alphas = self._noise_schedulers.alphas_cumprod
-        nearest = min(max(round(glimpse.timestep), 0), len(alphas) - 1)
+        nearest = min(max(round(last_prediction.timestep), 0), len(alphas) - 1)
         return predict_original(
-            glimpse.model_input,
-            glimpse.prediction,
+            last_prediction.model_input,
+            last_prediction.prediction,
             float(alphas[nearest]),
             self._noise_schedulers.prediction_type,
         )

@@ -14,7 +14,7 @@ from backend.model.noise_schedulers import fork, takes_generator
 from backend.model.picture.blend import Blend
 
 
-class Glimpse(NamedTuple):
+class LastPrediction(NamedTuple):
     """What the UNet last saw and said of an image; both [1, channels, h, w]."""
 
     model_input: torch.Tensor
@@ -28,7 +28,7 @@ class Advance(NamedTuple):
     latents: torch.Tensor  # [1, channels, h, w]
     noise_scheduler: Any
     generator: torch.Generator
-    glimpse: Glimpse
+    last_prediction: LastPrediction
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class LatentTrajectory:
     generator: torch.Generator
     latents: torch.Tensor  # [1, channels, h, w]
     step_index: int = 0
-    glimpse: Glimpse | None = None
+    last_prediction: LastPrediction | None = None
 
     # of inpainting, set by prepare: by a model for text alone, or by one that sees mask and picture
     blend: Blend | None = None
@@ -95,13 +95,13 @@ class LatentTrajectory:
             if self.blend is not None:
                 following = self.timesteps[self.step_index + 1 : self.step_index + 2]
                 latents = self.blend.keep(latents, noise_scheduler, following)
-        glimpse = Glimpse(model_input, prediction, float(self.timestep))
-        return Advance(latents, noise_scheduler, generator, glimpse)
+        last_prediction = LastPrediction(model_input, prediction, float(self.timestep))
+        return Advance(latents, noise_scheduler, generator, last_prediction)
 
     def commit(self, advance: Advance) -> None:
         """Make `advance` the present."""
         self.latents = advance.latents
         self.noise_scheduler = advance.noise_scheduler
         self.generator = advance.generator
-        self.glimpse = advance.glimpse
+        self.last_prediction = advance.last_prediction
         self.step_index += 1

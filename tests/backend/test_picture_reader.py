@@ -40,16 +40,16 @@ def read(init_image: bytes = b"", mask: bytes = b"", **changes: Any) -> Draft:
 
 
 def pixels_of(draft: Draft) -> Any:
-    assert draft.misfits == ()
+    assert draft.early_violations == ()
     assert draft.sources.init_image is not None
     return draft.sources.init_image.pixels
 
 
 def refusal(draft: Draft) -> tuple[str, str, str]:
-    (misfit,) = draft.misfits
+    (violation,) = draft.early_violations
     assert draft.sources == (None, None)
     assert draft.init_image == draft.mask == b""
-    return misfit.field, misfit.reason, misfit.description
+    return violation.field, violation.reason, violation.description
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -172,7 +172,7 @@ def test_both_files_together_are_bounded() -> None:
 def test_a_size_out_of_bounds_is_not_decoded_for() -> None:
     draft = read(file(stripes()), width=100_000, height=100_000)
     assert draft.sources == (None, None)
-    assert draft.misfits == ()  # the size itself is refused with the other fields
+    assert draft.early_violations == ()  # the size itself is refused with the other fields
 
 
 class TestMask:
@@ -199,10 +199,10 @@ class TestMask:
         self, picture: bytes, mask: bytes, reason: str, words: str
     ) -> None:
         draft = read(picture, mask)
-        (misfit,) = draft.misfits
-        assert (misfit.field, misfit.reason) == ("mask", reason)
-        assert words in misfit.description
+        (violation,) = draft.early_violations
+        assert (violation.field, violation.reason) == ("mask", reason)
+        assert words in violation.description
 
     def test_everything_that_is_wrong_is_told_at_once(self) -> None:
         draft = read(b"picture", b"mask")
-        assert [misfit.field for misfit in draft.misfits] == ["init_image", "mask"]
+        assert [violation.field for violation in draft.early_violations] == ["init_image", "mask"]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from backend.transport.http import a1111, connect, openapi, probes
 from backend.transport.http.a1111.sessions import Sessions
-from backend.transport.http.body import HungUp
+from backend.transport.http.body import ClientDisconnected
 from backend.transport.http.gate import KeyGuard, RefusalLog
 from backend.transport.http.lingering import Lingering
 from backend.transport.http.openai import errors as openai_errors
@@ -85,7 +85,7 @@ def create_app(
         exception_handlers={
             Problem: _answer_problem,
             HTTPException: _answer_http_exception,
-            HungUp: _answer_nobody,
+            ClientDisconnected: _answer_nobody,
             Exception: _answer_unexpected,
         },
         lifespan=lifespan,

@@ -63,7 +63,7 @@ def _give_back(count: int) -> None:
     _held -= count
 
 
-class HungUp(Exception):
+class ClientDisconnected(Exception):
     """The client disconnected; no answer is needed."""
 
 
@@ -108,7 +108,7 @@ async def read_message(
     """What `parse` makes of a body that holds one message of this kind.
 
     Raises:
-        Problem, HungUp: as `read_body` and `holding`, which counts what is above `MAX_BODY_BYTES`.
+        Problem, ClientDisconnected: like `read_body`, and `holding` beyond `MAX_BODY_BYTES`.
     """
     size = 0
     with holding() as take:
@@ -132,7 +132,7 @@ async def read_body(
     Raises:
             Problem: 400 if it has too many values or invalid gzip, 413 if it is too large, 415 for
                 another content coding.
-        HungUp: the client left while sending.
+        ClientDisconnected: while receiving the body.
     """
     is_packed = is_gzip(request.headers.get("content-encoding", ""))
     if _declared_length(request) > limit:
@@ -145,7 +145,7 @@ async def read_body(
             if len(body) > limit:
                 raise _too_large(limit)
     except ClientDisconnect:
-        raise HungUp from None
+        raise ClientDisconnected from None
     if is_packed:
         body = bytearray(await unpacked(bytes(body), limit))
         take(len(body))
@@ -194,20 +194,20 @@ def _too_large(limit: int) -> Problem:
     return Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, text, http_status=413)
 
 
-async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
+async def unless_disconnected(request: Request, work: Awaitable[T]) -> T:
     """Await `work`; cancel it if the client disconnects first.
 
     The body must have been read before.
 
     Raises:
-        HungUp: the client is gone; the work was cancelled.
+        ClientDisconnected: the work was cancelled.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hang_up(request))
+    gone = asyncio.ensure_future(_until_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise HungUp
+            raise ClientDisconnected
         return task.result()
     finally:
         for pending in (task, gone):
@@ -215,6 +215,6 @@ async def unless_hung_up(request: Request, work: Awaitable[T]) -> T:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _hang_up(request: Request) -> None:
+async def _until_disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -27,7 +27,7 @@ from backend.transport.http.body import (
     media_type,
     parse_aside,
     read_message,
-    unless_hung_up,
+    unless_disconnected,
     unpacked,
     unsupported_media_type,
 )
@@ -96,7 +96,7 @@ async def _unary(upstream: Upstream, method: MethodDescriptor, request: Request)
 
     message = await read_message(request, method.input_type, parse)
     wanted = picture.negotiate(method, message, request)
-    answer = await unless_hung_up(request, upstream.call(method, message, caller_of(request)))
+    answer = await unless_disconnected(request, upstream.call(method, message, caller_of(request)))
     if wanted:
         return picture.response(answer)
     return await respond(request, lambda: _encode(codec, answer), codec)

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from backend.transport.http.body import unless_hung_up
+from backend.transport.http.body import unless_disconnected
 from backend.transport.http.compression import respond
 from backend.transport.http.upstream import SERVICE, Upstream, caller_of
 from backend.transport.metrics import PREFIX, Metrics
@@ -36,7 +36,7 @@ async def metrics(request: Request) -> Response:
     upstream: Upstream = request.app.state.upstream
     method = SERVICE.methods_by_name["GetStatus"]
     call = upstream.call(method, pb.GetStatusRequest(), caller_of(request))
-    status = await unless_hung_up(request, call)
+    status = await unless_disconnected(request, call)
     assert isinstance(status, pb.GetStatusResponse)
     registry = CollectorRegistry()
     registry.register(_Snapshot(status))

@@ -27,7 +27,7 @@ from backend.transport.http.body import (
     parse_aside,
     read_body,
     read_message,
-    unless_hung_up,
+    unless_disconnected,
 )
 from backend.transport.http.lingering import Lingering
 from backend.transport.http.problem import Problem, bad_fields, connect_error
@@ -88,7 +88,7 @@ async def respond(
     request: Request, events: AsyncGenerator[bytes], *, heartbeat_s: float = HEARTBEAT_S
 ) -> Response:
     """Start the response with the first event, so that earlier failures have an HTTP status."""
-    first = await unless_hung_up(request, _first(events))
+    first = await unless_disconnected(request, _first(events))
     body = _with_heartbeat(_chain(first, events), heartbeat_s)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type=MEDIA_TYPE, headers=headers)

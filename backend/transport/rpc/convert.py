@@ -80,7 +80,7 @@ def draft_from_pb(
         mask=request.mask,
         strength=request.strength if request.HasField("strength") else None,
         max_answer_bytes=max_answer_bytes,
-        misfits=() if known_format else (UNKNOWN_FORMAT,),
+        early_violations=() if known_format else (UNKNOWN_FORMAT,),
     )
 
 

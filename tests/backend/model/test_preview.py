@@ -66,8 +66,8 @@ def test_previews_never_raise(model: LatentDiffusion) -> None:
     model.denoise_step([trajectory])
     for value in (math.nan, math.inf, 1e38):
         trajectory.latents = torch.full_like(trajectory.latents, value)
-        assert trajectory.glimpse is not None
-        trajectory.glimpse = trajectory.glimpse._replace(
+        assert trajectory.last_prediction is not None
+        trajectory.last_prediction = trajectory.last_prediction._replace(
             prediction=trajectory.latents, timestep=5000.0
         )
         assert model.preview(trajectory).dtype == np.uint8

@@ -21,7 +21,7 @@ from backend.transport.http.body import (
     media_type,
     parse_aside,
     read_body,
-    unless_hung_up,
+    unless_disconnected,
     unsupported_media_type,
 )
 from backend.transport.http.compression import respond
@@ -54,7 +54,7 @@ async def txt2img(request: Request) -> Response:
     session = session_of(request)
     chosen = session.options | options.accept(asked.override_settings or {}, status.models)
     message = asked.message(status, chosen)
-    made = await unless_hung_up(request, _run(request, session, message, asked.num_rounds))
+    made = await unless_disconnected(request, _run(request, session, message, asked.num_rounds))
     if made.nothing_to_show:
         raise withheld()
     return await respond(request, lambda: _answer(made, message, status, asked, body))
@@ -75,7 +75,7 @@ async def status_of(request: Request) -> pb.GetStatusResponse:
     """The service's models, samplers and limits."""
     upstream: Upstream = request.app.state.upstream
     call = upstream.call(GET_STATUS, pb.GetStatusRequest(), caller_of(request))
-    status: Message = await unless_hung_up(request, call)
+    status: Message = await unless_disconnected(request, call)
     assert isinstance(status, pb.GetStatusResponse)
     return status
 

@@ -23,7 +23,7 @@ from backend.transport.http.body import (
     holding,
     media_type,
     read_body,
-    unless_hung_up,
+    unless_disconnected,
     unsupported_media_type,
 )
 from backend.transport.http.problem import Json, bad_fields
@@ -119,7 +119,7 @@ async def _aside(request: Request, work: Callable[[bytes], Json]) -> Json:
     with holding() as take:
         body = await read_body(request, MAX_BODY_BYTES, take)
         loop = asyncio.get_running_loop()
-        return await unless_hung_up(request, loop.run_in_executor(_PICTURES, work, body))
+        return await unless_disconnected(request, loop.run_in_executor(_PICTURES, work, body))
 
 
 def _read_info(body: bytes) -> Json:

@@ -15,7 +15,7 @@ from backend.transport.http.body import (
     media_type,
     parse_aside,
     read_body,
-    unless_hung_up,
+    unless_disconnected,
     unsupported_media_type,
 )
 from backend.transport.http.compression import respond
@@ -55,7 +55,7 @@ async def draw(
         response = await sse.respond(request, answer.streamed(events, asked))
         response.headers.update(headers)
         return response
-    images = await unless_hung_up(request, _collect(events))
+    images = await unless_disconnected(request, _collect(events))
     shown = [image for image in images if not image.nsfw_detected]
     if not shown:
         raise withheld(http_status=answer.OPENAI_BLOCKED)

@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from backend.transport.http.body import unless_hung_up
+from backend.transport.http.body import unless_disconnected
 from backend.transport.http.openai.aliases import Aliases
 from backend.transport.http.problem import Json, Problem
 from backend.transport.http.upstream import SERVICE, Upstream, caller_of
@@ -59,7 +59,7 @@ async def _known(request: Request) -> list[Json]:
 async def _served(request: Request) -> list[Json]:
     upstream: Upstream = request.app.state.upstream
     call = upstream.call(GET_STATUS, pb.GetStatusRequest(), caller_of(request))
-    status = await unless_hung_up(request, call)
+    status = await unless_disconnected(request, call)
     assert isinstance(status, pb.GetStatusResponse)
     since = int(time.time() - status.uptime_s)
     return [

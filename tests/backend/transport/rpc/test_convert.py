@@ -79,11 +79,11 @@ class TestDraft:
     )
     def test_formats(self, number: int, expected: ImageFormat) -> None:
         assert draft(output_format=number).output_format is expected
-        assert draft(output_format=number).misfits == ()
+        assert draft(output_format=number).early_violations == ()
 
     def test_an_unknown_format_is_told(self) -> None:
-        (misfit,) = draft(output_format=9).misfits
-        assert (misfit.field, misfit.reason) == ("output_format", "UNKNOWN")
+        (violation,) = draft(output_format=9).early_violations
+        assert (violation.field, violation.reason) == ("output_format", "UNKNOWN")
 
     def test_a_lora_without_a_scale_has_one(self) -> None:
         loras = [pb.Lora(name="ink"), pb.Lora(name="oil", scale=0.0)]

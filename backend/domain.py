@@ -1,7 +1,4 @@
-"""The nouns that every layer shares: what happened, and how the service is.
-
-Knows nothing of gRPC, HTTP or torch.
-"""
+"""Data types shared by all layers: events of a generation, and the service's status."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from backend.params import GenerationParams, Limits, ModelInfo
 
 
 class Exactness(enum.Enum):
-    """What batching may change: nothing at all, or the last bits."""
+    """Whether batching may change an image: not at all, or in its last bits."""
 
     CERTIFIED = "certified"
     TOLERANT = "tolerant"
@@ -20,7 +17,7 @@ class Exactness(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Place in the queue (0 = next) and the predicted wait in milliseconds."""
+    """Position in the queue (0 = next) and the predicted wait in milliseconds."""
 
     position: int
     estimated_wait_ms: float
@@ -28,7 +25,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Steps done so far, averaged over the request's images, and maybe a small preview."""
+    """Steps done so far, averaged over the request's images, and sometimes a preview."""
 
     step: int
     num_steps: int
@@ -38,7 +35,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """One encoded picture. `data` is empty where the safety checker withheld it."""
+    """One encoded image. `data` is empty if the safety checker withheld it."""
 
     data: bytes
     mime_type: str
@@ -50,7 +47,7 @@ class GeneratedImage:
 
 @dataclass(frozen=True, slots=True)
 class FinishedImage:
-    """One finished picture and its place among the request's images."""
+    """One finished image and its index among the request's images."""
 
     index: int
     image: GeneratedImage
@@ -58,7 +55,7 @@ class FinishedImage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in milliseconds."""
+    """Time spent in each stage of a request, in milliseconds."""
 
     queued_ms: float = 0.0
     encode_ms: float = 0.0
@@ -69,9 +66,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWarning:
-    """What could not be followed in full: the request's field, a sentence, a name for programs.
+    """Something in the request that had no or only partial effect.
 
-    `excerpt`: the part of the field that it is about; `alternatives`: what could stand there.
+    `field` is the request's field, `description` a sentence, `reason` an UPPER_SNAKE name;
+    `excerpt` is the part of the field concerned, `alternatives` are replacements for it.
     """
 
     field: str
@@ -83,7 +81,7 @@ class GenerationWarning:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of a request: what was used, and where the time went."""
+    """The end of a request: resolved parameters, model and timings."""
 
     request_id: str
     params: GenerationParams
@@ -97,7 +95,7 @@ Event = Queued | Progress | FinishedImage | Done
 
 
 class State(enum.Enum):
-    """The service's state, as on the wire."""
+    """The service's state; values as in the proto file."""
 
     STARTING = 1
     READY = 2
@@ -108,9 +106,9 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Requests since the start.
+    """Number of requests since the start.
 
-    received = completed + failed + cancelled + rejected + those queued or running.
+    received = completed + failed + cancelled + rejected + queued + running.
     """
 
     received: int = 0
@@ -123,7 +121,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of the last minutes; all zero before the first finished request."""
+    """Latency over the last minutes; all zero if no request finished in them."""
 
     p50_ms: float = 0.0
     p95_ms: float = 0.0
@@ -133,7 +131,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One accelerator. What its driver does not tell is zero."""
+    """One accelerator. Values that its driver does not report are zero."""
 
     name: str
     memory_bytes: int
@@ -144,9 +142,9 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the process and the machine use.
+    """Resource usage of the process and the machine.
 
-    `cpu_percent`: of all cores together, used by the process: 0 to 100.
+    `cpu_percent`: share of all cores used by the process, 0 to 100.
     """
 
     cpu_percent: float = 0.0
@@ -158,7 +156,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The service as people and dashboards see it."""
+    """The service's status for people and dashboards."""
 
     state: State
     message: str

@@ -86,7 +86,7 @@ class Provenance:
         )
 
     def _origin(self) -> dict[str, float | str]:
-        """Of the picture that it was made from, where it was: what tells whether one has it."""
+        """Hashes of the initial picture and mask, if there are any, to recognise the files by."""
         params = self.params
         if params.init_image is None:
             return {}
@@ -138,7 +138,7 @@ def encode(pixels: NDArray[np.uint8], image_format: ImageFormat, provenance: Pro
 
 
 def convert(png: bytes, image_format: ImageFormat, quality: int) -> bytes:
-    """One of our PNGs as JPEG or WEBP of a quality of 1 to 100, its story with it."""
+    """Convert one of our PNGs to JPEG or WEBP (quality 1 to 100), keeping its metadata."""
     image = Image.open(io.BytesIO(png))
     image.load()
     texts: dict[str, str] = getattr(image, "text", {})

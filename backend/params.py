@@ -1,7 +1,4 @@
-"""What a caller may ask of which model: the draft with its gaps, then the resolved parameters.
-
-Knows nothing of gRPC, HTTP or torch.
-"""
+"""A request before (`Draft`) and after filling in defaults (`GenerationParams`), and its checks."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ImageFormat(enum.Enum):
-    """File format of the pictures; the value is Pillow's name for it."""
+    """File format of the images; the value is Pillow's name for it."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -52,7 +49,7 @@ class ImageFormat(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What requests may ask for. Sizes are in pixels."""
+    """Limits for requests. Sizes are in pixels."""
 
     min_size: int = 64
     max_size: int = 2048
@@ -78,10 +75,10 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A served model. Everything that depends on its architecture comes from its components.
+    """A served model.
 
-    `loaded`: in memory now, and not only when the next request comes. `note`: for people, why this
-    model, where the settings left that open.
+    `loaded`: in memory now; otherwise the next request loads it. `note`: for people, why `auto`
+    picked this model.
     """
 
     name: str
@@ -105,7 +102,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParams:
-    """One request, every default resolved and the seed drawn. See `text2image.proto` for units."""
+    """One request with all defaults and the seed filled in. Units: see `text2image.proto`."""
 
     prompt: str
     height: int
@@ -126,7 +123,7 @@ class GenerationParams:
 
     @property
     def num_denoising_steps(self) -> int:
-        """Steps that are run: from a picture only the last of `num_inference_steps`."""
+        """Number of steps to run: with an init_image only the last of `num_inference_steps`."""
         if self.init_image is None:
             return self.num_inference_steps
         return denoising_steps(self.num_inference_steps, self.strength)
@@ -137,7 +134,7 @@ class GenerationParams:
         return self.guidance_scale > 1.0
 
     def violations(self, limits: Limits, model: ModelInfo) -> list[Violation]:
-        """One violation per field that `limits` or `model` forbids: all of them at once."""
+        """All violations of `limits` and of `model`, one per field."""
         return [
             *_check_texts(self, limits),
             *_check_size("height", self.height, limits),
@@ -151,12 +148,12 @@ class GenerationParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A request as it came: None where the caller left the choice to us.
+    """A request as received; None: the caller left the choice to us.
 
-    `is_named`: the caller chose the request_id; otherwise it was made up.
-    `max_answer_bytes` is set where all images travel in one message, which must fit in it.
-    `init_image` and `mask` are files, until `backend.picture_reader` has made `sources` of them.
-    `early_violations` were found before the parameters are resolved.
+    `is_named`: the caller chose the request_id; otherwise it was generated.
+    `max_answer_bytes`: set if all images must fit into one message.
+    `init_image` and `mask`: files, until `backend.picture_reader` turns them into `sources`.
+    `early_violations`: found before the parameters are resolved.
     """
 
     request_id: str
@@ -182,7 +179,7 @@ class Draft:
     early_violations: tuple[Violation, ...] = ()
 
     def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
-        """Fill every gap: from `model`, from the documented defaults, and the seed by drawing."""
+        """Fill in everything missing: the model's and the documented defaults, and a seed."""
         return GenerationParams(
             prompt=self.prompt.strip(),
             negative_prompt=self.negative_prompt.strip(),
@@ -203,11 +200,11 @@ class Draft:
         )
 
     def violations(self, params: GenerationParams) -> list[Violation]:
-        """What is wrong with the request beside its resolved `params`."""
+        """Violations of the request itself, in addition to those of its resolved `params`."""
         return [*self.early_violations, *self._check_request_id(), *self._check_answer(params)]
 
     def _resolve_seed(self, client: str) -> int:
-        """The given one, or one below 2**32: the same when tried again under the same id."""
+        """The given seed, or a hash below 2**32 that is the same for a retry with the same id."""
         if self.seed is not None and self.seed != RANDOM_SEED:
             return self.seed
         digest = hashlib.sha256(f"{client}\0{self.request_id}".encode(errors="replace")).digest()
@@ -237,11 +234,11 @@ class Draft:
 
 
 def _max_file_bytes(params: GenerationParams) -> int:
-    """Most that one picture adds to an answer: noise as PNG, its texts, and the same texts beside.
+    """Largest size one image adds to an answer: a PNG of noise with its texts, plus the texts.
 
-    A character takes at most 4 bytes as UTF-8 (in the file and beside it) and 6 as JSON.
+    A character takes at most 4 bytes as UTF-8 (in the file and in the message) and 6 as JSON.
     """
-    pixels = params.height * (3 * params.width + 1)  # each line has a byte for its filter
+    pixels = params.height * (3 * params.width + 1)  # each line starts with a filter byte
     texts = (params.prompt, params.negative_prompt)
     characters = sum(min(len(text), MAX_TEXT_CHARACTERS) for text in texts)
     return pixels + pixels // 1000 + (4 + 4 + 6) * characters + FILE_OVERHEAD_BYTES
@@ -288,7 +285,7 @@ def _check_pixels(params: GenerationParams, limits: Limits) -> list[Violation]:
     if params.height * params.width <= limits.max_pixels:
         return []
     if max(params.height, params.width) > limits.max_size:
-        return []  # already refused, side by side
+        return []  # already refused for height or width
     text = (
         f"height x width must be at most {limits.max_pixels} pixels, "
         f"not {params.height * params.width}."

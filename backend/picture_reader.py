@@ -1,4 +1,4 @@
-"""Files that somebody sent to pixels: bounded before they are decoded, upright, cut to size."""
+"""Decodes initial pictures and masks: limits are checked first; upright, cropped to size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class _Refused(Exception):
-    """One sentence: why a file can't be used."""
+    """A file can't be used; the text says why."""
 
     def __init__(self, text: str, reason: str = "UNREADABLE") -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class _Refused(Exception):
 
 
 class PictureReader:
-    """Reads pictures one after another, on a thread of its own: each may take 100 MB of memory."""
+    """Decodes pictures one at a time on its own thread, since each may take 100 MB of memory."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="picture-reader")
@@ -56,7 +56,7 @@ class PictureReader:
 
 
 class _Opened(NamedTuple):
-    """A file of which the header is read. `size`: width and height once it is upright."""
+    """A file whose header has been read. `size`: width and height after rotation."""
 
     image: Image.Image
     orientation: int
@@ -69,7 +69,7 @@ class _Opened(NamedTuple):
 
 
 def read_sources(draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
-    """See `PictureReader.read`. Sizes that are not given follow the picture."""
+    """See `PictureReader.read`. If no size is given, it follows the picture's."""
     bad: list[Violation] = []
     picture = mask = None
     if len(draft.init_image) + len(draft.mask) > limits.max_picture_bytes:
@@ -91,12 +91,12 @@ def read_sources(draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
         draft = replace(draft, width=width, height=height)
     size = (width or model.native_width, height or model.native_height)
     if max(size) > limits.max_size or size[0] * size[1] > limits.max_pixels or min(size) < 1:
-        return _with(draft, Sources(), bad)  # refused by name, and not worth decoding
+        return _with(draft, Sources(), bad)  # refused later for its size, so don't decode
     return _with(draft, _decode_both(picture, mask, size, bad), bad)
 
 
 def size_like(width: int, height: int, model: ModelInfo, limits: Limits) -> tuple[int, int]:
-    """Width and height of about the picture's shape that `model` draws well."""
+    """Width and height with about the picture's proportions that suit the model."""
     sizes = model.abilities.sizes if model.abilities is not None else ()
     if sizes:
         return min(sizes, key=lambda size: abs(math.log(size[0] * height / (size[1] * width))))
@@ -130,10 +130,10 @@ def _decode_both(
 
 
 def _open(data: bytes, limits: Limits) -> _Opened | None:
-    """Read the header of a file; None where there is none.
+    """Read the header of a file; None if there is no file.
 
     Raises:
-        _Refused: it is no picture, or none of those that are taken.
+        _Refused: it is not a picture, or not one that we accept.
     """
     if not data:
         return None
@@ -146,20 +146,20 @@ def _open(data: bytes, limits: Limits) -> _Opened | None:
     if image.width * image.height > limits.max_picture_pixels:
         text = f"At most {limits.max_picture_pixels:,} pixels, not {_by(*image.size)}."
         raise _Refused(text, "TOO_MANY_PIXELS")
-    # A phone's JPEG may hold a second picture behind the one that everybody shows.
+    # A phone's JPEG may contain a second picture after the main one.
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
         raise _Refused("It moves: send one frame of it.", "TOO_MANY_FRAMES")
     orientation = 1
-    with suppress(Exception):  # of EXIF that nobody can read
+    with suppress(Exception):  # unreadable EXIF
         orientation = int(image.getexif().get(ORIENTATION, 1))
     return _Opened(image, orientation, hashlib.sha256(data).hexdigest())
 
 
 def _decode(opened: _Opened, size: tuple[int, int], mode: str) -> SourcePicture:
-    """The picture, upright, scaled to cover `size` and cropped in the middle.
+    """The picture, rotated upright, scaled to cover `size` and cropped at the centre.
 
     Raises:
-        _Refused: the file breaks off.
+        _Refused: the file is truncated.
     """
     with _telling("The file is broken, or cut short."):
         image = _flat(opened.image).convert(mode)
@@ -171,7 +171,7 @@ def _decode(opened: _Opened, size: tuple[int, int], mode: str) -> SourcePicture:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """Eight bits per channel, on white where it is transparent."""
+    """Convert to 8 bits per channel, on a white background if transparent."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype("u1"))
     if not image.has_transparency_data:
@@ -190,7 +190,7 @@ def _try(field: str, bad: list[Violation], work: Callable[[], T]) -> T | None:
 
 @contextmanager
 def _telling(text: str) -> Iterator[None]:
-    """Whatever a decoder makes of a hostile file becomes one sentence."""
+    """Turn any exception of a decoder into one sentence."""
     try:
         yield
     except _Refused:

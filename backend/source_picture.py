@@ -1,4 +1,4 @@
-"""Pictures that requests start from, as everybody but their decoder sees them."""
+"""Initial pictures and masks of requests, in decoded form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_PICTURE_BYTES = 4 * 2**20 - 64 * 1024  # what a message of 4 MB has room for beside its texts
+MAX_PICTURE_BYTES = 4 * 2**20 - 64 * 1024  # room for texts in a message of 4 MB
 MAX_PICTURE_PIXELS = 2**24
 DEFAULT_STRENGTH = 0.8
 DEFAULT_MASKED_STRENGTH = 1.0
@@ -20,9 +20,9 @@ DEFAULT_MASKED_STRENGTH = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SourcePicture:
-    """A decoded picture of the request's size; equal to another where their files are.
+    """A decoded picture of the request's size. Equal if the files are equal.
 
-    `pixels`: uint8, [height, width, 3] in RGB, or [height, width] of a mask.
+    `pixels`: uint8, [height, width, 3] in RGB, or [height, width] for a mask.
     """
 
     sha256: str  # of the file
@@ -30,7 +30,7 @@ class SourcePicture:
 
 
 class Sources(NamedTuple):
-    """What one request starts from."""
+    """The initial picture and mask of one request."""
 
     init_image: SourcePicture | None = None
     mask: SourcePicture | None = None
@@ -40,7 +40,7 @@ NO_SOURCES = Sources()
 
 
 def denoising_steps(num_inference_steps: int, strength: float) -> int:
-    """How many of the steps are run, as diffusers counts them."""
+    """Number of steps to run, as in diffusers."""
     return min(int(num_inference_steps * strength), num_inference_steps)
 
 

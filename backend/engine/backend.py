@@ -212,7 +212,7 @@ class LocalBackend:
         self._used_s = time.monotonic()
 
     async def _read_pictures(self, draft: Draft, client: str) -> Draft:
-        """`draft` with the files that it starts from decoded, on another thread."""
+        """`draft` with its initial picture and mask decoded, on another thread."""
         engine, info = self._engine, self._info
         if engine is None or info is None or not (draft.init_image or draft.mask):
             return draft

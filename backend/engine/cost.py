@@ -22,7 +22,7 @@ FIRST_RUNS = 2  # of an uncalibrated shape count in full; the very first may inc
 UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row; used to order requests, never to refuse
 UNMEASURED_DECODE_STEPS = 1.6  # cost of a VAE decode in guided SD 1.4 steps, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
-UNMEASURED_PICTURE_DECODES = 0.5  # VAE encode in decodes, by FLOPs of SD 1.4's
+UNMEASURED_PICTURE_DECODES = 0.5  # cost of a VAE encode in decodes, by FLOPs of SD 1.4
 RECOVERY_STEPS, MOST_PATIENCE = 200, 20_000  # steps between two doublings of a lowered cap
 
 
@@ -48,7 +48,7 @@ class CostModel:
         certified: per size, the row counts at which images sharing a UNet call are bitwise
             equal to running alone; None in tolerant mode, where any count is allowed.
         steps, decodes: milliseconds on an otherwise idle machine; multiply by `slowdown`.
-        pictures: milliseconds of a picture's encode, per size, under the present load.
+        pictures: per size, milliseconds to encode a picture, under the current load.
         encode: milliseconds per request, None before the first measurement.
         row_bytes: per size, working memory per row of a UNet call; empty where the device does
             not report it.
@@ -87,7 +87,7 @@ class CostModel:
         return UNMEASURED_ENCODE_MS if self.encode is None else self.encode
 
     def encode_picture_ms(self, height: int, width: int) -> float:
-        """One picture, pixels to latents."""
+        """Predicted time to encode one picture, pixels to latents."""
         known = self.pictures.get((height, width))
         if known is not None:
             return known
@@ -125,7 +125,7 @@ class CostModel:
             return self.decode_ms(height, width)
         steps = task.num_evaluations - task.step_index
         total = steps * self.step_ms(height, width, task.num_rows) + self.decode_ms(height, width)
-        if task.needs_source and task.index == 0:  # the others share it
+        if task.needs_source and task.index == 0:  # the request's images share it
             total += self.encode_picture_ms(height, width)
         return total + self.encode_ms if task.stage is Stage.WAITING else total
 

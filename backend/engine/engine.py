@@ -126,7 +126,7 @@ class Engine:
         self._advance([task for task in tasks if task.trajectory is not None])
 
     def _encode(self, request: Request) -> None:
-        """Encode the picture that all images of `request` start from."""
+        """Encode the initial picture of `request`."""
         timing, key = self._requests[request], request.batch_key
         self._begin(request)
         lap = self._start_lap()

@@ -152,7 +152,7 @@ class JobRegistry:
         return job
 
     def has(self, client: str, request_id: str) -> bool:
-        """Whether `find` may find one."""
+        """Whether there is a job with this id, whatever its parameters."""
         return (client, request_id) in self._jobs
 
     def add(self, job: Job) -> None:

@@ -95,16 +95,16 @@ class DiffusionModel(Protocol[T]):
         """Start timing on the model's device; None if its calls are synchronous."""
 
     def encode(self, params: GenerationParams) -> Any:
-        """What `prepare` needs of the picture that `params` start from; the same for every index.
+        """Encode the initial picture for `prepare`; the result is the same for every index.
 
         Raises:
-            OutOfMemory: there is none for that.
+            OutOfMemory: there is not enough memory.
         """
 
     def prepare(self, params: GenerationParams, index: int, source: Any = None) -> T:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
 
-        `source` is what `encode` returned, where the parameters have an init_image.
+        `source` is the result of `encode` if the parameters have an init_image.
         """
 
     def denoise_step(self, trajectories: Sequence[T]) -> list[Exception | None]:

@@ -35,7 +35,7 @@ class Task:
     index: int
     stage: Stage = Stage.WAITING
     trajectory: Trajectory | None = None
-    source: Any = None  # what the model made of the picture that the image starts from
+    source: Any = None  # the model's encoding of the initial picture
 
     @property
     def needs_source(self) -> bool:

@@ -29,7 +29,7 @@ class Decode:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """The picture that a request starts from, pixels to latents."""
+    """Encode the initial picture of a request, pixels to latents."""
 
     task: Task
 

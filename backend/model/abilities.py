@@ -1,4 +1,4 @@
-"""Reads the `abilities.json` of a model's folder, and the small pictures of its examples."""
+"""Reads `abilities.json` of a model's folder, and the thumbnails of its examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_THUMBNAIL_BYTES = 64 * 1024
 
 
 def read_abilities(folder: Path) -> Abilities | None:
-    """What the model in `folder` declares, or None: it declares nothing, or not readably."""
+    """The abilities of the model in `folder`; None if there is no file or it is invalid."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -30,7 +30,7 @@ def read_abilities(folder: Path) -> Abilities | None:
 
 
 def thumbnail_name(prompt: str, seed: int) -> str:
-    """The file of an example's picture."""
+    """The file name of an example's thumbnail."""
     return f"{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}-{seed}.webp"
 
 
@@ -59,7 +59,7 @@ def _words(found: Mapping[str, Any], key: str) -> dict[str, tuple[str, ...]]:
 
 
 def _things(found: Mapping[str, Any]) -> tuple[Thing, ...]:
-    """In the order of their groups."""
+    """The things in the order of their groups."""
     order = {group: place for place, group in enumerate(found.get("groups", ()))}
     things = sorted(found.get("things", ()), key=lambda t: order.get(t["group"], len(order)))
     return tuple(

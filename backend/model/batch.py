@@ -1,4 +1,4 @@
-"""Rows: what the UNet sees of several trajectories at once, and what it says to each."""
+"""Combines several trajectories into the rows of one UNet call, and splits the result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backend.model.trajectory import LatentTrajectory
 
 
 class Rows(NamedTuple):
-    """One UNet call over several trajectories, theirs side by side: [uncond, cond] or [cond]."""
+    """Input of one UNet call; each trajectory has consecutive rows [uncond, cond] or [cond]."""
 
     model_inputs: list[torch.Tensor]  # one [1, channels, h, w] per trajectory
-    latents: torch.Tensor  # [rows, channels, h, w], with what the UNet takes beside them
+    latents: torch.Tensor  # [rows, channels, h, w], plus an inpainting model's channels
     timesteps: torch.Tensor  # float32 [rows]
     prompt_embeds: torch.Tensor  # [rows, tokens, hidden]
 
 
 def gather(trajectories: Sequence[LatentTrajectory]) -> Rows:
-    """Lay the trajectories' next evaluations out as rows; changes nothing in them."""
+    """Build the rows of the trajectories' next evaluations; doesn't change the trajectories."""
     model_inputs = [trajectory.model_input() for trajectory in trajectories]
     unet_inputs = [
         trajectory.beside(one) for trajectory, one in zip(trajectories, model_inputs, strict=True)
@@ -42,9 +42,9 @@ def _side_by_side(parts: list[torch.Tensor]) -> torch.Tensor:
 def scatter(
     predictions: torch.Tensor, trajectories: Sequence[LatentTrajectory]
 ) -> list[torch.Tensor]:
-    """The rows' predictions [rows, channels, h, w] to one [1, channels, h, w] per trajectory.
+    """Split predictions [rows, channels, h, w] into one [1, channels, h, w] per trajectory.
 
-    Classifier-free guidance happens here, as in diffusers: u + scale * (c - u).
+    Applies classifier-free guidance as in diffusers: u + scale * (c - u).
     """
     guided, first = [], 0
     for trajectory in trajectories:

@@ -18,7 +18,7 @@ from backend.model.unipc import UniPC
 
 
 class Recipe(NamedTuple):
-    """A class of diffusers, and what of the model's own scheduler config is replaced."""
+    """A class of diffusers, and settings that replace those of the model's scheduler config."""
 
     class_name: str
     settings: Mapping[str, Any]
@@ -63,12 +63,12 @@ class NoiseSchedulers:
     """Makes noise schedulers from the model's own scheduler config."""
 
     def __init__(self, class_name: str, config: Mapping[str, Any]) -> None:
-        """Take the model's own scheduler: diffusers' class name and its config.
+        """Use the model's own scheduler: diffusers' class name and its config.
 
         Raises:
-            ModelFailed: it is of another family, flow matching for example.
+            ModelFailed: an unsupported family, for example flow matching.
         """
-        # Latents have no bounds. Where the model does not say so, diffusers clips them like pixels.
+        # diffusers clips by default, as for pixels; latents are unbounded.
         self._config = {"clip_sample": False} | dict(config)
         self.prediction_type = str(config.get("prediction_type", "epsilon"))
         self.num_train_timesteps = int(config.get("num_train_timesteps", 1000))
@@ -78,11 +78,11 @@ class NoiseSchedulers:
         self.alphas_cumprod: torch.Tensor = self._construct("ddpm").alphas_cumprod
 
     def create(self, name: str, num_inference_steps: int) -> Any:
-        """A noise scheduler of its own for one image, its timesteps set, on the CPU."""
+        """A new noise scheduler for one image, with its timesteps set, on the CPU."""
         return fork(self._ready(name, num_inference_steps))
 
     def violation(self, name: str, num_inference_steps: int) -> Violation | None:
-        """Why `create` can't do this, or would not give a picture; None where it can."""
+        """Why this combination is not possible or would give no image; None if it works."""
         objection = self._objection(name)
         if objection is not None:
             return Violation("scheduler", objection, "UNSUPPORTED")
@@ -132,7 +132,7 @@ class NoiseSchedulers:
             noise_scheduler = self._construct(name)
             noise_scheduler.set_timesteps(num_inference_steps, device="cpu")
         if isinstance(noise_scheduler, diffusers.LMSDiscreteScheduler):
-            # Integrals over the sigmas, 10 ms a step: every copy has these sigmas.
+            # Numerical integrals over the sigmas take 10 ms per step; copies share the cache.
             noise_scheduler.get_lms_coefficient = cache(noise_scheduler.get_lms_coefficient)
         return noise_scheduler
 
@@ -143,24 +143,24 @@ class NoiseSchedulers:
 
 
 def _is_sound(noise_scheduler: Any, num_train_timesteps: int) -> bool:
-    """Whether no timestep lies outside of the trained ones, and no step has length zero.
+    """Whether all timesteps are within the trained range, and no step has length zero.
 
-    Close to as many steps as there are timesteps, an offset leads beyond the last one, and
-    rounding makes neighbours equal, by whose distance multistep solvers divide.
+    With almost as many steps as trained timesteps, an offset can exceed the last one, and rounding
+    makes neighbours equal, by whose distance multistep solvers divide.
     """
     timesteps = noise_scheduler.timesteps
     if not 0 <= float(timesteps.min()) <= float(timesteps.max()) <= num_train_timesteps - 1:
         return False
     if noise_scheduler.order > 1 or not hasattr(noise_scheduler, "sigmas"):
-        return True  # Heun visits every sigma twice
+        return True  # Heun uses every sigma twice
     return bool((noise_scheduler.sigmas.diff() < 0).all())
 
 
 def fork(noise_scheduler: Any) -> Any:
-    """An independent copy that shares the tables and nothing that steps change.
+    """An independent copy that shares constant tables.
 
-    What steps change are lists, latents-shaped tensors (PNDM adds to one in place) and plain
-    values; the tables of betas and sigmas have one dimension and are never written to.
+    Steps change lists, latents-shaped tensors (PNDM adds to one in place) and plain values. The
+    tables of betas and sigmas have one dimension and are never changed.
     """
     twin = object.__new__(type(noise_scheduler))
     for name, value in vars(noise_scheduler).items():
@@ -173,10 +173,10 @@ def fork(noise_scheduler: Any) -> Any:
 
 
 def timesteps_of(noise_scheduler: Any) -> Sequence[Any]:
-    """One per evaluation, to give to its `step`.
+    """The timesteps to pass to `step`, one per evaluation.
 
-    As numbers: they are looked up in tables, and a tensor takes longer to do that. LCM computes
-    with them, in float32 where it is given tensors as by diffusers' pipeline.
+    As numbers, since table look-ups with tensors are slower. LCM computes with them, so it gets
+    float32 tensors as from diffusers' pipeline.
     """
     timesteps: torch.Tensor = noise_scheduler.timesteps
     if isinstance(noise_scheduler, diffusers.LCMScheduler):
@@ -186,29 +186,29 @@ def timesteps_of(noise_scheduler: Any) -> Sequence[Any]:
 
 
 def takes_generator(noise_scheduler: Any) -> bool:
-    """Whether its `step` may draw noise, so wants the image's own generator."""
+    """Whether its `step` takes a generator to draw noise."""
     return _takes_generator(type(noise_scheduler).step)
 
 
 @lru_cache(maxsize=64)
 def _takes_generator(step: Callable[..., Any]) -> bool:
-    # Once per class: on a small model, looking at signatures would be a fifth of a step's overhead.
+    # Cached: for a small model, inspecting signatures would be 20 % of a step's overhead.
     return "generator" in inspect.signature(step).parameters
 
 
 def predict_original(
     model_input: torch.Tensor, prediction: torch.Tensor, alpha_cumprod: float, prediction_type: str
 ) -> torch.Tensor:
-    """The finished latents as one prediction foresees them; same shape as both.
+    """The final latents that one prediction implies; same shape as the inputs.
 
     Formulas (12) and (15) of DDPM (https://arxiv.org/abs/2006.11239) and appendix D of
     progressive distillation (https://arxiv.org/abs/2202.00512); `scale_model_input` brings
     the sigma-scaled schedulers to this same variance-preserving form.
 
     Args:
-        model_input: what the UNet saw, [..., channels, h, w].
-        prediction: what it said, guidance applied.
-        alpha_cumprod: of the timestep, 0 to 1.
+            model_input: the UNet's input, [..., channels, h, w].
+            prediction: the UNet's output with guidance applied.
+            alpha_cumprod: at the timestep, 0 to 1.
         prediction_type: epsilon, v_prediction or sample.
     """
     if prediction_type == "sample":

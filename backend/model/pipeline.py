@@ -1,4 +1,4 @@
-"""Latent diffusion, step by step and over many images at once."""
+"""Latent diffusion in single steps, for several images at once."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from backend.params import GenerationParams, ModelInfo
 
 
 class LatentDiffusion:
-    """A `DiffusionModel`: what diffusers' StableDiffusionPipeline does, cut into steps.
+    """A `DiffusionModel`: diffusers' StableDiffusionPipeline, split into steps.
 
-    An image alone is bit for bit the pipeline's, given the same components, dtype and runtime.
+    An image alone is bitwise equal to the pipeline's, with the same components, dtype and runtime.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class LatentDiffusion:
 
     @property
     def info(self) -> ModelInfo:
-        """What is told of the model, with what does not go as it should."""
+        """Facts about the model, with the runtime's problems if there are any."""
         remark = self.runtime.remark
         if not remark:
             return self._info
@@ -108,7 +108,7 @@ class LatentDiffusion:
         """Encode the prompts (cached) and draw the noise of image `index`, seed + index.
 
         Raises:
-            OutOfMemory: there is none for another image.
+            OutOfMemory: not enough memory for another image.
         """
         with naming_failures("There is no memory left for another image."):
             noise_scheduler = self._noise_schedulers.create(
@@ -132,8 +132,8 @@ class LatentDiffusion:
         """Advance every trajectory by one evaluation, all in one UNet call.
 
         Returns:
-            One entry per trajectory: None, or what its noise scheduler raised; such a
-            trajectory stays where it was.
+                One entry per trajectory: None, or the exception of its noise scheduler; such a
+                trajectory is unchanged.
 
         Raises:
             OutOfMemory: nothing was committed; try again with fewer.
@@ -152,10 +152,10 @@ class LatentDiffusion:
         ]
 
     def decode(self, trajectory: LatentTrajectory) -> Picture:
-        """Latents to pixels, safety checker included; a flagged picture is black.
+        """Latents to pixels, including the safety checker; a flagged image is black.
 
         Raises:
-            NonFiniteOutput: instead of a black picture.
+            NonFiniteOutput: the image contains NaN or infinity.
             OutOfMemory: try again when less is running.
         """
         with naming_failures("The model ran out of memory while decoding."):
@@ -165,12 +165,12 @@ class LatentDiffusion:
             with one_torch_thread():
                 is_sound = is_sound & torch.isfinite(image).all()
                 pixels = _to_pixels(image)
-            if not is_sound:  # asked last, since a GPU has to be waited for
+            if not is_sound:  # checked last, since it waits for the GPU
                 raise NonFiniteOutput("The model produced values that are not numbers.")
         return self._checked(pixels)
 
     def preview(self, trajectory: LatentTrajectory) -> Pixels:
-        """A small approximate picture of what the trajectory is heading for."""
+        """A small approximation of the final image at the current step."""
         with naming_failures("There is no memory for a preview."), one_torch_thread():
             return self._preview_projector.project(self._predict_final(trajectory))
 
@@ -186,7 +186,7 @@ class LatentDiffusion:
         return Picture(pixels, nsfw_detected=flags if checker.runs_aside else flags())
 
     def _encode(self, params: GenerationParams) -> torch.Tensor:
-        """[1, tokens, hidden], or [2, tokens, hidden] with guidance: uncond first."""
+        """Embeddings [1, tokens, hidden]; with guidance [2, tokens, hidden], uncond first."""
         cond = self._prompts.encode(params.prompt)
         if not params.do_classifier_free_guidance:
             return cond
@@ -231,7 +231,7 @@ class LatentDiffusion:
         return move(noise, self.runtime.device)
 
     def _predict_final(self, trajectory: LatentTrajectory) -> torch.Tensor:
-        """The finished latents as of now: [1, channels, h, w]."""
+        """The final latents predicted at the current step: [1, channels, h, w]."""
         last_prediction = trajectory.last_prediction
         if last_prediction is None:
             return trajectory.model_input()

@@ -1,4 +1,4 @@
-"""One image on its way from noise to latents."""
+"""The state of one image during denoising."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.model.picture.blend import Blend
 
 
 class LastPrediction(NamedTuple):
-    """What the UNet last saw and said of an image; both [1, channels, h, w]."""
+    """The UNet's last input and output for an image; both [1, channels, h, w]."""
 
     model_input: torch.Tensor
     prediction: torch.Tensor  # guidance applied
@@ -23,7 +23,7 @@ class LastPrediction(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """The state of a trajectory one step on, not yet its own."""
+    """The state of a trajectory after the next step, not yet committed."""
 
     latents: torch.Tensor  # [1, channels, h, w]
     noise_scheduler: Any
@@ -33,13 +33,13 @@ class Advance(NamedTuple):
 
 @dataclass(slots=True)
 class LatentTrajectory:
-    """The whole state of one image; a batch is only a view on several of these."""
+    """The whole state of one image. Batches are built from these for every step."""
 
     # set once by prepare
     seed: int
     guidance_scale: float
     prompt_embeds: torch.Tensor  # [num_rows, tokens, hidden]: cond, or uncond and cond
-    timesteps: Sequence[Any]  # one per evaluation, as its `step` wants them: see `timesteps_of`
+    timesteps: Sequence[Any]  # one per evaluation, in the form of `timesteps_of`
 
     # changed by every denoise_step
     noise_scheduler: Any
@@ -48,7 +48,8 @@ class LatentTrajectory:
     step_index: int = 0
     last_prediction: LastPrediction | None = None
 
-    # of inpainting, set by prepare: by a model for text alone, or by one that sees mask and picture
+    # for inpainting, set once by prepare: `blend` for ordinary models, `conditions` for
+    # inpainting models, whose UNet takes mask and picture as additional channels
     blend: Blend | None = None
     conditions: torch.Tensor | None = None  # [1, channels + 1, h, w]
 
@@ -68,22 +69,22 @@ class LatentTrajectory:
         return self.timesteps[self.step_index]
 
     def model_input(self) -> torch.Tensor:
-        """The latents as the UNet wants them for `timestep`: [1, channels, h, w]."""
+        """The latents scaled as the UNet's input for `timestep`: [1, channels, h, w]."""
         scaled: torch.Tensor = self.noise_scheduler.scale_model_input(self.latents, self.timestep)
         return scaled
 
     def beside(self, model_input: torch.Tensor) -> torch.Tensor:
-        """`model_input` with what an inpainting model sees beside it."""
+        """`model_input` with the additional channels of an inpainting model."""
         if self.conditions is None:
             return model_input
         return torch.cat([model_input, self.conditions], dim=1)
 
     def advance(self, model_input: torch.Tensor, prediction: torch.Tensor) -> Advance:
-        """Where `prediction` leads; this trajectory stays as it is.
+        """The state after a step with `prediction`; doesn't change this trajectory.
 
         Args:
-            model_input: what the UNet saw, [1, channels, h, w].
-            prediction: what it said, guidance applied, [1, channels, h, w].
+            model_input: the UNet's input, [1, channels, h, w].
+            prediction: the UNet's output with guidance applied, [1, channels, h, w].
         """
         noise_scheduler, generator = fork(self.noise_scheduler), self.generator.clone_state()
         extra = {"generator": generator} if takes_generator(noise_scheduler) else {}
@@ -99,7 +100,7 @@ class LatentTrajectory:
         return Advance(latents, noise_scheduler, generator, last_prediction)
 
     def commit(self, advance: Advance) -> None:
-        """Make `advance` the present."""
+        """Take over the state of `advance`."""
         self.latents = advance.latents
         self.noise_scheduler = advance.noise_scheduler
         self.generator = advance.generator

@@ -1,4 +1,4 @@
-"""Inpainting by a model that knows of no masks."""
+"""Inpainting with an ordinary model, which has no mask input."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 
 class Blend(NamedTuple):
-    """What stays of a picture, put back after every step with the noise that belongs there."""
+    """Restores the kept part of a picture after every step, with that step's noise level."""
 
     picture: torch.Tensor  # its latents, [1, channels, h, w]
     noise: torch.Tensor  # the same shape
-    mask: torch.Tensor  # [1, 1, h, w]: 1 where it is drawn anew, else 0
+    mask: torch.Tensor  # [1, 1, h, w]: 1 where it is regenerated, else 0
 
     def keep(
         self, latents: torch.Tensor, noise_scheduler: Any, following: Sequence[Any]
     ) -> torch.Tensor:
-        """`latents` after a step, with the kept part of the picture.
+        """Replace the kept part of `latents` after a step.
 
         Args:
             latents: [1, channels, h, w].
-            noise_scheduler: the step is done.
-            following: the next timestep, or none after the last.
+                noise_scheduler: after the step.
+                following: the next timestep; empty after the last.
         """
         kept = self.picture
         if following:

@@ -1,4 +1,4 @@
-"""Pictures to latents, once for all images that start from one."""
+"""Encodes initial pictures to latents, once for all images of a request."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from backend.model.devices import move
 from backend.model.runtime.protocol import Moments, Runtime
 from backend.params import GenerationParams
 
-KEPT_SIZES = 4  # for which an inpainting model knows what nothing looks like
+KEPT_SIZES = 4  # cached sizes of `nothing`, the empty picture of an inpainting model
 
 
 class Posterior(NamedTuple):
-    """Where a picture's latents lie."""
+    """The distribution of a picture's latents."""
 
     moments: Moments
     scaling_factor: float
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
-        """Scaled latents [1, channels, h, w]."""
+        """Draw scaled latents [1, channels, h, w]."""
         mean, std = self.moments
         if std is None:
             return self.scaling_factor * mean
@@ -34,11 +34,13 @@ class Posterior(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What images start from: a picture, the part of it that is drawn anew, and the rest.
+    """What images start from.
 
-    `picture` is None for an inpainting model that starts from nothing; `mask` ([1, 1, h, w], 1
-    where it is drawn anew, else 0) is None where that is all, for a model without one; `rest` is
-    what the mask leaves, for a model that sees it.
+    Attributes:
+        picture: the initial picture; None for an inpainting model without one.
+        mask: [1, 1, h, w], 1 where the picture is regenerated, else 0; None: everywhere, for an
+            ordinary model without a mask.
+        rest: the picture without the masked part, for an inpainting model.
     """
 
     picture: Posterior | None
@@ -57,7 +59,7 @@ class PictureEncoder:
         self.nothing = lru_cache(KEPT_SIZES)(self._nothing)
 
     def encode(self, params: GenerationParams) -> Source:
-        """Of the request's picture, and its mask where it has one."""
+        """Encode the request's picture, and its mask if there is one."""
         assert params.init_image is not None
         image = to_image(params.init_image.pixels)
         height, width = image.shape[2:]
@@ -71,7 +73,7 @@ class PictureEncoder:
         return Source(self._posterior(image), self._in_cells(mask), rest)
 
     def _nothing(self, height: int, width: int) -> Source:
-        """For an inpainting model that is to draw all of a picture, from noise."""
+        """The source for an inpainting model that generates a whole picture from noise."""
         mask = self._in_cells(torch.ones(1, 1, height, width))
         return Source(None, mask, self._posterior(torch.zeros(1, 3, height, width)))
 
@@ -86,11 +88,11 @@ class PictureEncoder:
 
 
 def to_image(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """[height, width, 3] to float32 [1, 3, height, width] in -1 to 1, as diffusers has it."""
+    """[height, width, 3] to float32 [1, 3, height, width] in -1 to 1, as in diffusers."""
     unit = torch.from_numpy(pixels.astype(np.float32) / 255.0)
     return 2.0 * unit.permute(2, 0, 1)[None] - 1.0
 
 
 def to_mask(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """[height, width] to float32 [1, 1, height, width]: 0 or 1, whichever is nearer."""
+    """[height, width] to float32 [1, 1, height, width], rounded to 0 or 1."""
     return torch.from_numpy(pixels > 127).float()[None, None]

@@ -1,6 +1,6 @@
-"""Where a trajectory begins: noise, or a picture with as much noise as its strength asks for.
+"""The initial latents of a trajectory: noise, or a picture with noise according to strength.
 
-The order in which random numbers are drawn is that of diffusers' pipelines.
+Random numbers are drawn in the same order as in diffusers' pipelines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from backend.params import GenerationParams
 
 
 class Start(NamedTuple):
-    """What a trajectory begins with. `first`: how many evaluations are left out."""
+    """The initial state of a trajectory. `first`: number of skipped evaluations."""
 
     latents: torch.Tensor  # [1, channels, h, w]
     first: int = 0
@@ -31,21 +31,21 @@ def begin(
     generator: torch.Generator,
     draw_noise: Callable[[], torch.Tensor],
 ) -> Start:
-    """The start from `source`.
+    """The initial state for `source`.
 
     Args:
         params: of the request, or of the pass.
-        source: what it starts from.
-        noise_scheduler: the image's own; told where it begins.
+        source: the encoded picture and mask.
+        noise_scheduler: the image's own; its begin index is set.
         generator: the image's own.
-        draw_noise: of the latents' shape, from `generator`.
+        draw_noise: draws noise of the latents' shape from `generator`.
     """
     skipped = params.num_inference_steps - params.num_denoising_steps
     first = skipped * noise_scheduler.order
     if hasattr(noise_scheduler, "set_begin_index"):
         noise_scheduler.set_begin_index(first)
-    # As in diffusers: with a mask, full strength forgets the picture there; without one it never
-    # does. An inpainting model that forgets it has no use for its latents.
+    # As in diffusers: with a mask, full strength starts from pure noise; without one it never
+    # does. Starting from pure noise, an inpainting model doesn't need the picture's latents.
     forgets = source.mask is not None and params.strength == 1.0
     is_seen = source.rest is None or not forgets
     picture = source.picture.draw(generator) if source.picture is not None and is_seen else None
@@ -62,5 +62,7 @@ def begin(
         return Start(latents, first, None, torch.cat([source.mask, rest], dim=1))
     assert picture is not None
     assert source.picture is not None
-    source.picture.draw(generator)  # of the masked picture, which this model doesn't see
+    source.picture.draw(
+        generator
+    )  # diffusers draws for the masked picture here, which this model doesn't use
     return Start(latents, first, Blend(picture, noise, source.mask))

@@ -1,4 +1,4 @@
-"""Puts the HTTP front together: routes, errors, and who may call from another page."""
+"""Builds the HTTP app: routes, errors, and access from other origins."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def create_app(
     openai_aliases: Sequence[str] = (),
     result_ttl_s: float = 300.0,
 ) -> Starlette:
-    """The HTTP front of the gRPC server at `target`, for example 127.0.0.1:50051.
+    """The HTTP app in front of the gRPC server at `target`, for example 127.0.0.1:50051.
 
     Args:
-        cors_origins: web pages that may call us, for example https://example.org; "*" lets all.
+        cors_origins: allowed origins of web pages, such as https://example.org; "*": all.
         allowed_hosts: names of this server; see OriginGuard.
-        identifier: the gRPC server's, so that strangers are refused before their body is read.
+        identifier: the gRPC server's, to refuse unknown callers before reading their body.
         metrics: the gRPC server's.
         openai_aliases: names of the default model under /v1/; see Aliases.
-        result_ttl_s: how long a picture is kept for who asked for its address.
+        result_ttl_s: how long images requested by URL are stored.
     """
 
     metrics = metrics or Metrics()
@@ -132,7 +132,7 @@ def _middleware(cors_origins: Sequence[str], allowed_hosts: Sequence[str]) -> li
 
 
 def render(request: Request, problem: Problem) -> Response:
-    """A problem in the words that the path's clients know."""
+    """A problem in the error format of the path's API."""
     if connect.is_enveloped(request):
         return connect.refusal(request, problem)
     if request.url.path.startswith(a1111.PREFIX):
@@ -164,5 +164,5 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises it on after this answer, and uvicorn logs it.
+    # Starlette raises it again after this answer, and uvicorn logs it.
     return render(request, Problem(grpc.StatusCode.INTERNAL, "internal error"))

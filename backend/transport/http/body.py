@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # Far above any legitimate request: two fully escaped texts of 2,000 characters have 48 KB.
 MAX_BODY_BYTES = 256 * 1024
-# A message of 4 MB, with its pictures as base64.
+# A message of 4 MB with its pictures in base64.
 MAX_PICTURE_BODY_BYTES = 6 * 2**20
 # Limit of JSON's commas, colons and opening brackets, including those inside strings: two texts of
 # 2,000 characters plus a legitimate request. Each can become an object much larger than itself.
@@ -37,10 +37,10 @@ _held = 0
 
 @contextmanager
 def holding() -> Iterator[Callable[[int], None]]:
-    """Counts what bodies with pictures hold in memory, of all requests together, until the end.
+    """Count the memory of large bodies, over all requests, until the `with` block ends.
 
     Raises:
-        Problem: 503; there is no room for more right now.
+        Problem: 503: the limit `MAX_HELD_BYTES` is reached.
     """
     mine = 0
 
@@ -97,7 +97,7 @@ def _free(count: int) -> None:
 
 
 def max_bytes(message: Descriptor) -> int:
-    """The largest body that a message of this kind may come in."""
+    """The largest body allowed for a message of this kind."""
     carries_files = any(field.type == FieldDescriptor.TYPE_BYTES for field in message.fields)
     return MAX_PICTURE_BODY_BYTES if carries_files else MAX_BODY_BYTES
 
@@ -105,7 +105,7 @@ def max_bytes(message: Descriptor) -> int:
 async def read_message(
     request: Request, kind: Descriptor, parse: Callable[[bytes], Awaitable[T]]
 ) -> T:
-    """What `parse` makes of a body that holds one message of this kind.
+    """Read and `parse` a body that contains one message of this kind.
 
     Raises:
         Problem, ClientDisconnected: like `read_body`, and `holding` beyond `MAX_BODY_BYTES`.
@@ -127,7 +127,7 @@ async def read_body(
 ) -> bytes:
     """The whole body, unpacked where gzip packed it, at most `limit` bytes before and after.
 
-    `take` is told of each part of it, see `holding`.
+    `take` is called with the size of each part, see `holding`.
 
     Raises:
             Problem: 400 if it has too many values or invalid gzip, 413 if it is too large, 415 for

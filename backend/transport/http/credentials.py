@@ -1,4 +1,4 @@
-"""The key that a request brings, in the one form that the gRPC port reads."""
+"""The API key of a request, in the form that the gRPC server expects."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.types import Scope
 
 
 def authorization_of(scope: Scope) -> str:
-    """The Authorization header; a Basic password is the key that Bearer would name.
+    """The Authorization header; a Basic password is converted to a Bearer key.
 
-    A1111's clients know a user name and a password alone. Whatever the name, or without one.
+    A1111's clients only support user name and password. The user name is ignored.
     """
     value = Headers(scope=scope).get("authorization", "")
     scheme, _, encoded = value.partition(" ")

@@ -1,4 +1,4 @@
-"""What happens to a request before any route: its key is looked at, its refusal is told."""
+"""Middleware in front of all routes: checks API keys and logs refusals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Render = Callable[[Request, Problem], Response]
 
 
 class KeyGuard:
-    """Refuses callers without a key before their body is read; the gRPC port asks again."""
+    """Refuses callers without a key before reading their body; gRPC checks the key again."""
 
     def __init__(self, app: ASGIApp, identifier: Identifier, render: Render) -> None:
         self.app = app
@@ -43,14 +43,14 @@ class KeyGuard:
 
 
 def _name(key: ApiKey | None, address: str) -> str:
-    """The caller's name, as the gRPC port will make it of the same."""
+    """The caller's name, the same as the gRPC server gives it."""
     if key is None:
         return address
     return f"{key.name}/{address}" if key.delegate else key.name
 
 
 class RefusalLog:
-    """Tells of the requests that went no further than this front."""
+    """Logs and counts requests that were refused without calling an rpc."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -76,7 +76,7 @@ class RefusalLog:
 
 
 def _is_open(path: str) -> bool:
-    """Whether everybody may ask: a kept picture is found by those alone who were told its name."""
+    """Whether the path needs no key; stored images are protected by their secret names."""
     return path in OPEN_PATHS or path.startswith(KEPT_PICTURES)
 
 

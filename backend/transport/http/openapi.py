@@ -1,4 +1,4 @@
-"""The OpenAPI document: schemas and rpcs from the contract's descriptors, the rest by hand."""
+"""The OpenAPI document: schemas and rpcs from protobuf descriptors, the rest by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from proto import text2image_pb2
 
 Json = dict[str, Any]
 
-# ProtoJSON writes 64-bit integers as strings, and reads numbers, too.
+# ProtoJSON writes 64-bit integers as strings, and also accepts numbers.
 _INT64 = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?(0|[1-9][0-9]*)$"}
 _SCALARS: dict[int, Json] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},

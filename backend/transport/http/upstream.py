@@ -22,10 +22,10 @@ from proto import text2image_pb2
 SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
 CLIENT_METADATA = "x-text2image-client"
 TRACE_PARENT = re.compile(r"[0-9a-f-]{55}")
-# In a request's state: an rpc is made of it; it is refused, though its stream's status is 200.
+# Flags in a request's state: an rpc was called; it was refused although its status is 200.
 FORWARDED, REFUSED = "forwarded", "refused"
 
-# A picture may be larger than gRPC's default of 4 MB; the caller is ours.
+# An image may be larger than gRPC's default of 4 MB; we trust our own server.
 _OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
 
 
@@ -38,7 +38,7 @@ class Caller:
 
 
 def caller_of(request: Request) -> Caller:
-    """The HTTP client's address and credentials, as they are, and its Connect-Timeout-Ms.
+    """The HTTP client's address, credentials and Connect-Timeout-Ms.
 
     Raises:
         Problem: the timeout is not a number of at most ten digits, or the credentials not text.

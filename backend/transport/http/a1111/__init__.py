@@ -1,6 +1,6 @@
-"""AUTOMATIC1111's API, as the programs built for its web UI call it: /sdapi/v1/.
+"""AUTOMATIC1111's API under /sdapi/v1/, for programs written for its web UI.
 
-Shapes and names follow modules/api/ of https://github.com/AUTOMATIC1111/stable-diffusion-webui.
+Formats and names follow modules/api/ of https://github.com/AUTOMATIC1111/stable-diffusion-webui.
 """
 
 from backend.transport.http.a1111.problem import response

@@ -36,7 +36,7 @@ GET_STATUS = SERVICE.methods_by_name["GetStatus"]
 
 @dataclass
 class Made:
-    """The pictures of all rounds, and what the last round that ended said of itself."""
+    """The images of all rounds, and the info of the last completed round."""
 
     images: list[pb.Image] = field(default_factory=list)
     info: pb.GenerationInfo | None = None
@@ -83,7 +83,7 @@ async def status_of(request: Request) -> pb.GetStatusResponse:
 async def _run(
     request: Request, session: Session, message: pb.GenerateImageRequest, num_rounds: int
 ) -> Made:
-    """Round after round, each with the seeds that follow on the one before."""
+    """Run the rounds one after another, with consecutive seeds."""
     upstream: Upstream = request.app.state.upstream
     caller = caller_of(request)
     job = Job(num_rounds, message.num_inference_steps)
@@ -124,7 +124,7 @@ async def _round(
 
 
 def _seed_after(made: Made, message: pb.GenerateImageRequest, number: int) -> int | None:
-    """The first round's is the caller's choice; None: drawn by the service."""
+    """The seed of round `number`; None: as in `message` (round 0), or random."""
     if number == 0:
         return None
     per_round = max(1, message.num_images)

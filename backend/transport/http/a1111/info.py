@@ -1,4 +1,4 @@
-"""What A1111 tells of the pictures it made: the `info` of an answer, itself JSON."""
+"""The `info` of A1111's answer: facts about the images, as JSON in a string."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def info_of(
     message: pb.GenerateImageRequest,
     status: pb.GetStatusResponse,
 ) -> Json:
-    """`done` is None where every round was cut short: then `message` says what was asked for."""
+    """Build it from `done`; if every round was interrupted (None), from the request `message`."""
     used = done.request if done is not None else message
     model = find_model(done.model if done is not None else message.model, status.models)
     sampler, schedule = SAMPLERS.get(used.scheduler, (used.scheduler, None))

@@ -1,4 +1,4 @@
-"""Infotext: found in a picture, and read as A1111 does.
+"""Reads infotext from an image and parses it like A1111 does.
 
 Prompt lines, lines from `Negative prompt:` on, a last line of `Name: value` pairs.
 """
@@ -25,13 +25,13 @@ ENCODING_BYTES = len(UNICODE)
 
 
 def read_infotext(data: bytes) -> str:
-    """The infotext in a picture file; empty where there is none."""
+    """The infotext in an image file; "" if there is none."""
     with Image.open(io.BytesIO(data)) as image:
         return infotext_of(image)
 
 
 def infotext_of(image: Image.Image) -> str:
-    """From PNG's text chunk `parameters`, else from EXIF's user comment."""
+    """The PNG text chunk `parameters`, else the EXIF user comment."""
     text = image.info.get("parameters")
     if isinstance(text, str):
         return text[:MAX_CHARACTERS]
@@ -70,7 +70,7 @@ def _prompts(lines: list[str]) -> tuple[str, str]:
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
-    """Scans forward once: the text comes from a stranger."""
+    """A single linear scan, since the text is untrusted."""
     position = 0
     for _ in range(MAX_PAIRS):
         name = NAME.match(line, position)
@@ -81,7 +81,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _value(line: str, start: int) -> tuple[str, int]:
-    """The value at `start`, quoted as in JSON where it holds a comma; and where the next begins."""
+    """The value at `start` (quoted as in JSON if it has a comma), and the next pair's position."""
     if line.startswith('"', start):
         try:
             value, end = json.JSONDecoder().raw_decode(line, start)

@@ -16,7 +16,7 @@ from proto import text2image_pb2 as pb
 Status = pb.GetStatusResponse
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-# What exists in A1111 and not here: an empty list is the whole truth.
+# Features of A1111 that we don't have: their lists are empty.
 NOTHING: dict[str, object] = {
     "latent-upscale-modes": [],
     "sd-vae": [],
@@ -32,7 +32,7 @@ NOTHING: dict[str, object] = {
 
 
 def told(tell: Callable[[Status], object]) -> Endpoint:
-    """An endpoint that tells something of the service's status."""
+    """An endpoint whose answer is computed from the service's status."""
 
     async def endpoint(request: Request) -> Response:
         return JSONResponse(tell(await status_of(request)))
@@ -55,7 +55,7 @@ async def get_options(request: Request) -> Response:
 
 
 async def set_options(request: Request) -> Response:
-    """For the caller alone. Open WebUI sends all that it was told, changed or not."""
+    """Set the caller's options. Open WebUI sends all options back, changed or not."""
     given = await read_json(request)
     status = await status_of(request)
     session_of(request).options |= options.accept(given, status.models)
@@ -89,7 +89,7 @@ def list_schedules(status: Status) -> list[Json]:
 
 
 def memory(status: Status) -> Json:
-    """In bytes. RAM's `used` is the service's own, as A1111 counts."""
+    """Memory in bytes. As in A1111, `used` RAM is that of the process."""
     resources = status.resources
     total, used = resources.system_memory_bytes, resources.process_memory_bytes
     return {"ram": _usage(total, used), "cuda": _cuda(resources)}

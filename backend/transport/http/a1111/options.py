@@ -1,4 +1,4 @@
-"""GET and POST /sdapi/v1/options: the few of A1111's options that mean something here."""
+"""GET and POST /sdapi/v1/options: the few options of A1111 that have an effect here."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Model = pb.GetStatusResponse.Model
 
 
 def current(options: Mapping[str, Any], models: Sequence[Model]) -> Json:
-    """A caller's options, with what stands for those that were never set.
+    """A caller's options, with defaults for those never set.
 
-    No forge_preset: SillyTavern takes us for Forge where it finds one.
+    Without forge_preset, because SillyTavern would assume that we are Forge.
     """
     model = find_model(options.get(CHECKPOINT), models)
     return {
@@ -38,7 +38,7 @@ def current(options: Mapping[str, Any], models: Sequence[Model]) -> Json:
 
 
 def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
-    """Those of the options that we have, checked; others say nothing here.
+    """The options that we support, checked; others are ignored.
 
     Raises:
         Problem: an unknown model or file format.
@@ -58,7 +58,7 @@ def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
 
 
 def find_model(name: object, models: Sequence[Model]) -> Model | None:
-    """By title, name, file name or hash; the first without a name."""
+    """Find a model by title, name, file name or hash; the first if no name is given."""
     if not name:
         return next(iter(models), None)
     text = str(name).removesuffix(".safetensors")
@@ -69,6 +69,6 @@ def find_model(name: object, models: Sequence[Model]) -> Model | None:
 
 
 def title_of(model: Model) -> str:
-    """As A1111 shows a checkpoint: its name and the beginning of its hash."""
+    """A checkpoint's title in A1111: its name and the beginning of its hash."""
     short = model.revision[:HASH_CHARACTERS]
     return f"{model.name} [{short}]" if short else model.name

@@ -1,4 +1,4 @@
-"""POST /sdapi/v1/png-info and /sdapi/v1/extra-single-image: pictures that callers send."""
+"""POST /sdapi/v1/png-info and /sdapi/v1/extra-single-image."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from backend.transport.http.problem import Json, bad_fields
 T = TypeVar("T", bound=BaseModel)
 
 MAX_BODY_BYTES = 16 * 2**20
-MAX_PIXELS = 4096 * 4096  # of a picture sent or made
+MAX_PIXELS = 4096 * 4096  # of an input or output image
 FORMATS = ("PNG", "JPEG", "WEBP")
-# A1111's name: how pixels are made. None: the picture stays as it is.
+# A1111's name: the resampling filter. None: no change.
 UPSCALERS = {
     "None": None,
     "Lanczos": Image.Resampling.LANCZOS,
     "Nearest": Image.Resampling.NEAREST,
 }
-SCALE = 4  # what A1111 says of upscalers that take any
+SCALE = 4  # A1111's value for upscalers that support any scale
 
 _PICTURES = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
@@ -51,7 +51,7 @@ class PngInfoRequest(BaseModel):
 
 
 class Upscaling(BaseModel):
-    """What matters here of A1111's request; faces are not restored."""
+    """The supported fields of A1111's request; face restoration is not."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -64,7 +64,7 @@ class Upscaling(BaseModel):
     upscaler_1: str = "None"
 
     def upscale(self, image: Image.Image) -> Image.Image:
-        """Raises Problem: an unknown upscaler, or too large a picture."""
+        """Upscale an image. Raises Problem: unknown upscaler, or the result is too large."""
         if self.upscaler_1 not in UPSCALERS:
             known = ", ".join(UPSCALERS)
             raise not_found(f"Upscaler not found. There are: {known}.")
@@ -97,10 +97,10 @@ def list_upscalers() -> list[Json]:
 
 
 def open_picture(text: str) -> Image.Image:
-    """A picture in base64, maybe behind `data:image/png;base64,`. Nothing is decoded yet.
+    """Open an image in base64 or as a data URL, without decoding its pixels.
 
     Raises:
-        Problem: it is none, or too large.
+        Problem: it is not an image, or too large.
     """
     try:
         data = base64.b64decode(text.partition(";base64,")[2] or text, validate=False)
@@ -113,7 +113,7 @@ def open_picture(text: str) -> Image.Image:
 
 
 async def _aside(request: Request, work: Callable[[bytes], Json]) -> Json:
-    """Off the event loop, one at a time; a caller that hangs up before its turn costs nothing."""
+    """Run on another thread, one at a time; skipped if the caller disconnects before its turn."""
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
     with holding() as take:
@@ -147,7 +147,7 @@ def _read(kind: type[T], body: bytes) -> T:
 
 
 def _as_pixels(image: Image.Image) -> Image.Image:
-    """The right way up, in colours that can be resampled."""
+    """Rotate upright, and convert to a mode that can be resampled."""
     upright = ImageOps.exif_transpose(image)
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
 
@@ -165,7 +165,7 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 def _encode(image: Image.Image, text: str) -> str:
-    """PNG in base64; it keeps the infotext of the picture that it was made from."""
+    """A PNG in base64 with the original image's infotext."""
     info = PngInfo()
     if text:
         info.add_text("parameters", text)

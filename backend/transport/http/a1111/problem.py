@@ -1,4 +1,4 @@
-"""Refusals in the shape of AUTOMATIC1111's API."""
+"""Errors in the format of AUTOMATIC1111's API."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PARAMS = {
     "model": "sd_model_checkpoint",
     "output_format": "samples_format",
 }
-UNPROCESSABLE = 422  # what FastAPI answers to fields that it can't read
+UNPROCESSABLE = 422  # FastAPI's status for fields that it can't parse
 
 
 def error(problem: Problem) -> Json:
-    """A1111's error object; programs show `detail`."""
+    """A1111's error object; clients display `detail`."""
     text = "; ".join(f"{PARAMS.get(v.field, v.field)}: {v.description}" for v in problem.violations)
     text = text or problem.message
     return {"error": _name(problem), "detail": text, "body": "", "errors": text}
@@ -38,12 +38,12 @@ def response(problem: Problem) -> JSONResponse:
 
 
 def not_found(text: str) -> Problem:
-    """404, as A1111 answers to names that it does not have."""
+    """404, like A1111 for unknown names."""
     return Problem(grpc.StatusCode.NOT_FOUND, text)
 
 
 def unreadable(error: ValidationError) -> Problem:
-    """Every field of the wrong type, said as pydantic says it."""
+    """All fields of the wrong type, with pydantic's messages."""
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         name = ".".join(map(str, detail["loc"]))[:64]
@@ -52,7 +52,7 @@ def unreadable(error: ValidationError) -> Problem:
 
 
 def _name(problem: Problem) -> str:
-    """The exception that A1111 would have raised; some programs look for that of memory."""
+    """The exception A1111 would have raised; some programs look for OutOfMemoryError."""
     names: dict[Any, str] = {"OUT_OF_MEMORY": "OutOfMemoryError"}
     if problem.reason in names:
         return names[problem.reason]

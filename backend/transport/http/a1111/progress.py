@@ -1,4 +1,4 @@
-"""GET /sdapi/v1/progress, POST /sdapi/v1/interrupt and /skip: of the caller's own latest job."""
+"""GET /sdapi/v1/progress, POST /sdapi/v1/interrupt and /skip, for the caller's latest job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from backend.transport.http.a1111.sessions import Job, session_of
 from backend.transport.http.problem import Json
 
-BEGUN = 0.01  # what A1111 says before the first step
+BEGUN = 0.01  # A1111's progress before the first step
 
 
 async def progress(request: Request) -> Response:
@@ -24,14 +24,14 @@ async def progress(request: Request) -> Response:
 
 
 async def interrupt(request: Request) -> Response:
-    """The pictures that are ready are answered, and no other is begun."""
+    """Stop the job; finished images are still returned."""
     if job := session_of(request).latest:
         job.interrupt()
     return JSONResponse({})
 
 
 async def skip(request: Request) -> Response:
-    """As `interrupt`, of the round under way alone."""
+    """Stop only the current round."""
     if job := session_of(request).latest:
         job.skip()
     return JSONResponse({})

@@ -1,4 +1,4 @@
-"""A1111's request for pictures, translated to ours."""
+"""A1111's txt2img request, converted to ours."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from backend.transport.http.problem import bad_fields
 from proto import text2image_pb2 as pb
 
 NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
-MAX_PREVIEW_INTERVAL = 10  # steps, as A1111 has it
-NUM_PREVIEWS = 5  # at least, where there are as many steps
+MAX_PREVIEW_INTERVAL = 10  # steps, A1111's default
+NUM_PREVIEWS = 5  # minimum, if there are as many steps
 
 
 def _unset(value: object) -> object:
-    """Programs send numbers as text, and null or an empty text for what nobody filled in."""
+    """Accept numbers as text, and null or "" for empty fields, which programs send."""
     if value == "":
         return None
     if isinstance(value, bool) or (isinstance(value, str) and not NUMBER.fullmatch(value)):
@@ -48,7 +48,7 @@ Text = str | None
 
 
 class Txt2Img(BaseModel):
-    """What matters here of the fifty fields that A1111 knows; the others are taken in silence."""
+    """The supported ones of A1111's fifty fields; all others are silently ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -72,7 +72,7 @@ class Txt2Img(BaseModel):
         return self.n_iter or 1
 
     def check_count(self, status: pb.GetStatusResponse) -> None:
-        """Raises Problem: more pictures than one answer may hold."""
+        """Raises Problem: more images than allowed in one answer."""
         most = status.limits.max_num_images
         if self.num_rounds > 1 and self.num_rounds * (self.batch_size or 1) > most:
             text = f"n_iter x batch_size must be at most {most}."
@@ -81,7 +81,7 @@ class Txt2Img(BaseModel):
     def message(
         self, status: pb.GetStatusResponse, options: dict[str, Any]
     ) -> pb.GenerateImageRequest:
-        """One round in the contract's words. `options`: the session's, then the request's own.
+        """One round as our protobuf message. `options`: the session's, overridden by the request's.
 
         Raises:
             Problem: 404; no such sampler.
@@ -123,11 +123,11 @@ def _preview_interval(steps: int | None) -> int:
 
 
 def _whole(pixels: int | None, multiple: int) -> int | None:
-    """The next smaller size that the model can make, as A1111 rounds to its latents' size."""
+    """Round down to the next possible size, like A1111 does."""
     side = _bounded(pixels)
     return side if side is None or multiple < 1 or side < multiple else side - side % multiple
 
 
 def _bounded(number: int | None) -> int | None:
-    """What fits the contract's 32 bits; the service says what is wrong with such a number."""
+    """Clip to 32 bits; the service then refuses the number with a message."""
     return None if number is None else max(-(2**31), min(number, 2**31 - 1))

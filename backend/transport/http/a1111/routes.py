@@ -1,4 +1,4 @@
-"""Which path is which endpoint."""
+"""Maps paths to endpoints."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Samplers and schedules as A1111 names them, in both of its ways, and our noise schedulers.
+"""Maps A1111's samplers and schedules to our noise schedulers.
 
-Until version 1.8 a sampler's name held its schedule ("DPM++ 2M Karras"); since then they are two
-fields. stable-diffusion.cpp writes "dpm++2m" and "euler_a". All of them are understood.
+Until version 1.8 a sampler name included the schedule ("DPM++ 2M Karras"); since then they are two
+fields. stable-diffusion.cpp writes "dpm++2m" and "euler_a". All of these are accepted.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ KARRAS = ("karras", "Karras", 7.0)
 
 
 def scheduler_of(sampler: str, schedule: str, served: Sequence[str]) -> str:
-    """Our noise scheduler; empty for the model's own.
+    """Our noise scheduler's name; empty for the model's own.
 
-    A schedule that the sampler does not have here is left at the sampler's own, as A1111 leaves one
-    that it does not know; the infotext says what was used.
+    A schedule that we don't have for the sampler is ignored, like A1111 ignores unknown ones; the
+    infotext shows what was used.
 
     Raises:
         Problem: 404; no such sampler.
@@ -53,7 +53,7 @@ def scheduler_of(sampler: str, schedule: str, served: Sequence[str]) -> str:
 
 
 def list_samplers(served: Iterable[str]) -> list[Json]:
-    """What /sdapi/v1/samplers answers."""
+    """The answer of /sdapi/v1/samplers."""
     return [
         {"name": name_of(scheduler), "aliases": ALIASES.get(scheduler, []), "options": {}}
         for scheduler in served
@@ -61,7 +61,7 @@ def list_samplers(served: Iterable[str]) -> list[Json]:
 
 
 def list_schedules(served: Iterable[str]) -> list[Json]:
-    """What /sdapi/v1/schedulers answers."""
+    """The answer of /sdapi/v1/schedulers."""
     found = [AUTOMATIC, KARRAS] if "dpmpp_2m_karras" in served else [AUTOMATIC]
     return [
         {
@@ -76,13 +76,13 @@ def list_schedules(served: Iterable[str]) -> list[Json]:
 
 
 def name_of(scheduler: str) -> str:
-    """A1111's name with the schedule in it, as versions before 1.9 have it."""
+    """A1111's sampler name including the schedule, as before version 1.9."""
     sampler, schedule = SAMPLERS.get(scheduler, (scheduler, None))
     return f"{sampler} {schedule}" if schedule else sampler
 
 
 def _split(name: str, schedule: str) -> tuple[str, str]:
-    """A schedule at the end of a name counts where none is given beside it."""
+    """Split a schedule off the end of a name; ignored if one is given separately."""
     for known in SCHEDULES:
         if name.endswith(known):
             return name.removesuffix(known), schedule or known

@@ -1,6 +1,6 @@
-"""What A1111's API keeps between requests, for each caller apart: options, and jobs under way.
+"""State of A1111's API per caller: options and running jobs.
 
-The original has one of each for the whole process.
+A1111 itself has one global state.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from proto import text2image_pb2 as pb
 
 T = TypeVar("T")
 
-MAX_SESSIONS = 1000  # the callers longest unheard of are forgotten
+MAX_SESSIONS = 1000  # LRU: the least recently seen callers are dropped
 
 
 @dataclass(eq=False)
 class Job:
-    """One txt2img: `count` rounds, one after the other, each a request of its own."""
+    """One txt2img call: `count` rounds, each a separate request, one after another."""
 
     count: int
     num_steps: int
     begun_at: time.struct_time = field(default_factory=time.localtime)
-    number: int = 0  # of the round, from 0
+    number: int = 0  # of the current round, from 0
     step: int = 0
     eta_s: float = 0.0
-    waits_behind: int | None = None  # None: it runs
+    waits_behind: int | None = None  # None: not in the queue
     preview: bytes = b""
     was_skipped: bool = False
     was_interrupted: bool = False
     _round: asyncio.Task[Any] | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Wait for a round's `work`; None where it was skipped or interrupted."""
+        """Run a round's `work`; None if it was skipped or interrupted."""
         self._round = asyncio.create_task(work)
         try:
             await asyncio.wait({self._round})
             return None if self._round.cancelled() else self._round.result()
-        finally:  # a caller that hangs up cancels us
+        finally:  # we are cancelled if the caller disconnects
             self._round.cancel()
             await asyncio.gather(self._round, return_exceptions=True)
 
     def watch(self, event: pb.GenerateImageEvent) -> None:
-        """Take note of how far the round is."""
+        """Record the round's progress."""
         if event.HasField("queued"):
             self.waits_behind = event.queued.position
             self.eta_s = event.queued.estimated_wait_ms / 1000
@@ -63,13 +63,13 @@ class Job:
         self.number, self.step = number, 0
 
     def skip(self) -> None:
-        """End the round."""
+        """Stop the current round."""
         self.was_skipped = True
         if self._round is not None:
             self._round.cancel()
 
     def interrupt(self) -> None:
-        """End the round, and begin no other."""
+        """Stop the current round, and don't start another."""
         self.was_interrupted = True
         if self._round is not None:
             self._round.cancel()
@@ -77,10 +77,10 @@ class Job:
 
 @dataclass
 class Session:
-    """One caller's."""
+    """The state of one caller."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    jobs: list[Job] = field(default_factory=list)  # under way, the latest last
+    jobs: list[Job] = field(default_factory=list)  # running jobs, the latest last
 
     @property
     def latest(self) -> Job | None:
@@ -88,7 +88,7 @@ class Session:
 
 
 class Sessions:
-    """By caller, as KeyGuard names them."""
+    """Sessions by caller name, as given by KeyGuard."""
 
     def __init__(self) -> None:
         self._by_caller: OrderedDict[str, Session] = OrderedDict()

@@ -103,6 +103,7 @@ class FakeService:
     failures_left: int | None = None  # how many of them do (None: all)
     fail_at_step: int = 0  # the steps that come before the failure
     hang_at_step: int | None = None  # stop here until the caller leaves
+    hang_prompt: str | None = None  # where only this prompt's request does
     warnings: Sequence[pb.GenerationWarning] = ()  # told with Done
     cut_short: bool = False  # end well, but without Done
     status_failure: Failure | None = None  # of GetStatus and CheckPrompt
@@ -243,7 +244,7 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
         for step in range(request.num_inference_steps + 1):
             if failure and step == service.fail_at_step:
                 failure.abort(context)
-            if step == service.hang_at_step:
+            if step == service.hang_at_step and service.hang_prompt in (None, request.prompt):
                 ended.wait(60)
             if step:
                 ended.wait(service.step_s)

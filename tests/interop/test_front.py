@@ -1,0 +1,120 @@
+"""Clients that nobody here wrote, against the HTTP front of a scripted service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from connectrpc.client import ConnectClientSync
+from connectrpc.method import IdempotencyLevel, MethodInfo
+
+from proto import text2image_pb2 as pb
+from tests.support.fake_service import FakeService
+from tests.support.http_front import front
+from tests.support.needs import need
+
+NODE = Path(__file__).parent / "node"
+ALIASES = ("dall-e-3", "dall-e-*", "gpt-image-*")
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with FakeService() as running:
+        yield running
+
+
+@pytest.fixture
+async def base_url(service: FakeService) -> AsyncIterator[str]:
+    async with front(service, openai_aliases=ALIASES) as http:
+        yield str(http.base_url)
+
+
+async def node(script: str, base_url: str) -> list[str]:
+    """Run a script of ours around a client of theirs; its lines that say ok."""
+    process = await asyncio.create_subprocess_exec(
+        need("nodejs"),
+        str(NODE / script),
+        base_url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode() + err.decode()
+    return out.decode().split("\n")[:-1]
+
+
+@pytest.mark.node
+async def test_openais_sdk_for_node(base_url: str) -> None:
+    checks = await node("openai_images.mjs", base_url)
+    assert checks == [f"ok {n}" for n in ("models", "generate", "url", "stream", "refusal")]
+
+
+@pytest.mark.node
+async def test_vercels_ai_sdk_loses_no_picture_beside_a_withheld_one(
+    base_url: str, service: FakeService
+) -> None:
+    service.nsfw = [1]
+    service.hang_prompt, service.hang_at_step = "a slow fox", 1
+    assert await node("ai_sdk.mjs", base_url) == ["ok doGenerate", "ok abort"]
+    first, _ = service.requests
+    assert (first.num_images, first.num_inference_steps, first.model) == (2, 3, "")
+    assert await asyncio.to_thread(service.wait_cancelled)
+
+
+@pytest.mark.node
+async def test_connect_node(base_url: str) -> None:
+    assert await node("connect_node.mjs", base_url) == ["ok default", "ok gzip"]
+
+
+@pytest.mark.parametrize("proto_json", [False, True])
+async def test_connect_python_with_its_default_options(base_url: str, proto_json: bool) -> None:
+    """It packs every request with gzip."""
+
+    def method(name: str, output: type[Any]) -> MethodInfo[Any, Any]:
+        return MethodInfo(
+            name=name,
+            service_name="text2image.Text2ImageService",
+            input=pb.GenerateImageRequest,
+            output=output,
+            idempotency_level=IdempotencyLevel.UNKNOWN,
+        )
+
+    def call() -> tuple[Any, list[Any]]:
+        request = pb.GenerateImageRequest(prompt="a fox", seed=5, height=256, width=256)
+        with ConnectClientSync(base_url, proto_json=proto_json) as client:
+            unary = method("GenerateImage", pb.GenerateImageResponse)
+            answer = client.execute_unary(request=request, method=unary)
+            stream = method("StreamGenerateImage", pb.GenerateImageEvent)
+            events = client.execute_server_stream(request=request, method=stream)
+            return answer, list(events)
+
+    answer, events = await asyncio.to_thread(call)
+    assert answer.images[0].seed == 5
+    assert events[-1].HasField("done")
+
+
+# Bodies that programs send, as their sources have them: what each needs is a picture in base64.
+RECORDED = json.loads((Path(__file__).parent / "recorded_requests.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded["program"])
+async def test_a_recorded_request_gets_its_picture(
+    service: FakeService, recorded: dict[str, Any]
+) -> None:
+    async with front(service, openai_aliases=ALIASES) as http:
+        answer = await http.post("/v1/images/generations", json=recorded["body"])
+        assert answer.status_code == 200, answer.text
+        items = answer.json()["data"]
+        assert len(items) == (recorded["body"].get("n") or 1)
+        for item in items:
+            if "url" in item:
+                assert (await http.get(item["url"])).content.startswith(b"\x89PNG")
+            else:
+                assert item["b64_json"]
+    [seen] = service.requests
+    for name, value in recorded["asks_for"].items():
+        assert getattr(seen, name) == value, name

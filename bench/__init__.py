@@ -1,1 +1,1 @@
-"""The benchmark: ratios measured in one run, never absolute claims. `python -m bench`."""
+"""The benchmark, `python -m bench`: measures ratios within one run."""

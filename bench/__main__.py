@@ -1,4 +1,4 @@
-"""Measures, prints the table in order, writes JSON and a plot: `make bench`.
+"""Runs the benchmark, prints the table, and writes JSON and a plot: `make bench`.
 
 python -m bench [--model FOLDER] [--only P1,P4] [--quick] [--venvs FOLDER]
 """
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 class _Probe:
-    """The model under test, loaded when first asked for, and how fast the machine runs it."""
+    """The model under test, loaded on first use, and the machine's current speed with it."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
@@ -115,7 +115,7 @@ def _measurements(
 
 
 def _faithful(subject: Subject, rounds: int, count: int) -> Row:
-    from bench.fidelity_row import faithful  # needs what the training needs
+    from bench.fidelity_row import faithful  # needs the training's dependencies
 
     return faithful(subject, _embedded(), rounds, count)
 
@@ -146,7 +146,7 @@ def _arguments() -> argparse.Namespace:
     if arguments.only - set(ORDER):
         parser.error(f"no such row: {', '.join(sorted(arguments.only - set(ORDER)))}")
     arguments.venvs = arguments.venvs.resolve()
-    arguments.sd14 = arguments.sd14.resolve()  # optimum takes a relative path for a name on a hub
+    arguments.sd14 = arguments.sd14.resolve()  # optimum takes a relative path for a hub id
     arguments.venvs.mkdir(parents=True, exist_ok=True)
     return arguments
 

@@ -1,4 +1,4 @@
-"""P6: everyone asks anew as soon as they are served, of us and of what people would use instead."""
+"""P6: a closed loop (each caller sends the next request when served), for us and for peers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bench.server_rows import ours, rates_of
 CONCURRENCIES = (1, 2, 4, 8, 16)
 OURS = "ours, as shipped"
 MEASURED = {"float32": "as shipped", "bfloat16": "set to bfloat16"}
-"""What peers compute in, by default in float32, and what is said of them then."""
+"""Dtypes of the peers (their default is float32), and how the table calls them."""
 Rates = dict[int, float]
 """Pictures per second, by the number of callers."""
 
 
 class Rival(NamedTuple):
-    """A peer in one dtype; `make` is what our server is set to for the column of equals."""
+    """A peer in one dtype; `make` names our settings for a comparison with the same runtime."""
 
     name: str
     dtype: str
@@ -45,7 +45,7 @@ OUR_MAKES: dict[str, dict[str, object]] = {
 
 
 def rivals(dtypes: Sequence[str]) -> list[Rival]:
-    """Every peer, in every one of these dtypes."""
+    """Every peer in each of these dtypes."""
     return [
         *(
             Rival(name, dtype, f"torch {dtype}")
@@ -57,13 +57,13 @@ def rivals(dtypes: Sequence[str]) -> list[Rival]:
 
 
 def throughput(folder: str, venvs: Path, pictures: int, steps: int) -> list[Row]:
-    """Ours first and last, everyone else in between; theirs draw a third as many: they are slower.
+    """Measure ours first and last, and the peers in between with a third as many pictures.
 
-    All are asked for the picture alone. Ours once more with every step told on the way.
+    All without progress events; ours also once with them.
 
     Args:
         folder: a model in diffusers layout.
-        venvs: where the peers' virtual environments are or will be.
+        venvs: folder for the peers' virtual environments.
     """
     found: dict[str, Rates] = {}
     missing: dict[str, str] = {}
@@ -134,7 +134,7 @@ def _against(
 
 
 def print_rates(row: Row) -> None:
-    """Pictures per second by the number of callers, as Markdown."""
+    """Print pictures per second by number of callers, as Markdown."""
     rates, equals = row.details["rates"], row.details["same_make"]
     assert isinstance(rates, dict)
     assert isinstance(equals, dict)
@@ -161,6 +161,6 @@ def _rival(rival: Rival, venvs: Path, work: Work) -> Iterator[Callable[[int], No
 
 
 def native(folder: str) -> int:
-    """Side in pixels of the pictures that the model was made for."""
+    """The model's native size in pixels (one side)."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
     return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)

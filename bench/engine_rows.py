@@ -1,4 +1,4 @@
-"""What is measured inside one process: overhead, exactness, joining and leaving."""
+"""Measurements inside one process: overhead, exactness, joining and leaving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.subject import Subject, engine
 
 
 def overhead(subject: Subject, what: str, most: float, rounds: int, steps: int = 20) -> Row:
-    """P1: alone through the engine, against the networks' bare calls; at most `most` times."""
+    """P1: one request through the engine, relative to the bare network calls; at most `most`."""
 
     def through_engine(number: int) -> None:
         driver, listener = engine(subject)
@@ -37,7 +37,7 @@ def overhead(subject: Subject, what: str, most: float, rounds: int, steps: int =
 
 
 def exactness(subject: Subject, count: int = 200) -> Row:
-    """P7: every picture of a crowd, against the same request alone."""
+    """P7: compares every picture of a crowd with the same request alone."""
     draw = random.Random(7)
     requests = [
         Request(
@@ -86,10 +86,10 @@ def exactness(subject: Subject, count: int = 200) -> Row:
 
 
 def joining(subject: Subject, rounds: int = 30) -> Row:
-    """P8: how many steps pass until a newcomer is in, and until one who left is out.
+    """P8: number of steps until a new request takes part, and until an aborted one doesn't.
 
-    Counted in the engine, as it serves them: a step that begins after the arrival, or after the
-    abort, and still is without the newcomer, or with the one who left.
+    Counts steps of the engine that begin after the arrival without the new request, or after the
+    abort with the aborted one.
     """
     joins, leaves = [], []
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""F: the runtime that was picked draws what diffusers draws in float32, from the same seeds."""
+"""F: compares the picked runtime with diffusers in float32, for the same seeds."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from training.stages import CPU, Recipe
 
 GUIDANCE_SCALE = 7.5  # the default of diffusers' pipeline
 SCHEDULER = "dpmpp_2m"
-MARGIN = 0.01  # within which a score counts as unchanged
+MARGIN = 0.01  # largest difference of an unchanged score
 
 
 def faithful(subject: Subject, folder: str, rounds: int, count: int) -> Row:
-    """Median PSNR over the evaluation's prompts, and what its judge makes of both.
+    """Median PSNR over the evaluation's prompts, and the judge's scores of both.
 
-    A picture close to a tie is named otherwise for the least of differences, to the better or to
-    the worse. So a score counts as unchanged where the 95 % interval of its difference, over pairs
-    of pictures from the same seed, ends within `MARGIN`.
+    For a picture close to a tie the smallest difference changes the judge's answer, in either
+    direction. So a score counts as unchanged if the 95 % interval of its difference, over pairs of
+    pictures with the same seed, is within `MARGIN`.
 
     Args:
         folder: the subject's model, in diffusers layout.
-        rounds: how many seeds every prompt gets.
-        count: how many prompts.
+        rounds: number of seeds per prompt.
+        count: number of prompts.
     """
     prompts = _prompts(rounds, count)
     ours = [_ours(subject, prompt) for prompt in prompts]

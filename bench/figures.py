@@ -1,4 +1,4 @@
-"""Medians, confidence intervals and the interleaving that makes ratios fair."""
+"""Medians, confidence intervals, and interleaved runs for fair ratios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 
 class Ratio(NamedTuple):
-    """Of two medians, with a 95 % bootstrap interval."""
+    """A ratio of two medians, with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -25,7 +25,7 @@ class Ratio(NamedTuple):
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` of them do not exceed."""
+    """The smallest value that at least a `share` of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -45,7 +45,7 @@ def ratio_of(
 
 
 class Difference(NamedTuple):
-    """Of two shares in pairs, with a 95 % bootstrap interval; all from -1 to 1."""
+    """A difference of two paired shares, with its 95 % bootstrap interval; all from -1 to 1."""
 
     value: float
     low: float
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
 
 
 def difference_of(ours: Sequence[bool], theirs: Sequence[bool]) -> Difference:
-    """mean(ours) - mean(theirs), of the same things in the same order; things are resampled."""
+    """mean(ours) - mean(theirs) of paired values; pairs are resampled for the interval."""
     draw = random.Random(0)
     found = [our - their for our, their in zip(ours, theirs, strict=True)]
     interval = _interval(
@@ -66,7 +66,7 @@ def difference_of(ours: Sequence[bool], theirs: Sequence[bool]) -> Difference:
 
 
 def _interval(resampled: Iterable[float]) -> tuple[float, float]:
-    """The ends of the middle `CONFIDENCE` of `RESAMPLES` figures."""
+    """The limits of the middle `CONFIDENCE` of `RESAMPLES` values."""
     ordered = sorted(resampled)
     edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
     return ordered[edge], ordered[-1 - edge]
@@ -75,7 +75,7 @@ def _interval(resampled: Iterable[float]) -> tuple[float, float]:
 def abba(
     a: Callable[[int], None], b: Callable[[int], None], rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of each, in the order A B B A A B B A …; both get the number of the round."""
+    """Seconds of each, run in the order A B B A A B B A …; both receive the round's number."""
     a(-1)
     b(-1)
     times_a: list[float] = []

@@ -1,4 +1,4 @@
-"""One picture of a run: latencies of the open loop, and pictures per second of all servers."""
+"""Plots a run: latencies of the open loop, and pictures per second of all servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS, THEIRS = "#3b6fd4", "#b9bec9"
 
 
 def plot(rows: Sequence[Row], path: Path) -> Path:
-    """Write an SVG and return its path; what was not measured is left out."""
+    """Write an SVG with everything that was measured, and return its path."""
     parts: list[str] = []
     height = 20
     for row in rows:
@@ -32,7 +32,7 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
 
 
 def _curves(parts: list[str], top: int, row: Row) -> int:
-    """Share of requests answered within a time: ours and first come, first served."""
+    """Share of requests answered within a given time, for ours and for FIFO."""
     series = {"ours": row.details["ours_s"], "first come, first served": row.details["fifo_s"]}
     longest = max(max(_floats(values)) for values in series.values())
     bottom = top + 24 + CURVE

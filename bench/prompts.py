@@ -1,8 +1,8 @@
-"""What all servers are asked to draw."""
+"""The prompts for all servers."""
 
 from __future__ import annotations
 
 
 def prompt(number: int) -> str:
-    """Another one for every number, so that no text is encoded only once."""
+    """A different prompt for every number, so that no server benefits from caching embeddings."""
     return f"a red apple and {number} pears"

@@ -1,4 +1,4 @@
-"""One row of the table: what was measured, and what it had to reach."""
+"""Rows of the table: measured values and their targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "openvino", "grpcio", "numpy")
 
 @dataclass
 class Row:
-    """`reached` is None where nothing could be measured; `note` then says why."""
+    """One row. `reached` is None if nothing could be measured; `note` then says why."""
 
     number: str
     measure: str
@@ -33,12 +33,12 @@ class Row:
 
 
 def arithmetic() -> tuple[str, ...]:
-    """The dtypes that this CPU computes in; others it would only imitate, slowly."""
+    """The dtypes that this CPU supports natively; others would be emulated slowly."""
     return ("float32", "bfloat16") if has_native_bfloat16() else ("float32",)
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """As Markdown, in the order of the numbers."""
+    """Print the rows as Markdown, in the order of their numbers."""
     print("\n| # | measure | at least | measured | reached |\n| --- | --- | --- | --- | --- |")
     for row in rows:
         reached = {True: "yes", False: "no", None: "not measured"}[row.reached]
@@ -47,7 +47,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def conditions() -> dict[str, object]:
-    """Hardware, versions, and how busy the machine was."""
+    """Hardware, versions, and the machine's load."""
     import torch
 
     return {
@@ -65,7 +65,7 @@ def conditions() -> dict[str, object]:
 
 
 def write(rows: Sequence[Row], found: dict[str, object], name: str) -> Path:
-    """JSON and a plot in `bench-results/`; returns the JSON's path."""
+    """Write JSON and a plot to `bench-results/`; returns the JSON's path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(

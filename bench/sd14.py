@@ -1,4 +1,4 @@
-"""P1 to P3: Stable Diffusion 1.4's architecture with random weights, one picture of 256²."""
+"""P1 to P3: one picture of 256² with Stable Diffusion 1.4's architecture and random weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUNDS = 4
 
 
 def rows(folder: Path, venvs: Path, steps: int) -> Iterator[Row]:
-    """Every picture is drawn in `steps` steps and decoded; built first where `folder` is empty."""
+    """Measure pictures of `steps` steps with decoding; builds the model if `folder` is empty."""
     if not (folder / "model_index.json").is_file():
         print("  building the model …", flush=True)
         build_sd14(folder)
@@ -40,7 +40,7 @@ def against_diffusers(subject: Subject, steps: int) -> Row:
         partial(pipeline.draw, steps=steps, height=SIZE), _ours(subject, steps), ROUNDS
     )
     del pipeline
-    gc.collect()  # 4 GB, which the next may need
+    gc.collect()  # 4 GB, which the next one may need
     found = ratio_of(theirs_s, ours_s)
     return Row(
         "P2",
@@ -53,7 +53,7 @@ def against_diffusers(subject: Subject, steps: int) -> Row:
 
 
 def against_peers(subject: Subject, venvs: Path, file: Path, steps: int) -> Row:
-    """P3: whatever else draws fast on a CPU, each in turns with ours."""
+    """P3: other fast implementations for CPUs, each alternating with ours."""
     works = [
         ("optimum", Work(subject.folder, arithmetic()[-1], steps, SIZE)),
         ("sdcpp", Work(str(file.resolve()), "f16", steps, SIZE)),

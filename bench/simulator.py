@@ -1,6 +1,6 @@
-"""A simulated engine: arrival traces in, latencies out, in discrete events and no torch.
+"""A discrete-event simulation of the engine: computes latencies for arrival traces.
 
-A change of policy is judged in seconds: `python -m bench.simulator` prints the table.
+Evaluates a change of the policy in seconds: `python -m bench.simulator` prints a table.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def cost_model(
     sizes: Iterable[tuple[int, int]] = ((SIZE, SIZE),),
     certified: Iterable[int] | None = None,
 ) -> CostModel:
-    """Costs in proportion to the pixels; all row counts `certified` if None."""
+    """Costs proportional to the pixels; if `certified` is None, all row counts are."""
     cost = CostModel()
     if certified is not None:
         cost.certified = dict.fromkeys(sizes, frozenset(certified))
@@ -133,7 +133,7 @@ def simulate(
     check: Callable[[Scheduler, float], None] | None = None,
     scheduler: Scheduler | None = None,
 ) -> Result:
-    """Run the trace to its end; requests leave at their deadlines and at `abort_at` seconds."""
+    """Run the trace; requests are aborted at their deadlines and at `abort_at` seconds."""
     scheduler = scheduler or Scheduler(cost, max_queue, max_queue_per_client)
     arrivals = sorted(requests, key=lambda request: request.arrived_s)
     alone = {request: cost.request_ms(request) / 1000 for request in requests}
@@ -205,7 +205,7 @@ def _advance(task: Task) -> None:
 
 
 def fifo(requests: Sequence[Request], cost: CostModel) -> Result:
-    """What most people write: one pipeline behind a lock."""
+    """The common baseline: one pipeline behind a lock."""
     result = Result()
     now = 0.0
     for request in sorted(requests, key=lambda r: r.arrived_s):
@@ -227,8 +227,7 @@ def mix(
 ) -> list[Request]:
     """Poisson arrivals at `load` of the serial capacity.
 
-    Steps 8 / 20 / 50 for 40 / 40 / 20 %, 15 % without guidance, 20 % of other sizes than the
-    first.
+    40 / 40 / 20 % have 8 / 20 / 50 steps, 15 % no guidance, 20 % another size than the first.
     """
     draw = random.Random(seed)
     requests = []

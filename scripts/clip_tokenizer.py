@@ -3,7 +3,7 @@
     python scripts/clip_tokenizer.py bpe_simple_vocab_16e6.txt.gz backend/model/sd1/tokenizer
 
 The list is part of https://github.com/openai/CLIP (MIT) and of the package open_clip_torch. The
-vocabulary follows from it: 256 bytes, the same ending a word, one token per merge, start and end.
+vocabulary is 256 bytes, the same bytes at a word's end, one token per merge, start and end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(source: Path, folder: Path) -> None:
 
 
 def byte_letters() -> list[str]:
-    """A printable letter for each of the 256 bytes, printable bytes first, as GPT-2 does it."""
+    """A printable character for each of the 256 bytes, printable bytes first, as in GPT-2."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return [*map(chr, printable), *(chr(256 + index) for index in range(len(others)))]

@@ -1,7 +1,7 @@
-"""Write the digests of the base images behind their versions: `make digests`.
+"""Pin the base images by digest, in addition to their versions: `make digests`.
 
-Asks the registry of each image, by the protocol that all registries speak (OCI distribution
-specification, 1.1), and changes nothing where it can't be asked.
+Asks each image's registry with the protocol of the OCI distribution specification 1.1; changes
+nothing if it can't be reached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILES = ("Dockerfile.backend", "Dockerfile.ui", "docker-compose.yml")
 IMAGE = re.compile(
     r"(?P<host>docker\.io|localhost:\d+)/(?P<name>[\w./-]+):(?P<tag>[\w.-]+)(@sha256:[0-9a-f]{64})?"
 )
-API_HOSTS = {"docker.io": "https://registry-1.docker.io"}  # elsewhere the host is its own API
+API_HOSTS = {"docker.io": "https://registry-1.docker.io"}  # others: the host itself
 ACCEPT = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -32,7 +32,7 @@ def digest(host: str, name: str, tag: str) -> str:
     """The digest of an image's list of platforms, as sha256:….
 
     Raises:
-        OSError: the registry can't be asked, or does not know the image.
+        OSError: the registry can't be reached, or does not know the image.
     """
     api = API_HOSTS.get(host, f"http://{host}")
     request = urllib.request.Request(f"{api}/v2/{name}/manifests/{tag}", method="HEAD")
@@ -51,7 +51,7 @@ def digest(host: str, name: str, tag: str) -> str:
 
 
 def _token(challenge: str) -> str:
-    """What lets anybody read a public image: asked for where the registry says so."""
+    """An anonymous token for public images, from the service that the registry names."""
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     address = f"{fields['realm']}?service={fields['service']}&scope={fields['scope']}"
     with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
@@ -59,7 +59,7 @@ def _token(challenge: str) -> str:
 
 
 def main(root: Path = ROOT) -> int:
-    """Write the digests into the files; 3 where a registry can't be asked."""
+    """Write the digests into the files; returns 3 if a registry can't be reached."""
     code = 0
     for path in (root / name for name in FILES):
         text = path.read_text("utf-8")

@@ -1,7 +1,7 @@
-"""The small pictures of a model's examples: `python scripts/examples.py`, with a service running.
+"""Generate the thumbnails of the embedded model's examples: `python scripts/examples.py`.
 
-Asks the service at $TEXT2IMAGE_ADDRESS for each example of the embedded model's `abilities.json`
-and keeps it beside that file; run it whenever the model or its examples change.
+Needs a running service at $TEXT2IMAGE_ADDRESS. Writes a thumbnail for each example of
+`abilities.json` next to that file; run it again when the model or its examples change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from client import Text2ImageClient  # noqa: E402
 
 SIDE = 256  # pixels
 QUALITY = 84
-STEPS = 30  # the studio's standard
+STEPS = 30  # the studio's default
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Make one picture in the studio as a visitor does: for scripts/images-check.
+"""Generate one picture in the studio with a browser, for scripts/images-check.
 
 python -m scripts.images_browser http://127.0.0.1:8501 studio.png
 """

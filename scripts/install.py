@@ -1,7 +1,7 @@
 """Install the dependencies of some extras into this Python's environment: `install.py backend ui`.
 
-uv installs them where it is present, else pip. pip compiles every file, which takes half of its
-time; instead only what the backend and the studio import at their start is compiled, in parallel.
+Uses uv if it is installed, else pip. pip compiles every file, which takes half of its time; we only
+compile what the backend and the studio import at their start, in parallel.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ STARTS = {
 
 
 def requirements(extras: Iterable[str]) -> list[str]:
-    """What pyproject.toml asks for; installing from it directly spares building a package."""
+    """The requirements in pyproject.toml, read directly to avoid building a package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
     return [*project["dependencies"], *(text for extra in extras for text in optional[extra])]
 
 
 def command(uv: str | None, index_url: str | None) -> list[str]:
-    """The installer, without what it is to install; `index_url` is searched too."""
+    """The installer's command without packages; `index_url` is an additional index."""
     extra = ["--extra-index-url", index_url] if index_url else []
     if uv is not None:
         first = [uv, "pip", "install", "--python", sys.executable]
@@ -42,10 +42,10 @@ def command(uv: str | None, index_url: str | None) -> list[str]:
 
 
 def install(extras: list[str]) -> None:
-    """Install them, with uv where that works.
+    """Install packages, with uv if that works.
 
     Raises:
-        subprocess.CalledProcessError: pip can't.
+        subprocess.CalledProcessError: pip failed.
     """
     wanted = ["--quiet", "-c", str(ROOT / "constraints.txt"), *requirements(extras)]
     index_url, uv = os.environ.get("TORCH_INDEX_URL"), shutil.which("uv")
@@ -55,7 +55,7 @@ def install(extras: list[str]) -> None:
 
 
 def precompile(extras: list[str]) -> None:
-    """Have Python write the bytecode of what is imported at a start; not needed, so never fatal."""
+    """Compile the modules imported at a start; optional, so failures are ignored."""
     environ = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }

@@ -1,4 +1,4 @@
-"""Generate the modules of proto/, or check that they are what the contract generates."""
+"""Generate the modules of proto/, or check that they are up to date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def generate(out: Path) -> None:
 
 
 def stale() -> list[str]:
-    """Names of committed modules that differ from what the contract generates."""
+    """Names of committed modules that differ from newly generated ones."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = Path(folder) / "proto"

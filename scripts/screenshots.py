@@ -1,7 +1,7 @@
-"""Pictures of every page and state, in both themes, wide and on a phone: `make screenshots`.
+"""Take screenshots of every page and state in both themes, desktop and phone: `make screenshots`.
 
-Starts a backend with the embedded model and a studio of its own on free ports, writes to
-`screenshots/`, and with --readme also the four of the README to `docs/images/`.
+Starts a backend with the embedded model and a studio on free ports and writes to `screenshots/`;
+with --readme also the four screenshots of the README to `docs/images/`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ DONE = "a rocket on a blue background"
 
 
 class Photographer:
-    """One visitor and the name of what it looks at."""
+    """Takes screenshots as one visitor."""
 
     def __init__(self, visitor: Visitor, prefix: str) -> None:
         self.visitor = visitor
@@ -122,7 +122,7 @@ def enter(
 
 
 def fill_gallery(browser: Browser, studio: Studio) -> Any:
-    """Make a dozen pictures; returns the cookies of the visitor whose they are."""
+    """Generate a dozen pictures; returns the cookies of their owner."""
     visitor = Visitor(browser.new_context(**WIDE), studio.url)
     visitor.open()
     for number, prompt in enumerate(PROMPTS):
@@ -195,7 +195,7 @@ def write_readme_shots() -> None:
         with Image.open(TARGET / f"{shot}.png") as picture:
             full = picture.convert("RGB")
             full.save(path, optimize=True)
-            if path.stat().st_size > README_BYTES:  # fewer colours, where it must be
+            if path.stat().st_size > README_BYTES:  # reduce colours if necessary
                 dithered = full.quantize(256, palette=full.quantize(256))
                 dithered.save(path, optimize=True)
         if path.stat().st_size > README_BYTES:

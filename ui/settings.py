@@ -1,4 +1,4 @@
-"""Settings of the studio, from the environment: frozen, and loud about what is wrong."""
+"""The studio's settings, read from environment variables; a wrong one stops the start."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ OIDC_NAMES = ("METADATA_URL", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI")
 
 
 class SettingsError(ValueError):
-    """A setting that the studio can't start with; the message names the variable."""
+    """An invalid setting; the message names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Oidc:
-    """An OpenID Connect provider, as `st.login` wants it."""
+    """An OpenID Connect provider, in the form that `st.login` needs."""
 
     metadata_url: str
     client_id: str
@@ -31,7 +31,7 @@ class Oidc:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator can set, each as TEXT2IMAGE_<NAME> in the environment."""
+    """Every field is set by the variable TEXT2IMAGE_<NAME>."""
 
     address: str
     data_dir: Path
@@ -70,7 +70,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def database_url(url: str) -> str:
-    """PostgreSQL is spoken through psycopg 3, whichever way the URL spells its name."""
+    """Use psycopg 3 for PostgreSQL, however the URL spells its name."""
     for spelling in ("postgres://", "postgresql://"):
         if url.startswith(spelling):
             return "postgresql+psycopg://" + url.removeprefix(spelling)

@@ -1,7 +1,7 @@
-"""What the studio serves besides Streamlit: picture files, the contract, a cookie, headers.
+"""What the studio serves besides Streamlit: picture files, the proto file, a cookie, headers.
 
-Pictures go by plain HTTP with addresses that never change, so that browsers keep them; each
-address carries a key that works in one browser alone.
+Pictures have permanent URLs, so that browsers cache them; each URL contains a key that only works
+in one browser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ui.storage.files import MIME_TYPES, PictureFiles, is_picture_id
 
 PROTO = Path(__file__).parent.parent / "proto" / "text2image.proto"
 FOR_EVER = "private, max-age=31536000, immutable"
-# Streamlit's page sets inline styles, and its components import scripts from blob addresses.
+# Streamlit's page uses inline styles, and its components import scripts from blob URLs.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -46,7 +46,7 @@ SECURITY_HEADERS = {
 
 
 def base_path(configured: str) -> str:
-    """What stands before every address: "/app" where the studio is served below a path, else ""."""
+    """The prefix of every URL path: for example "/app" if served below a path, else ""."""
     path = configured.strip("/")
     return f"/{path}" if path else ""
 
@@ -93,7 +93,7 @@ def _not_found() -> Response:
 
 
 class IdentityCookie:
-    """Gives each browser an id of its own with the first page that it loads."""
+    """Gives each browser an id with the first page that it loads."""
 
     def __init__(self, app: ASGIApp, signer: Signer) -> None:
         self._app = app
@@ -121,7 +121,7 @@ class IdentityCookie:
 
 
 class SecurityHeaders:
-    """Adds the headers that keep other sites out, and our pages from calling anyone else."""
+    """Adds headers that keep other sites out and our pages from calling other servers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,1 +1,1 @@
-"""What a machine with a GPU has to show: `python -m bench.gpu_check`."""
+"""Checks a machine with a GPU: `python -m bench.gpu_check`."""

@@ -1,4 +1,4 @@
-"""Whether it starts, and draws what it should."""
+"""Checks that the service starts and generates the right pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backend.model.pipeline import LatentDiffusion
 from backend.resources import ResourceReader
 from bench.gpu_check.stage import Bench, Found, draw
 
-NEARLY = 2e-2  # of latents' norm, where diffusers rounds its coefficients otherwise
+NEARLY = 2e-2  # relative to the latents' norm, where diffusers rounds coefficients differently
 
 
 def versions(bench: Bench) -> Iterator[Found]:
@@ -42,7 +42,7 @@ def setting_up(bench: Bench) -> Iterator[Found]:
 
 
 def embedded_on_both(bench: Bench) -> Iterator[Found]:
-    """The embedded model on the device against the CPU in float32."""
+    """Compares the embedded model on the device with the CPU in float32."""
     model = bench.embedded_model()
     reference = bench.load(bench.embedded_folder, device="cpu", dtype="float32")
     wanted = [bench.params(model, number) for number in range(3)]
@@ -55,7 +55,7 @@ def embedded_on_both(bench: Bench) -> Iterator[Found]:
 
 
 def noise_schedulers(bench: Bench) -> Iterator[Found]:
-    """Every one against diffusers' own pipeline on the same device, same seeds."""
+    """Compares every noise scheduler with diffusers' pipeline, same device and seeds."""
     model = bench.embedded_model()
     pipeline = published(bench, model)
     for name in model.info.schedulers:
@@ -90,7 +90,7 @@ def noise_schedulers(bench: Bench) -> Iterator[Found]:
 
 
 def waits(bench: Bench) -> Iterator[Found]:
-    """Waits that torch itself warns of in a step; ours is for an event, and not among them."""
+    """Counts synchronizations in a step that torch warns about (not the wait for our event)."""
     model = bench.embedded_model()
     if model.runtime.device.type != "cuda":
         yield Found("waits in a step", "not checked", "needs CUDA")
@@ -111,7 +111,7 @@ def waits(bench: Bench) -> Iterator[Found]:
 
 
 def crowds(bench: Bench) -> Iterator[Found]:
-    """Row counts that change nothing, and how far a picture in a crowd is from itself alone."""
+    """The certified row counts, and how much a picture in a batch differs from alone."""
     model = bench.embedded_model()
     shape = row_shape(model.components, model.info.native_height, model.info.native_width)
     counts = certified_row_counts(model.runtime, shape, [rows for rows in bench.rows if rows > 1])
@@ -125,7 +125,7 @@ def crowds(bench: Bench) -> Iterator[Found]:
 
 
 def published(bench: Bench, model: LatentDiffusion) -> Any:
-    """diffusers' pipeline over the embedded model, in our memory layout and dtype."""
+    """diffusers' pipeline with the embedded model, in our memory layout and dtype."""
     pipeline: Any = StableDiffusionPipeline.from_pretrained(
         bench.embedded_folder,
         dtype=model.runtime.dtype,

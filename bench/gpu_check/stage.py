@@ -1,4 +1,4 @@
-"""A stage of the check: what it finds, what is expected, and the bench it runs on."""
+"""What the stages of the check share: figures with expectations, device and models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = (1, 2, 4, 8, 12, 16, 24, 32)
 
 
 class Found(NamedTuple):
-    """One figure, what was expected of it, and whether it came out so (None: just to know)."""
+    """One figure, its expected value, and whether it was met (None: only informative)."""
 
     what: str
     value: Any
@@ -34,12 +34,12 @@ Stage = Callable[["Bench"], Iterator[Found]]
 
 @dataclass
 class Bench:
-    """What the stages share: a device, two models, and how much of everything to do."""
+    """What the stages share: a device, two models, and how much to measure."""
 
     scratch: Path
     device: str = "auto"
     embedded: Path | None = None
-    large: Path | None = None  # of Stable Diffusion 1.4's shape; built where it is not given
+    large: Path | None = None  # with Stable Diffusion 1.4's architecture; built if not given
     steps: int = 20
     rows: tuple[int, ...] = ROWS
     repeats: int = 5
@@ -64,11 +64,11 @@ class Bench:
         return load_model(self.settings(model=str(folder), **changes), lambda _: None)
 
     def embedded_model(self) -> LatentDiffusion:
-        """On the device, loaded once."""
+        """The embedded model on the device, loaded once."""
         return self._kept("embedded", lambda: self.load(self.embedded_folder))
 
     def large_model(self) -> LatentDiffusion:
-        """On the device, loaded once; without its safety checker."""
+        """The large model on the device, loaded once, without safety checker."""
         return self._kept("large", lambda: self.load(self.large_folder()))
 
     def large_folder(self) -> Path:
@@ -84,7 +84,7 @@ class Bench:
         return self._models[name]
 
     def forget(self) -> None:
-        """Hold no model any more."""
+        """Release the models."""
         self._models.clear()
 
     def params(self, model: LatentDiffusion, number: int, **changes: Any) -> GenerationParams:
@@ -113,7 +113,7 @@ def draw(model: LatentDiffusion, params: GenerationParams) -> Any:
 
 
 def timed_ms(act: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The least of `repeats`, the device's work included; once before, unmeasured."""
+    """The minimum of `repeats` including the device's work, after one run for warm-up."""
     act()
     wait_for(device)
     found = []

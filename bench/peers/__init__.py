@@ -1,1 +1,1 @@
-"""What people would use instead, each as its own documentation shows it."""
+"""Alternatives to this service, each set up as in its documentation."""

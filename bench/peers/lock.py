@@ -1,4 +1,4 @@
-"""diffusers' pipeline behind a lock: what most people write. Runs in the benchmark's process."""
+"""diffusers' pipeline behind a lock, the common baseline; in the benchmark's process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.prompts import prompt
 
 
 class LockedPipeline:
-    """One pipeline, one caller at a time."""
+    """One pipeline that serves one caller at a time."""
 
     def __init__(self, folder: str, dtype: torch.dtype = torch.float32) -> None:
         self._pipeline: Any = StableDiffusionPipeline.from_pretrained(

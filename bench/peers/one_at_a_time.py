@@ -1,4 +1,4 @@
-"""A function behind HTTP and a lock, for peers that bring no server of their own."""
+"""An HTTP server around a function and a lock, for peers without their own server."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def serve(draw: Callable[[str], object], port: int) -> None:
-    """POST /predict with {"prompt": ...} draws one picture; never returns."""
+    """Serve POST /predict with {"prompt": ...}, which generates one picture; never returns."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

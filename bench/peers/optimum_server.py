@@ -1,7 +1,7 @@
 """OpenVINO through optimum-intel. Arguments: folder, dtype, steps, size, port.
 
-Runs in a virtual environment that has optimum-intel with its own torch and transformers. Shapes are
-fixed before compiling, as its documentation advises for speed.
+Runs in a virtual environment with optimum-intel and its own torch and transformers. Shapes are
+fixed before compiling, as its documentation recommends for speed.
 """
 
 import sys
@@ -17,7 +17,7 @@ PRECISION = {"float32": "f32", "bfloat16": "bf16"}[DTYPE]
 
 
 def converted() -> Path:
-    """The model as OpenVINO reads it, converted once for every architecture."""
+    """The converted model, cached per architecture."""
     configs = sorted(Path(FOLDER).glob("*/config.json"))
     digest = sha256(b"".join(file.read_bytes() for file in configs)).hexdigest()[:16]
     folder = Path("optimum") / digest

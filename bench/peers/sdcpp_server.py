@@ -1,7 +1,7 @@
 """stable-diffusion.cpp through its Python binding. Arguments: file, type, steps, size, port.
 
-Runs in a virtual environment that has stable-diffusion-cpp-python, built for this very CPU. `type`
-is that of ggml in which it keeps the weights.
+Runs in a virtual environment with stable-diffusion-cpp-python built for this CPU. `type` is the
+ggml type of the weights.
 """
 
 import os

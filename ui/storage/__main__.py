@@ -21,7 +21,7 @@ Command = Callable[[Settings, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 well, 1 problems found, 2 not done."""
+    """Run one command; returns the exit code: 0 success, 1 problems found, 2 nothing done."""
     logging.basicConfig(format="%(message)s")
     chosen = _parser().parse_args(arguments)
     run: Command = chosen.run

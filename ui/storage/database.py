@@ -1,4 +1,4 @@
-"""Opens the gallery's database and brings its tables up to date."""
+"""Opens the gallery's database and runs its migrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 5000
-MIGRATION_LOCK = 0x696E6B  # any number that no other program locks
+MIGRATION_LOCK = 0x696E6B  # an arbitrary number that no other program uses
 
 
 class DatabaseGone(sa.exc.SQLAlchemyError):
@@ -22,18 +22,18 @@ class DatabaseGone(sa.exc.SQLAlchemyError):
 
 
 class DatabaseTooNew(sa.exc.SQLAlchemyError):
-    """A newer version has migrated it: this one would not know what it writes."""
+    """The database was migrated by a newer version."""
 
 
 def prepare(engine: Engine) -> None:
-    """Set up connections and run the migrations that this database has not seen yet.
+    """Set up connections and run the outstanding migrations.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database can't be reached or written.
     """
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
-        engine.dispose()  # connections opened before were not set up
+        engine.dispose()  # earlier connections were opened without this setup
     migrate(engine)
     if engine.dialect.name == "sqlite" and engine.url.database:
         _watch_file(engine, Path(engine.url.database))
@@ -43,11 +43,11 @@ def migrate(engine: Engine) -> None:
     """Run the outstanding migrations, all in one transaction, one process at a time.
 
     Raises:
-        DatabaseTooNew: the database has seen migrations that this version has not.
+        DatabaseTooNew: the database has migrations that this version doesn't know.
     """
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
-            # Python's driver would start none before CREATE and ALTER, and so undo half of them.
+            # Python's driver starts no transaction for CREATE and ALTER, so could not undo them.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
@@ -65,14 +65,14 @@ def _check_version(connection: sa.Connection, config: Config) -> None:
 
 
 def alembic_config() -> Config:
-    """Alembic's settings, without a file of their own."""
+    """Alembic's settings, without a config file."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
 
 
 def _watch_file(engine: Engine, path: Path) -> None:
-    """Fail where the file is gone: SQLite would make another, or write into what nobody sees."""
+    """Fail if the file is gone: SQLite would create a new one, or write to the deleted one."""
 
     def identity() -> tuple[int, int]:
         try:
@@ -89,7 +89,7 @@ def _watch_file(engine: Engine, path: Path) -> None:
 
     def checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
         if record.info["file"] != identity():
-            raise sa.exc.DisconnectionError  # another file of this name: connect to that
+            raise sa.exc.DisconnectionError  # a new file with this name: reconnect to it
 
     engine.dispose()
     event.listen(engine, "do_connect", before_connecting)
@@ -99,7 +99,7 @@ def _watch_file(engine: Engine, path: Path) -> None:
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers never wait for a writer
+    cursor.execute("PRAGMA journal_mode=WAL")  # readers don't wait for a writer
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()

@@ -1,4 +1,4 @@
-"""Looks at picture files: what they are, how large, and as thumbnails; within bounded memory."""
+"""Identifies picture files and makes thumbnails, with limited memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from PIL import Image
 
 from ui.storage.picture import Unkeepable
 
-THUMBNAIL_SIDE = 384  # px, the longer side
+THUMBNAIL_SIDE = 384  # pixels of the longer side
 THUMBNAIL_QUALITY = 80
-MAX_PIXELS = 40_000_000  # decoding takes four bytes of memory for each
+MAX_PIXELS = 40_000_000  # decoding needs four bytes for each
 TOO_LARGE = f"it has more than {MAX_PIXELS // 10**6} million pixels, the most that are kept"
 UNKNOWN = "it is no PNG, JPEG or WebP picture"
-# Pillow's name of a format -> ours; MPO is a JPEG that has further pictures behind it.
+# Pillow's name of a format -> ours; MPO is a JPEG followed by more pictures.
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 MAX_CHUNKS = 100_000
 
-_DECODING = threading.Lock()  # one large picture in memory at a time
+_DECODING = threading.Lock()  # only one large picture in memory at a time
 
 
 def mime_type_of(data: bytes) -> str:
-    """What the data is, whatever its name says.
+    """The MIME type, determined by content.
 
     Raises:
-        Unkeepable: it is not a picture of a format that the gallery keeps, or too large a one.
+        Unkeepable: it is not a picture in a supported format, or it is too large.
     """
     with _opened(data) as picture:
         return FORMATS[str(picture.format)]
@@ -38,22 +38,22 @@ def size_of(data: bytes) -> tuple[int, int]:
     """Width and height in pixels.
 
     Raises:
-        Unkeepable: as `mime_type_of`.
+        Unkeepable: like `mime_type_of`.
     """
     with _opened(data) as picture:
         return picture.size
 
 
 def make_thumbnail(data: bytes) -> bytes:
-    """A WebP of at most 384 pixels, smoothly enlarged where the original is smaller.
+    """A WebP of at most 384 pixels per side, smoothly enlarged if the original is smaller.
 
     Raises:
-        Unkeepable: the data is no picture, or too large a one.
+        Unkeepable: the data is not a picture, or too large.
     """
     with _DECODING, _opened(data) as picture:
         scale = THUMBNAIL_SIDE / max(picture.size)
         width, height = (max(1, round(side * scale)) for side in picture.size)
-        picture.draft("RGB", (width * 2, height * 2))  # a JPEG is decoded at a fraction of its size
+        picture.draft("RGB", (width * 2, height * 2))  # decodes a JPEG at a fraction of its size
         try:
             small = _resized(picture, (width, height))
         except (OSError, SyntaxError, ValueError) as error:
@@ -64,7 +64,7 @@ def make_thumbnail(data: bytes) -> bytes:
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Shrunk before it is converted: a second copy in full size would double the memory."""
+    """Shrink before converting: a second copy in full size would double the memory."""
     if picture.mode not in ("RGB", "RGBA", "L", "LA"):
         return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     small = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -85,10 +85,10 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _png_pixels(data: bytes) -> Iterator[bytes]:
-    """The chunks that make a PNG's pixels: Pillow refuses files for long texts and profiles.
+    """Only the chunks needed for a PNG's pixels: Pillow refuses files with long texts or profiles.
 
     Raises:
-        Unkeepable: there are more chunks than any picture has.
+        Unkeepable: there are too many chunks.
     """
     yield PNG
     position = len(PNG)

@@ -1,7 +1,7 @@
-"""Picture files: originals untouched; beside each a WebP thumbnail and a note of its row.
+"""Picture files: unchanged originals, each with a WebP thumbnail and a note (a copy of its row).
 
-The files are the gallery's truth, the database its index: a note can bring a lost row back, and a
-picture that its owner deleted says so by its own name.
+The files are authoritative, the database is an index: a lost row can be restored from the note, and
+a deleted picture is marked by its file name.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".orig.webp
 MIME_TYPES = {suffix: mime_type for mime_type, suffix in SUFFIXES.items()}
 THUMBNAIL_SUFFIX = ".thumb.webp"
 NOTE_SUFFIX = ".json"
-DELETED_SUFFIX = ".deleted"  # behind the name of an original: its owner deleted it
+DELETED_SUFFIX = ".deleted"  # appended to the name of an original that its owner deleted
 FORGOTTEN_AFTER_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """An original file of the folder."""
+    """An original picture file."""
 
     id: str
     path: Path
@@ -39,16 +39,16 @@ class Original:
 
 
 class PictureFiles:
-    """The folder of picture files, spread over 256 folders by the first digits of the id."""
+    """The folder of picture files, with 256 sub-folders by the first two digits of the id."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def prepare(self) -> None:
-        """Make the folder. Only the start does: where it vanishes later, writing must fail.
+        """Create the folder. Called at the start only: if it vanishes later, writing must fail.
 
         Raises:
-            OSError: it can't be made.
+            OSError: it can't be created.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -56,13 +56,13 @@ class PictureFiles:
         """Write the original, its note and its thumbnail.
 
         Raises:
-            Unkeepable: the data is no picture, or too large a one.
-            OSError: disk full, or folder missing or not writable.
+                Unkeepable: the data is not a picture, or too large.
+                OSError: disk full, or folder missing or not writable.
         """
         thumbnail = make_thumbnail(data)
         original = self._place(picture_id, SUFFIXES[mime_type])
         self._make_folder(original.parent)
-        # The original last: where it is, the rest is.
+        # The original last: if it exists, the other files exist too.
         try:
             write_whole(self._place(picture_id, NOTE_SUFFIX), note)
             write_whole(self._place(picture_id, THUMBNAIL_SUFFIX), thumbnail)
@@ -81,30 +81,30 @@ class PictureFiles:
         return path if path.is_file() else None
 
     def note(self, picture_id: str) -> bytes | None:
-        """What `write` noted of the picture, or None."""
+        """The picture's note, or None."""
         try:
             return self._place(picture_id, NOTE_SUFFIX).read_bytes()
         except OSError:
             return None
 
     def write_note(self, picture_id: str, note: bytes, *, durable: bool = True) -> None:
-        """Replace the note beside an original; where that fails, the older one stays."""
+        """Replace the note beside an original; if that fails, the old one is kept."""
         try:
             write_whole(self._place(picture_id, NOTE_SUFFIX), note, durable=durable)
         except OSError as error:
             LOG.error("the note of picture %s could not be written: %s", picture_id, error)
 
     def renew_thumbnail(self, original: Original) -> None:
-        """Make a thumbnail that is missing.
+        """Create a missing thumbnail.
 
         Raises:
-            OSError: the original is no picture, or the folder can't be written.
+            OSError: the original is not a picture, or the folder is not writable.
         """
         thumbnail = make_thumbnail(original.path.read_bytes())
         write_whole(self._place(original.id, THUMBNAIL_SUFFIX), thumbnail)
 
     def mark_deleted(self, picture_id: str) -> None:
-        """Note in the file's name that its owner deleted it; a rename needs no space."""
+        """Mark the file as deleted by renaming it, which needs no disk space."""
         path = self.original(picture_id)
         if path is None:
             return
@@ -115,7 +115,7 @@ class PictureFiles:
             LOG.error("%s could not be marked as deleted: %s", path, error)
 
     def unmark_deleted(self, picture_id: str) -> None:
-        """Give a deleted original its name back."""
+        """Rename a deleted original back."""
         for suffix in MIME_TYPES:
             path = self._place(picture_id, suffix)
             try:
@@ -126,9 +126,9 @@ class PictureFiles:
                 LOG.error("%s could not be brought back: %s", path, error)
 
     def remove_deleted(self, picture_id: str) -> bool:
-        """Remove a picture that is marked as deleted; returns whether it is gone.
+        """Remove a picture marked as deleted; returns whether it is gone.
 
-        An original without the mark stays, and so does all that belongs to it.
+        An original without the mark is kept, with its thumbnail and note.
         """
         if self.original(picture_id) is not None:
             return False
@@ -149,7 +149,7 @@ class PictureFiles:
         return [path for path in paths if path.is_file()]
 
     def originals(self) -> list[Original]:
-        """All originals of the folder; files of other names are none of ours."""
+        """All originals in the folder; files with other names are ignored."""
         paths = (path for of_one in self._listing().values() for path in of_one)
         return [original for path in paths if (original := as_original(path)) is not None]
 
@@ -158,12 +158,12 @@ class PictureFiles:
         return {picture_id for picture_id, note in notes if _has_content(note)}
 
     def remove_leftovers(self, known: Container[str] = ()) -> int:
-        """Remove what a crash in mid-write left: drafts, and thumbnails and notes of no picture.
+        """Remove leftovers of a crash: drafts, and thumbnails and notes without a picture.
 
-        Those of `known` pictures stay: where an original was lost, they are all that is left of it.
+        Those of `known` pictures are kept: if an original was lost, they are all that is left.
 
         Returns:
-            How many files.
+            The number of removed files.
         """
         found = list(self.folder.glob(f"??/{DRAFT_PREFIX}*"))
         for picture_id, paths in self._listing().items():
@@ -176,7 +176,7 @@ class PictureFiles:
         return len(leftovers)
 
     def _listing(self) -> dict[str, list[Path]]:
-        """All files that could be ours, by picture."""
+        """All files that can be ours, by picture id."""
         found: defaultdict[str, list[Path]] = defaultdict(list)
         for folder in filter(Path.is_dir, self.folder.glob("??")):
             for name in os.listdir(folder):
@@ -203,12 +203,12 @@ class PictureFiles:
 
 
 def is_picture_id(text: str) -> bool:
-    """Whether it can name a picture, and so a file within our folder."""
+    """Whether the text is a valid picture id, and so safe as a file name."""
     return text.isascii() and text.isalnum()
 
 
 def is_forgotten(path: Path, after_s: float | None = None) -> bool:
-    """Old enough that no living process can still be busy with it."""
+    """Whether the file is so old that no running process can be working on it."""
     try:
         age_s = time.time() - path.stat().st_mtime
         return age_s > (FORGOTTEN_AFTER_S if after_s is None else after_s)
@@ -224,7 +224,7 @@ def _has_content(path: Path) -> bool:
 
 
 def as_original(path: Path) -> Original | None:
-    """What an original's name tells, or None: it is another file."""
+    """Parse an original's file name; None for other files."""
     name = path.name.removesuffix(DELETED_SUFFIX)
     picture_id, _, suffix = name.partition(".")
     mime_type = MIME_TYPES.get(f".{suffix}")

@@ -1,4 +1,4 @@
-"""The journal of jobs and batches: what was asked for, and how it ended."""
+"""The journal of jobs and batches: their requests and how they ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEEP_MS = 30 * 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One job as the journal knows it. Times are milliseconds since 1970."""
+    """One job in the journal. Times are milliseconds since 1970."""
 
     id: str
     owner: str
@@ -45,10 +45,10 @@ class Batch:
 
 
 class Journal:
-    """Jobs and batches by owner. Safe to use from any thread."""
+    """Jobs and batches by owner. Thread-safe."""
 
     def __init__(self, engine: Engine, studio: str = "") -> None:
-        """`studio` names the one data folder that one process at a time may use."""
+        """`studio` identifies the data folder, which only one process at a time uses."""
         self._engine = engine
         self._studio = studio
         self._runner = f"{studio}/{uuid.uuid4().hex}"
@@ -61,7 +61,7 @@ class Journal:
         batch_id: str | None = None,
         cell: int | None = None,
     ) -> None:
-        """Note that a job was asked for."""
+        """Record a new job."""
         self._run(
             JOBS.insert().values(
                 id=job_id,
@@ -79,7 +79,7 @@ class Journal:
         )
 
     def close(self, job_id: str, state: str, error_code: str = "", error_text: str = "") -> None:
-        """Note how a job ended."""
+        """Record how a job ended."""
         self._run(
             JOBS.update()
             .where(JOBS.c.id == job_id)
@@ -97,19 +97,19 @@ class Journal:
         return self._entries(query.order_by(JOBS.c.created_at.desc()).limit(limit))
 
     def interrupted(self, owner: str) -> Entry | None:
-        """The owner's latest job, where a restart of the studio cut it off."""
+        """The owner's latest job if it was interrupted by a restart, else None."""
         latest = next(iter(self.recent(owner, limit=1)), None)
         return latest if latest is not None and latest.state == INTERRUPTED else None
 
     def extend_leases(self) -> None:
-        """Say that this process still works on its jobs; do so well within every `LEASE_MS`."""
+        """Extend the leases of this process's jobs; call it more often than every `LEASE_MS`."""
         mine = (JOBS.c.state == OPEN) & (JOBS.c.runner == self._runner)
         self._run(JOBS.update().where(mine).values(lease_until=_now_ms() + LEASE_MS))
 
     def interrupt_lost_jobs(self) -> int:
-        """Close what processes left open that are no more; returns how many jobs.
+        """Close open jobs of processes that have ended; returns the number of jobs.
 
-        Those are the earlier ones of this studio, and others whose lease has run out.
+        These are earlier processes of this studio, and others whose lease has expired.
         """
         lost = JOBS.c.lease_until.is_(None) | (JOBS.c.lease_until < _now_ms())
         if self._studio:
@@ -118,11 +118,11 @@ class Journal:
         return self._interrupt(lost)
 
     def interrupt_own_jobs(self) -> int:
-        """At the end of the process: close what it leaves open; returns how many jobs."""
+        """At shutdown, close this process's open jobs; returns the number of jobs."""
         return self._interrupt(JOBS.c.runner == self._runner)
 
     def discard_old(self) -> None:
-        """Remove the notes about jobs of more than a month ago."""
+        """Remove jobs older than a month."""
         self._run(JOBS.delete().where(JOBS.c.created_at < _now_ms() - KEEP_MS))
 
     def _interrupt(self, condition: sa.ColumnElement[bool]) -> int:
@@ -133,7 +133,7 @@ class Journal:
         )
 
     def add_batch(self, owner: str, plan: dict[str, Any]) -> str:
-        """Keep the plan of a grid; returns its id."""
+        """Save the plan of a grid; returns its id."""
         batch_id = uuid.uuid4().hex
         values = {"id": batch_id, "owner": owner, "created_at": _now_ms(), "plan": plan}
         self._run(BATCHES.insert().values(**values))
@@ -148,7 +148,7 @@ class Journal:
         return self._batches(query.order_by(BATCHES.c.created_at.desc()).limit(limit))
 
     def forget(self, owner: str) -> None:
-        """Remove all that is noted about an owner."""
+        """Remove everything recorded about an owner."""
         self._run(JOBS.delete().where(JOBS.c.owner == owner))
         self._run(BATCHES.delete().where(BATCHES.c.owner == owner))
 

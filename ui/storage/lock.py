@@ -1,7 +1,7 @@
-"""One studio per data folder: a lock that the system takes back when its process ends.
+"""Ensures one studio per data folder, with a file lock that is freed when the process ends.
 
-On NFS the server holds it, and frees it some seconds after a client's crash. Where a file system
-has no locks at all the studio works without: nothing is deleted on a guess, and jobs have leases.
+On NFS the server frees it some seconds after a client's crash. On a file system without locks the
+studio works without one: it never deletes on a guess, and jobs have leases.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _held: dict[Path, FileLock] = {}
 
 
 class FolderInUse(OSError):
-    """Another process works in the data folder; the message is one line that names it."""
+    """Another process uses the data folder; the message is one line that names it."""
 
 
 def hold(data_dir: Path) -> None:
-    """Lock the folder until this process ends, or `release`; holding it twice is no harm.
+    """Lock the folder until this process ends or calls `release`; may be called repeatedly.
 
     Raises:
         FolderInUse: another process holds it.
-        OSError: the folder can't be written.
+        OSError: the folder is not writable.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     if data_dir in _held:
@@ -64,7 +64,7 @@ def hold(data_dir: Path) -> None:
 
 
 def release(data_dir: Path) -> None:
-    """Give the folder up before the process ends."""
+    """Release the lock before the process ends."""
     lock = _held.pop(data_dir, None)
     if lock is not None:
         lock.release()
@@ -72,10 +72,10 @@ def release(data_dir: Path) -> None:
 
 @contextmanager
 def held(data_dir: Path) -> Iterator[None]:
-    """Hold the folder for the length of a block.
+    """Hold the lock during a `with` block.
 
     Raises:
-        FolderInUse, OSError: as `hold`.
+        FolderInUse, OSError: like `hold`.
     """
     hold(data_dir)
     try:

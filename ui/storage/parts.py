@@ -1,4 +1,4 @@
-"""Long lists in parts of a size that a statement takes."""
+"""Splits long lists into parts that fit into one SQL statement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIZE = 500
 
 
 def parts(values: Iterable[T]) -> Iterator[list[T]]:
-    """Lists of at most `SIZE`, none of them empty."""
+    """Split into non-empty lists of at most `SIZE`."""
     rest = iter(values)
     while part := list(islice(rest, SIZE)):
         yield part

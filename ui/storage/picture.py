@@ -1,4 +1,4 @@
-"""A picture of the gallery, as its row and the note beside its file hold it."""
+"""A picture of the gallery, and its conversion to and from row and note."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BIG_INTEGER = 2**63 - 1
 
 
 class Unkeepable(OSError):
-    """The gallery has no room for such a picture; the message is a sentence for its owner."""
+    """The gallery does not accept such a picture; the message is a sentence for its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Picture:
 
     @property
     def recipe(self) -> Recipe:
-        """What makes this very picture again."""
+        """The recipe that reproduces this picture."""
         return Recipe(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
@@ -66,24 +66,24 @@ class Picture:
         )
 
     def row(self) -> dict[str, Any]:
-        """Its columns, the searchable text included."""
+        """The database row, including the searchable text."""
         return asdict(self) | {"prompt_folded": fold(self.prompt)}
 
     def note(self) -> bytes:
-        """What lies beside its file, so that a lost database can be made again."""
+        """The note stored beside its file, from which a lost database can be rebuilt."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode()
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Picture:
-        """Of what a query answers."""
+        """Convert a query's result."""
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
     @classmethod
     def from_note(cls, note: bytes) -> Picture:
-        """Read what `note` wrote.
+        """The inverse of `note`.
 
         Raises:
-            ValueError: it is not a whole note of this form.
+            ValueError: it is not a complete note.
         """
         try:
             picture = cls(**json.loads(note))
@@ -108,10 +108,10 @@ def _check_field(name: str, value: Any) -> None:
 
 
 def check(recipe: Recipe) -> None:
-    """What both databases can hold.
+    """Check that both kinds of database can store the values.
 
     Raises:
-        Unkeepable: with a sentence that names the first value beyond it.
+        Unkeepable: with a sentence that names the first invalid value.
     """
     for name in ("prompt", "negative_prompt"):
         _check_text(name.replace("_", " "), getattr(recipe, name), MAX_PROMPT_CHARACTERS)
@@ -137,5 +137,5 @@ def _check_number(name: str, number: int, most: int) -> None:
 
 
 def fold(text: str) -> str:
-    """The form in which texts are searched: no case, no compatibility variants."""
+    """Normalise a text for searching: case-folded, without compatibility variants."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

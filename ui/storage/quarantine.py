@@ -1,4 +1,4 @@
-"""Where files go that the studio can't place: set aside with the reason, never deleted."""
+"""Quarantine: files that can't be assigned are moved here with a reason, never deleted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ REASON_FILE = "why.json"
 
 
 class Quarantine:
-    """`DATA_DIR/quarantine`: one dated folder for each time that something was set aside."""
+    """`DATA_DIR/quarantine`, with one dated folder per move."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self.folder = data_dir / "quarantine"
 
     def take(self, paths: Iterable[Path], reason: str) -> int:
-        """Move files of the data folder here, under the names they had; returns how many.
+        """Move files of the data folder here, keeping their names; returns the number of files.
 
-        What can't be moved stays where it is, and the log says so.
+        Files that can't be moved stay where they are, and are logged.
         """
         paths = sorted(paths)
         if not paths:
@@ -40,7 +40,7 @@ class Quarantine:
         return moved
 
     def files(self) -> list[Path]:
-        """All files that are set aside, reasons not included."""
+        """All files in quarantine, without the reasons."""
         found = self.folder.rglob("*") if self.folder.is_dir() else ()
         return sorted(path for path in found if path.is_file() and path.name != REASON_FILE)
 
@@ -51,7 +51,7 @@ class Quarantine:
         return folder
 
     def _write_reason(self, folder: Path, paths: list[Path], reason: str) -> None:
-        """First the reason, then the files: a crash in between leaves nothing unexplained."""
+        """Write the reason before moving files, so that none lacks one after a crash."""
         names = [path.relative_to(self._data_dir).as_posix() for path in paths]
         why = {"reason": reason, "moved_at": datetime.now(UTC).isoformat(), "files": names}
         text = json.dumps(why, indent=1, ensure_ascii=False)

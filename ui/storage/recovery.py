@@ -1,8 +1,8 @@
-"""What the last end of the process left: files and rows are brought back together.
+"""Makes files and rows consistent after the last shutdown or crash.
 
-No original is removed here on the word of the database. A file without a row gets its row back from
-its note; without a note it is set aside, and where most files would be, nothing is touched at all:
-then it is the database that is wrong.
+No original is removed only because the database says so. A file without a row gets its row back
+from its note; without a note it goes to quarantine. If that would affect most files, nothing is touched:
+then the database is wrong.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ui.storage.schema import PICTURES
 
 LOG = logging.getLogger("inkling.storage")
 
-MOST = 0.5  # of the originals: so many are never set aside at once
+MOST = 0.5  # of the originals: more are never moved to quarantine at once
 UNDO_S = UNDO_MS / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was found and done, in pictures."""
+    """What was found and done, in numbers of pictures."""
 
     originals: int = 0
-    adopted: int = 0  # rows made again from notes
+    adopted: int = 0  # rows restored from notes
     quarantined: int = 0
-    left: int = 0  # could not be placed either, but were too many to set aside
-    brought_back: int = 0  # deleted by the name of their file alone
-    missing: int = 0  # rows whose original is gone
-    leftovers: int = 0  # files of no picture
+    left: int = 0  # could not be assigned, but were too many for quarantine
+    brought_back: int = 0  # only their file name marked them as deleted
+    missing: int = 0  # rows without an original
+    leftovers: int = 0  # files without a picture
 
     def sentences(self) -> list[str]:
-        """What an operator should know, most urgent first."""
+        """Messages for the operator, the most urgent first."""
         told = {
             f"pictures that fit no row of this database, left alone (docs/reliability.md): "
             f"{self.left:,} of {self.originals:,}": self.left,
@@ -54,7 +54,7 @@ class Recovery:
 
 
 def recover(engine: Engine, files: PictureFiles, quarantine: Quarantine) -> Recovery:
-    """Bring files and rows together; what can't be placed is set aside.
+    """Make files and rows consistent; files that can't be assigned go to quarantine.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database can't be read or written.
@@ -84,7 +84,7 @@ def recover(engine: Engine, files: PictureFiles, quarantine: Quarantine) -> Reco
 
 
 def adopt(engine: Engine, files: PictureFiles, originals: Iterable[Original]) -> set[str]:
-    """Write the rows of originals whose notes tell them; returns their ids.
+    """Restore the rows of originals from their notes; returns their ids.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database can't be written.
@@ -101,7 +101,7 @@ def _is_orphan(original: Original, rows: Mapping[str, bool]) -> bool:
 
 
 def _denied(engine: Engine, originals: Iterable[Original]) -> dict[str, Picture]:
-    """Pictures that their rows call deleted for long, and their files do not."""
+    """Pictures that their rows have long marked as deleted, but their files have not."""
     live = {original.id for original in originals if not original.is_deleted}
     deleted = PICTURES.c.deleted_at <= now_ms() - UNDO_MS
     with engine.connect() as connection:
@@ -131,7 +131,7 @@ def _rows(engine: Engine) -> dict[str, bool]:
 def _set_aside_denied(
     engine: Engine, files: PictureFiles, quarantine: Quarantine, pictures: Mapping[str, Picture]
 ) -> None:
-    """Their rows go with them, as notes."""
+    """Move these files to quarantine, with their rows as notes."""
     for picture in pictures.values():
         files.write_note(picture.id, picture.note())
     paths = (path for picture_id in pictures for path in files.all_of(picture_id))
@@ -145,7 +145,7 @@ def _set_aside_denied(
 def _end_deletions(
     files: PictureFiles, rows: Mapping[str, bool], originals: Iterable[Original]
 ) -> int:
-    """Finish or undo what was cut off between a file and its row; returns how many came back."""
+    """Complete or undo interrupted deletions; returns the number of restored pictures."""
     half_deleted = [o for o in originals if o.is_deleted and rows.get(o.id) is False]
     for original in half_deleted:
         files.unmark_deleted(original.id)
@@ -156,7 +156,7 @@ def _end_deletions(
 
 
 def _note(engine: Engine, files: PictureFiles, picture_ids: Iterable[str]) -> None:
-    """Write what notes are missing: those of pictures from before there were any."""
+    """Write missing notes, for pictures of versions that had none."""
     for part in parts(sorted(set(picture_ids) - files.noted())):
         with engine.connect() as connection:
             rows = connection.execute(sa.select(PICTURES).where(PICTURES.c.id.in_(part)))

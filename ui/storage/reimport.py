@@ -1,4 +1,4 @@
-"""Gives pictures without a row their rows back: from their notes, else from their own metadata."""
+"""Restores missing rows of pictures, from their notes or the metadata in their files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ LOG = logging.getLogger("inkling.storage")
 
 
 def reimport(engine: Engine, data_dir: Path, owner: str | None) -> Counter[str]:
-    """Place every picture that has no row, those in quarantine included.
+    """Restore a row for every picture without one, including those in quarantine.
 
     Returns:
-        How many came from notes, from metadata, and without any settings; how many are unreadable.
+        Numbers of pictures restored from notes, from metadata, and without settings, and of
+        unreadable ones.
 
     Raises:
-        StorageError: there are pictures without a note, and no owner is named for them.
+        StorageError: there are pictures without a note, and no owner is given.
     """
     files = PictureFiles(data_dir / "pictures")
     files.prepare()
@@ -76,7 +77,7 @@ def _check_owner(
 
 
 def _note_of(original: Original) -> Picture | None:
-    """By the note beside it, wherever it lies."""
+    """The note beside a file, wherever that is."""
     name = original.path.name.partition(".")[0] + NOTE_SUFFIX
     try:
         picture = Picture.from_note(original.path.with_name(name).read_bytes())
@@ -90,14 +91,14 @@ def _originals(paths: Iterable[Path]) -> list[Original]:
 
 
 def _release(files: PictureFiles, quarantine: Quarantine, known: set[str]) -> None:
-    """Bring pictures back from quarantine, unless their place is taken."""
+    """Move pictures back from quarantine, unless a file with that name exists."""
     for original in _originals(quarantine.files()):
         if original.is_deleted or original.id in known or files.all_of(original.id):
             continue
         home = files.folder / original.id[:2]
         home.mkdir(exist_ok=True)
         companions = set(original.path.parent.glob(f"{original.id}.*")) - {original.path}
-        for path in (*companions, original.path):  # the original last, as when it was first written
+        for path in (*companions, original.path):  # the original last, as when writing
             path.rename(home / path.name)
         picture = files.note(original.id)
         if picture is not None:
@@ -105,7 +106,7 @@ def _release(files: PictureFiles, quarantine: Quarantine, known: set[str]) -> No
 
 
 def _undelete_note(files: PictureFiles, picture_id: str, note: bytes) -> None:
-    """Who brings a picture back wants to see it."""
+    """Clear the deletion in the note, since restored pictures should be visible."""
     try:
         picture = Picture.from_note(note)
     except ValueError:
@@ -124,10 +125,10 @@ def _note_by_metadata(files: PictureFiles, original: Original, owner: str) -> st
 
 
 def _from_metadata(original: Original, owner: str) -> tuple[Picture, str]:
-    """What the file itself tells; only its owner has to be named.
+    """Build the picture's row from the file's metadata and the given owner.
 
     Raises:
-        OSError: not a picture that can be kept.
+        OSError: it is not a picture that the gallery accepts.
     """
     data = original.path.read_bytes()
     with Image.open(original.path, formats=("PNG", "JPEG", "WEBP")) as opened:

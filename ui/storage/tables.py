@@ -1,4 +1,4 @@
-"""All rows of the gallery's database, whichever kind it is of."""
+"""Reads and writes all rows of the gallery's database, of either kind."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 class StorageError(Exception):
-    """It can't be done; the message is one line that says what to do."""
+    """A command can't be carried out; the message is one line that says what to do."""
 
 
 def open_database(url: str, *, make: bool) -> Engine:
-    """Connect, and bring the tables up to date.
+    """Connect and run the migrations.
 
     Raises:
-        StorageError: there is no such database, and `make` is not asked for.
+        StorageError: the database does not exist, and `make` is False.
         sqlalchemy.exc.SQLAlchemyError: it can't be reached or written.
     """
     engine = sa.create_engine(url)
@@ -37,7 +37,7 @@ def open_database(url: str, *, make: bool) -> Engine:
 
 
 def read_rows(engine: Engine) -> Rows:
-    """Every table's rows at one moment, by its primary key."""
+    """A consistent snapshot of all tables' rows, ordered by primary key."""
     if engine.dialect.name == "postgresql":
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
     rows: Rows = {}
@@ -59,10 +59,10 @@ def check_empty(engine: Engine) -> None:
 
 
 def write_rows(engine: Engine, rows: Rows) -> None:
-    """Fill an empty database, wholly or not at all.
+    """Fill an empty database in one transaction.
 
     Raises:
-        StorageError: it holds rows already, or can't hold one of these.
+        StorageError: it already has rows, or can't store one of these.
     """
     check_empty(engine)
     try:
@@ -76,15 +76,15 @@ def write_rows(engine: Engine, rows: Rows) -> None:
 
 
 def to_lines(rows: Iterable[dict[str, Any]]) -> bytes:
-    """One JSON object a line."""
+    """One JSON object per line."""
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 def from_lines(table: str, lines: bytes) -> list[dict[str, Any]]:
-    """What `to_lines` wrote of a table.
+    """The inverse of `to_lines` for a table.
 
     Raises:
-        StorageError: these are not its rows.
+        StorageError: these are not rows of the table.
     """
     columns = set(METADATA.tables[table].columns.keys())
     try:

@@ -1,4 +1,4 @@
-"""Compares files with rows, both ways, down to their contents. Changes nothing."""
+"""Compares files with rows in both directions, including contents. Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ui.storage.schema import PICTURES
 
 
 def verify(engine: Engine, data_dir: Path) -> tuple[int, list[str]]:
-    """Look at every picture.
+    """Check every picture.
 
     Returns:
-        How many rows were compared, and a line for each thing that is wrong.
+        The number of rows compared, and a line for each problem.
     """
     files = PictureFiles(data_dir / "pictures")
     rows = _rows(engine)

@@ -1,4 +1,4 @@
-"""Writing a file in one piece: all of it, on the disk, or nothing."""
+"""Writes files atomically and durably."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DRAFT_PREFIX = ".draft-"
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True) -> None:
-    """Write aside, flush to the disk, then rename; `mode` is narrowed by the umask.
+    """Write to a draft, flush it to the disk, then rename; `mode` is limited by the umask.
 
-    What can be made again needs not be `durable`: then a power cut may cost it.
+    Without `durable` the file may be lost in a power failure.
 
     Raises:
         OSError: disk full, or the folder is missing or not writable.
@@ -29,10 +29,10 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = T
 
 
 def write_draft(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True) -> Path:
-    """A whole file beside `path` under a name of its own, whoever else is writing there.
+    """Write a complete draft beside `path` under a unique name.
 
     Raises:
-        OSError: as `write_whole`; nothing is left behind.
+        OSError: like `write_whole`; no file is left behind.
     """
     draft = path.with_name(f"{DRAFT_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}")
     try:
@@ -48,7 +48,7 @@ def write_draft(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = T
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename within `folder` survive a power cut, where the system can."""
+    """Make renames in `folder` survive a power failure, if the system supports it."""
     if os.name == "nt":
         return
     with suppress(OSError):  # some network file systems refuse to sync a folder

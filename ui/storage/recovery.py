@@ -1,8 +1,8 @@
 """Makes files and rows consistent after the last shutdown or crash.
 
 No original is removed only because the database says so. A file without a row gets its row back
-from its note; without a note it goes to quarantine. If that would affect most files, nothing is touched:
-then the database is wrong.
+from its note; without a note it goes to quarantine. If that would affect most files, nothing is
+touched: then the database is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model: what it refuses, what it survives, what it says about itself."""
+"""The model: refusals, failures, and its status."""
 
 from __future__ import annotations
 

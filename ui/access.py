@@ -1,7 +1,7 @@
-"""Who may use the studio itself: this machine, and whoever has the host's password.
+"""Restricts the studio to this machine and to visitors with the host's password.
 
-Visitors from beyond loopback reach the pages of demo sessions, and nothing else. Where people sign
-in, or the operator has opened the studio, everybody may.
+Other visitors can only reach the pages of demo sessions. If sign-in is configured, or the operator
+has opened the studio, there is no such restriction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 class VisitorGuard:
-    """Keeps visitors from beyond this machine to the pages that are meant for them."""
+    """Limits visitors from other machines to the public pages."""
 
     def __init__(self, app: ASGIApp, passes: Passes, base: str = "") -> None:
         self._app = app
@@ -48,14 +48,14 @@ class VisitorGuard:
 
 
 def is_local(connection: HTTPConnection) -> bool:
-    """Whether the visitor sits at this machine, and not behind a proxy or tunnel that does."""
+    """Whether the visitor is on this machine, and not behind a proxy or tunnel on it."""
     host = connection.client.host if connection.client else ""
     is_passed_on = any(name in connection.headers for name in FORWARDED)
     return is_loopback(host) and not is_passed_on
 
 
 def host_route(passes: Passes, guesses: Guesses, base: str = "") -> Route:
-    """Where the host gives the password, or follows the link of their other device."""
+    """The route where the host enters the password or follows the link for another device."""
 
     async def host(request: Request) -> Response:
         peer = request.client.host if request.client else ""

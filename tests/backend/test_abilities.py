@@ -1,4 +1,4 @@
-"""Which words of a prompt a model does not know, by what it declares."""
+"""Finding unknown words of a prompt from a model's declared abilities."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What is kept between starts: whole, for its make alone, and never in the way."""
+"""The disk cache: atomic, valid for one make, and never raising."""
 
 from __future__ import annotations
 

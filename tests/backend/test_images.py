@@ -1,4 +1,4 @@
-"""Pictures carry their provenance, whatever is in it."""
+"""Images contain their provenance, whatever texts it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that others open: their programs find what ours wrote."""
+"""Other programs can read the metadata of our images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller may ask for: every gap filled as documented, every violation told."""
+"""Parameters: documented defaults, and all violations reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to start from: what is taken, what is refused undecoded, and what becomes of them."""
+"""Initial pictures: accepted files, files refused before decoding, and the decoded result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process uses, in the contract's units; GPUs that lack sensors, or are not ours."""
+"""Resource usage in the documented units; GPUs without sensors or not visible to us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person at a browser: opening pages, pressing buttons, noticing what should not be."""
+"""A visitor with a browser: opens pages, presses buttons, notices errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The studio is stopped while it works: nothing is left half done."""
+"""Stopping the studio while it works leaves nothing inconsistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that do nothing keep nobody out, though shells give a process few descriptors."""
+"""Idle connections don't block others, even with the few descriptors that shells allow."""
 
 from __future__ import annotations
 

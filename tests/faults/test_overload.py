@@ -1,4 +1,4 @@
-"""More callers than places: all are answered at once, and nobody crowds out the others."""
+"""Overload: all callers are answered at once, and none crowds out the others."""
 
 from __future__ import annotations
 

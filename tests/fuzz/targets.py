@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes any bytes, and raises only where the product is at fault."""
+"""Fuzz targets: each takes any bytes, and raises only for bugs in the product."""
 
 from __future__ import annotations
 

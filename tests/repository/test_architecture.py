@@ -1,4 +1,4 @@
-"""The rules that keep the code in one piece: who may import whom, and what is pinned."""
+"""Rules for the code's structure: allowed imports, no cycles, light start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make audit` never takes silence for good news."""
+"""`make audit` fails if it can't get an answer."""
 
 from __future__ import annotations
 

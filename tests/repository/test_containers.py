@@ -1,4 +1,4 @@
-"""The container files, as far as they tell without a build; `make images-check` builds."""
+"""Checks of the container files without building them; `make images-check` builds."""
 
 from __future__ import annotations
 

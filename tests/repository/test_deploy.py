@@ -1,4 +1,4 @@
-"""What deploy/ asks Prometheus for is what the backend tells it."""
+"""The metrics used in deploy/ exist in the backend."""
 
 from __future__ import annotations
 

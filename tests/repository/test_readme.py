@@ -1,4 +1,4 @@
-"""The README's sentences that a machine can check."""
+"""Checks statements of the README."""
 
 from __future__ import annotations
 

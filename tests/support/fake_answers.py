@@ -1,4 +1,4 @@
-"""What the fake service answers: small, plausible, and the same every time."""
+"""The fake service's answers: small, plausible and deterministic."""
 
 from __future__ import annotations
 

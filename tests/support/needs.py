@@ -1,4 +1,4 @@
-"""Programs that some tests need beyond Python: found, or said to be missing.
+"""Finds programs that some tests need, or reports that they are missing.
 
 `make test` installs them where it can. Elsewhere the tests that need them are left out, but
 under CI=true a left-out test is a failure.

@@ -1,4 +1,4 @@
-"""An HTTP/2 client that asks for a stream, answers pings, and never takes what it is sent."""
+"""An HTTP/2 client that requests a stream, answers pings, and never reads its data."""
 
 from __future__ import annotations
 

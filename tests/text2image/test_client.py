@@ -1,4 +1,4 @@
-"""The client library against a service that does as it is told."""
+"""The client library against a scripted service."""
 
 from __future__ import annotations
 

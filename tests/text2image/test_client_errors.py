@@ -1,4 +1,4 @@
-"""What goes wrong, as callers of the client library see it."""
+"""Errors as callers of the client library see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks: what they start from, and what goes through them."""
+"""The networks: initialisation and forward passes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Starts of the studio over what an earlier one left."""
+"""Starting the studio with data of an earlier one."""
 
 import logging
 import os

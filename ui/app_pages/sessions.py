@@ -1,4 +1,4 @@
-"""Sessions: start a demo session, and look after it while the wall is on the projector."""
+"""The Sessions page: start a demo session and manage it while the wall is on the projector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ui.sessions.room import Room
 
 
 def main() -> None:
-    """Draw the page."""
     rooms = {room.session.id: room for room in shared().sessions.all() if _may_see(room)}
     chosen = rooms.get(st.query_params.get(CHOSEN, ""))
     if chosen is not None:
@@ -29,8 +28,8 @@ def main() -> None:
 
 
 def _may_see(room: Room) -> bool:
-    """Where only hosts get here, each of them looks after all sessions: phone and laptop are two
-    visitors."""
+    """Whether the visitor may manage the room. If only hosts get here, all may manage all: a host's
+    phone and laptop are two visitors."""
     settings = shared().settings
     is_shared = settings.oidc is None and not settings.is_open
     return is_shared or room.session.owner == owner()

@@ -1,4 +1,4 @@
-"""The host's desk: one running or finished session."""
+"""The host's view of one running or finished session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOSEN = "session"
 
 
 def desk(room: Room) -> None:
-    """Everything about one session."""
+    """Show everything about one session."""
     session = room.session
     st.button("All sessions", icon=":material/arrow_back:", key="all-sessions", on_click=leave)
     st.fragment(_live, run_every=None if session.has_ended else REFRESH_S)(room)
@@ -138,7 +138,7 @@ def _limits(session: Session) -> None:
 
 
 def _other_device(session: Session) -> None:
-    """How the host gets here from a phone."""
+    """How the host opens this page on a phone."""
     settings = shared().settings
     if settings.oidc is not None or settings.is_open:
         return

@@ -1,4 +1,4 @@
-"""What the host sets for a session: when it starts, and again while it runs."""
+"""Forms for a session's settings, at the start and while it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_LENGTH = 120
 
 
 def start_form() -> tuple[str, str, Rules, int] | None:
-    """Name, theme, rules and minutes, once the host presses the button."""
+    """Returns name, theme, rules and minutes when the host presses the button."""
     with st.form("start-session", border=True):
         name = st.text_input("Name", max_chars=80, placeholder="Open day, room 2.14")
         theme = st.text_input(
@@ -45,14 +45,14 @@ def start_form() -> tuple[str, str, Rules, int] | None:
 
 
 def limits_form(session: Session) -> Rules | None:
-    """The changed rules of a running session, once the host presses the button."""
+    """Returns the changed rules of a running session when the host presses the button."""
     with st.form("change-session", border=False):
         rules = rules_fields(session.rules, "change")
         return rules if st.form_submit_button("Save", type="primary") else None
 
 
 def rules_fields(rules: Rules, key: str) -> Rules | None:
-    """The fields, and what they hold; None where the address is none."""
+    """Draw the fields and return the rules; None if the address is invalid."""
     moderation = st.radio(
         "Pictures go to the wall",
         [AT_ONCE, APPROVE],
@@ -95,7 +95,7 @@ def rules_fields(rules: Rules, key: str) -> Rules | None:
 
 
 def _pinned_fields(rules: Rules, key: str) -> Rules:
-    """The rules with the settings that are the same for all guests."""
+    """Draw the fields of settings shared by all guests; returns the changed rules."""
     abilities = shared().monitor.abilities
     left, right = st.columns(2)
     steps = left.number_input(
@@ -152,7 +152,7 @@ def _sizes(abilities: Abilities, rules: Rules) -> list[tuple[int, int]]:
 
 
 def _addresses(current: str) -> list[str]:
-    """Where this studio may be reached, the likeliest first."""
+    """Possible addresses of this studio, the most likely first."""
     port = config.get_option("server.port")
     scheme = "https" if config.get_option("server.sslCertFile") else "http"
     base = base_path(config.get_option("server.baseUrlPath"))
@@ -172,7 +172,7 @@ def _checked(address: str) -> str | None:
 
 
 def tell_reach(session_port: int) -> None:
-    """Whether phones get through to this computer, and what that means."""
+    """Say whether phones can reach this computer, and what to do if not."""
     settings = shared().settings
     if is_loopback(settings.host):
         st.warning(

@@ -1,4 +1,4 @@
-"""The host looks at the guests: who made what, and who has to leave."""
+"""The host's list of guests: their pictures, and removing guests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AT_ONCE = 50
 
 
 def guests_table(room: Room) -> None:
-    """A line for each guest, the latest first."""
+    """One line per guest, the latest first."""
     with shared().sessions.lock:
         guests = list(room.guests.values())[::-1]
         told = {guest.id: _told(room, guest) for guest in guests}

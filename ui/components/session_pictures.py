@@ -1,4 +1,4 @@
-"""The host looks at the guests' pictures: approve, hide, highlight."""
+"""The host's view of the guests' pictures: approve, hide, highlight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THUMBNAIL = 112  # px
 
 
 def pictures(room: Room) -> None:
-    """A card for each picture, by where it stands."""
+    """One card per picture, grouped by state."""
     with shared().sessions.lock:
         groups = _groups(room)
     kinds = [kind for kind in (TO_APPROVE, ON_WALL, QUEUE, OTHERS) if groups[kind]]

@@ -1,1 +1,1 @@
-"""Demo sessions: guests join from their phones, and their pictures form on a wall."""
+"""Demo sessions: guests join from their phones, and their pictures appear on a wall."""

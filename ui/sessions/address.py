@@ -1,4 +1,4 @@
-"""Where phones on the same network find this studio."""
+"""Finds the address at which phones on the same network can reach this studio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INNER = ("docker", "br-", "veth", "virbr", "cni", "flannel", "tun", "utun", "wg"
 
 
 def lan_addresses() -> list[str]:
-    """This machine's IPv4 addresses, the one that phones most probably reach first."""
+    """This machine's IPv4 addresses, the most likely reachable one first."""
     outward = _outward()
     stats = psutil.net_if_stats()
     found: list[tuple[bool, bool, bool, str]] = []
@@ -33,7 +33,7 @@ def _is_of_no_use(address: str) -> bool:
 
 
 def _outward() -> str:
-    """The address of the way out; nothing is sent. Empty on a network without one."""
+    """The address of the default route's interface; sends nothing. Empty without such a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # an address for documentation
@@ -43,7 +43,7 @@ def _outward() -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine itself reaches a server that listens there."""
+    """Whether a server listening there is reachable from this machine only."""
     if host in ("localhost", ""):
         return host == "localhost"
     try:

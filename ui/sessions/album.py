@@ -1,4 +1,4 @@
-"""The album: one zip with the original files, a contact sheet, and a page for any browser."""
+"""The album: a zip with the original files, a contact sheet, and an HTML page."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ b{font:500 1.05rem/1.3 ui-serif,Georgia,serif;display:block}small{color:var(--s)
 class Item:
     """One picture of the album."""
 
-    name: str  # of its file
+    name: str  # file name
     prompt: str
     nickname: str
     data: bytes
 
 
 def file_name(session: Session) -> str:
-    """Of the zip."""
+    """The zip's file name."""
     day = datetime.fromtimestamp(session.created_at / 1000)
     return f"{_slug(session.name) or 'session'}-{day:%Y-%m-%d}.zip"
 
 
 def make(sessions: Sessions, gallery: Gallery, room: Room) -> bytes:
-    """All that is on the wall, oldest first; what somebody removed from the disk is named."""
+    """Zip all pictures of the wall, oldest first; files missing on the disk are listed."""
     items, missing = _items(sessions, gallery, room)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -91,7 +91,7 @@ def _items(sessions: Sessions, gallery: Gallery, room: Room) -> tuple[list[Item]
 
 
 def contact_sheet(title: str, items: list[Item], first: int) -> bytes:
-    """A PNG of numbered pictures with their captions, where the font has the letters."""
+    """A PNG of numbered pictures with captions, in the letters that the font has."""
     rows = -(-len(items) // COLUMNS)
     columns = min(COLUMNS, len(items))
     width = MARGIN + max(columns, 3) * (SIDE + MARGIN)
@@ -115,7 +115,7 @@ def contact_sheet(title: str, items: list[Item], first: int) -> bytes:
 
 
 def page(session: Session, items: list[Item]) -> str:
-    """A page that holds small versions of all pictures itself, and links to the originals."""
+    """A page with embedded small versions of all pictures, and links to the originals."""
     figures = "\n".join(_figure(item) for item in items)
     day = datetime.fromtimestamp(session.created_at / 1000)
     name, theme = html.escape(session.name), html.escape(session.theme)
@@ -140,17 +140,17 @@ def _figure(item: Item) -> str:
 
 
 def _slug(text: str) -> str:
-    """Part of a file's name that every system takes."""
+    """Part of a file name that is valid on every system."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
 
 
 def _drawable(text: str) -> str:
-    """Without the letters that the bundled font lacks; the page has them all."""
+    """Remove letters that the bundled font lacks; the page has the full text."""
     return "".join(c if ord(c) < 0x250 else "·" for c in text)
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """As much of a line as fits below a picture."""
+    """Truncate a line to fit below a picture."""
     if font.getlength(text) <= SIDE:
         return text
     while text and font.getlength(f"{text}…") > SIDE:

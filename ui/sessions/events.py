@@ -1,4 +1,4 @@
-"""The stream of server-sent events that keeps one open page up to date."""
+"""The stream of Server-Sent Events that keeps an open page up to date."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ui.sessions.room import Guest, Room, now_ms
 from ui.sessions.runner import Runner
 from ui.sessions.sessions import Sessions
 
-SILENCE_S = 15.0  # then a beat tells the page, proxies and us that both ends live
-PAUSE_S = 0.25  # between two messages to one page
+SILENCE_S = 15.0  # then a heartbeat keeps the connection alive and detects dead ones
+PAUSE_S = 0.25  # minimum interval between messages to one page
 
 Invite = Callable[[], str]
 
 
 def encode(event: str, data: Any) -> bytes:
-    """One event as it goes over the wire."""
+    """One event in the SSE format."""
     return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 class Stream:
-    """What one page is told of one room; first everything, then what changes."""
+    """The events for one page of one room: first the whole state, then changes."""
 
     def __init__(
         self, sessions: Sessions, runner: Runner, room: Room, guest: Guest | None, invite: Invite
@@ -37,7 +37,7 @@ class Stream:
         self._invite = invite
 
     async def messages(self, guest_id: str | None) -> AsyncIterator[bytes]:
-        """`guest_id` as of `Listener`."""
+        """The endless stream of events; `guest_id` as in `Listener`."""
         yield b"retry: 2000\n\n"
         with self._sessions.feed.listening(self._room.session.id, guest_id) as listener:
             while True:

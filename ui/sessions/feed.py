@@ -1,4 +1,4 @@
-"""Tells open pages what has changed: each listens with one stream of server-sent events."""
+"""Notifies open pages of changes; each page listens with one Server-Sent Events stream."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MAX_LISTENERS = 2000
 
 
 class Listener:
-    """One open page. `guest_id` None is a wall, "" somebody who has not joined."""
+    """One open page. `guest_id` None: a wall; "": a visitor who has not joined."""
 
     def __init__(self, guest_id: str | None) -> None:
         self.guest_id = guest_id
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._lock = threading.Lock()
-        self._state = True  # to be sent whole
+        self._state = True  # send the whole state first
         self._line = False
         self._progress: set[str] = set()
 
     async def wait(self, seconds: float) -> bool:
-        """Until something has changed; False where nothing has within that time."""
+        """Wait for a change; returns False after a timeout."""
         try:
             await asyncio.wait_for(self._woken.wait(), seconds)
         except TimeoutError:
@@ -32,7 +32,7 @@ class Listener:
         return True
 
     def take(self) -> tuple[bool, bool, set[str]]:
-        """What to send: the state, the line, and the progress of which pictures."""
+        """What to send, and reset: the whole state, the queue, and the pictures with progress."""
         self._woken.clear()
         with self._lock:
             taken = self._state, self._line, self._progress
@@ -40,7 +40,7 @@ class Listener:
         return taken
 
     def tell(self, *, state: bool = False, line: bool = False, picture_id: str = "") -> None:
-        """Note what has changed, from any thread."""
+        """Record a change and wake the listener. Thread-safe."""
         with self._lock:
             self._state |= state
             self._line |= line
@@ -53,16 +53,16 @@ class Listener:
 
 
 class Feed:
-    """Who listens to which session. Its methods may be called from any thread."""
+    """The listeners of all sessions. Thread-safe, except `listening`."""
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
-        self._moved: set[str] = set()  # sessions whose line has moved since the last beat
+        self._moved: set[str] = set()  # sessions whose queue changed since the last beat
         self._lock = threading.Lock()
 
     @contextmanager
     def listening(self, session_id: str, guest_id: str | None) -> Iterator[Listener]:
-        """A listener for as long as the block lasts, within an event loop."""
+        """Register a listener during a `with` block, on an event loop."""
         listener = Listener(guest_id)
         with self._lock:
             self._listeners[session_id].add(listener)
@@ -75,17 +75,17 @@ class Feed:
                     del self._listeners[session_id]
 
     def total(self) -> int:
-        """How many pages are open, of all sessions."""
+        """Number of open pages of all sessions."""
         with self._lock:
             return sum(map(len, self._listeners.values()))
 
     def everybody(self, session_id: str) -> None:
-        """The session itself has changed."""
+        """Notify all pages that the session has changed."""
         for listener in self._of(session_id):
             listener.tell(state=True)
 
     def guest(self, session_id: str, guest_id: str) -> None:
-        """A guest's pictures have changed: tell the guest and the walls, the others in a while."""
+        """A guest's pictures have changed: notify guest and walls now, others later."""
         with self._lock:
             self._moved.add(session_id)
         for listener in self._of(session_id):
@@ -93,7 +93,7 @@ class Feed:
                 listener.tell(state=True)
 
     def moved_everywhere(self) -> None:
-        """Tell all of all lines, with the next beat."""
+        """Notify all pages about their queue with the next beat."""
         with self._lock:
             self._moved |= set(self._listeners)
 
@@ -103,7 +103,7 @@ class Feed:
                 listener.tell(picture_id=picture_id)
 
     def beat(self) -> None:
-        """Tell everybody whose line has moved; called about once a second."""
+        """Notify the pages whose queue has changed; called about once a second."""
         with self._lock:
             moved, self._moved = self._moved, set()
         for session_id in moved:

@@ -1,4 +1,4 @@
-"""Limits on what strangers may try: codes, passwords, joining. By address."""
+"""Rate limits by address: wrong codes, wrong passwords, joining, requests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from limits.strategies import MovingWindowRateLimiter
 
 WRONG_CODES = RateLimitItemPerMinute(20, namespace="code")
 WRONG_PASSWORDS = RateLimitItemPerMinute(5, namespace="password")
-JOINED = RateLimitItemPerHour(600, namespace="join")  # a school may have one address
+JOINED = RateLimitItemPerHour(600, namespace="join")  # a whole school may share one address
 ASKED = RateLimitItemPerMinute(30, namespace="ask")
 
 
 class Guesses:
-    """Counts tries in memory; a restart forgets them."""
+    """Counts attempts in memory; a restart resets them."""
 
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def may(self, what: RateLimitItem, who: str) -> bool:
-        """Whether another try is allowed, which is not counted."""
+        """Whether another attempt is allowed; does not count one."""
         return self._limiter.test(what, who)
 
     def count(self, what: RateLimitItem, who: str) -> bool:
-        """Note a try; False where it is one too many."""
+        """Count an attempt; returns False if it exceeds the limit."""
         return self._limiter.hit(what, who)

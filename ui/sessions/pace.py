@@ -1,4 +1,4 @@
-"""How fast pictures are made, so that guests can be told how long theirs will take."""
+"""Measures the time per picture, to predict waiting times for guests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ KEPT = 12
 
 
 class Pace:
-    """Seconds from one finished picture to the next while there is work."""
+    """Seconds between finished pictures while there is work."""
 
     def __init__(self) -> None:
         self._gaps: deque[float] = deque(maxlen=KEPT)
         self._last = 0.0
 
     def finished(self, begun_at: float) -> None:
-        """Note a finished picture; `begun_at` is of `time.monotonic`."""
+        """Record a finished picture; `begun_at` is a `time.monotonic` time."""
         now = time.monotonic()
         self._gaps.append(now - max(self._last, begun_at))
         self._last = now

@@ -17,7 +17,7 @@ LINK_S = 15 * 60
 
 
 class Passes:
-    """Makes and reads them with a secret of this installation."""
+    """Creates and verifies passes with this installation's secret."""
 
     def __init__(self, signer: Signer, password: str = "") -> None:
         self._serializer = URLSafeTimedSerializer(signer.secret_for("demo sessions"))
@@ -26,33 +26,33 @@ class Passes:
         self._epoch = signer.secret_for(f"host with {self.password}")
 
     def invitation(self, session_id: str) -> str:
-        """A place for one guest-to-be."""
+        """An invitation for one new guest."""
         return self._dump("invitation", [session_id, uuid.uuid4().hex])
 
     def invited(self, session_id: str, invitation: str) -> str | None:
-        """The guest's id that an invitation to this session carries."""
+        """The guest id in a valid invitation to this session, else None."""
         return self._second("invitation", invitation, session_id, INVITATION_S)
 
     def guest(self, session_id: str, guest_id: str) -> str:
-        """The cookie of a guest of this session."""
+        """The cookie value for a guest of this session."""
         return self._dump("guest", [session_id, guest_id])
 
     def guest_of(self, session_id: str, cookie: str | None) -> str | None:
-        """The guest's id within a cookie that we signed for this session."""
+        """The guest id in a cookie that we signed for this session, else None."""
         return self._second("guest", cookie, session_id, PASS_S)
 
     def is_password(self, text: str) -> bool:
         return hmac.compare_digest(text.strip().encode(), self.password.encode())
 
     def host(self) -> str:
-        """The cookie of whoever gave the password; another password ends it."""
+        """The cookie value for a host; changing the password invalidates it."""
         return self._dump("host", ["host", self._epoch])
 
     def is_host(self, cookie: str | None) -> bool:
         return self._second("host", cookie, "host", PASS_S) == self._epoch
 
     def link(self) -> str:
-        """What lets the host's other device in, for a quarter of an hour."""
+        """A token that signs in the host's other device, valid for 15 minutes."""
         return self._dump("link", ["link", self._epoch])
 
     def is_link(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""One session as it stands: its guests, their pictures, and who is next."""
+"""The state of a session: guests, pictures, and the queue."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ui.sessions.rules import Rules
 
 
 class PictureState(enum.StrEnum):
-    """Where a guest's picture stands; the value is what the database keeps."""
+    """The state of a guest's picture; the value is stored in the database."""
 
     WAITING = "waiting"
-    RUNNING = "running"  # kept as waiting: after a restart it is
+    RUNNING = "running"  # stored as waiting, which it is after a restart
     MADE = "made"
     WITHHELD = "withheld"  # by the safety checker
     FAILED = "failed"
@@ -28,7 +28,7 @@ class PictureState(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What the host says of a picture."""
+    """The host's decision on a picture."""
 
     PENDING = "pending"
     SHOWN = "shown"
@@ -37,7 +37,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass
 class Guest:
-    """Somebody who joined. Times are milliseconds since 1970."""
+    """A guest. Times are milliseconds since 1970."""
 
     id: str
     session_id: str
@@ -46,12 +46,12 @@ class Guest:
     removed: bool
     joined_at: int
     counted_from: int
-    served_at: float = 0.0  # when a picture of theirs was last begun, in seconds
+    served_at: float = 0.0  # monotonic seconds when a picture of this guest was last started
 
 
 @dataclass
 class Forming:
-    """A picture on its way."""
+    """Progress of a running picture."""
 
     step: int = 0
     num_steps: int = 0
@@ -61,7 +61,7 @@ class Forming:
 
 @dataclass
 class GuestPicture:
-    """A picture that a guest asked for. Times are milliseconds since 1970."""
+    """A picture requested by a guest. Times are milliseconds since 1970."""
 
     id: str
     session_id: str
@@ -78,7 +78,7 @@ class GuestPicture:
 
 @dataclass
 class Session:
-    """What the host started. Times are milliseconds since 1970."""
+    """A session. Times are milliseconds since 1970."""
 
     id: str
     owner: str
@@ -96,7 +96,7 @@ class Session:
 
     @property
     def gallery_owner(self) -> str:
-        """Whose its pictures are in the gallery: nobody's but the session's."""
+        """Owner of its pictures in the gallery: the session itself."""
         return f"e-{self.id}"
 
     @property
@@ -106,7 +106,7 @@ class Session:
 
 @dataclass
 class Room:
-    """A session and all that belongs to it. Who reads or writes it holds the sessions' lock."""
+    """A session with its guests and pictures. Access requires the lock of `Sessions`."""
 
     session: Session
     guests: dict[str, Guest] = field(default_factory=dict)
@@ -119,28 +119,28 @@ class Room:
         return [p for p in self.pictures.values() if p.state.is_active]
 
     def is_public(self, picture: GuestPicture) -> bool:
-        """Whether others may see it, or may once it is made."""
+        """Whether others may see the picture, now or once it is finished."""
         guest = self.guests[picture.guest_id]
         if not guest.consents or guest.removed or picture.verdict is Verdict.HIDDEN:
             return False
         return picture.state.is_active or picture.state is PictureState.MADE
 
     def is_on_wall(self, picture: GuestPicture) -> bool:
-        """Whether it is made, and everybody may see it."""
+        """Whether the picture is finished and shown on the wall."""
         is_shown = picture.state is PictureState.MADE and picture.verdict is Verdict.SHOWN
         return is_shown and self.is_public(picture)
 
     def on_wall(self) -> list[GuestPicture]:
-        """The pictures that everybody may see, the last finished first."""
+        """The pictures shown on the wall, the last finished first."""
         shown = [p for p in self.pictures.values() if self.is_on_wall(p)]
         return sorted(shown, key=lambda p: p.finished_at or 0, reverse=True)
 
     def line(self) -> list[GuestPicture]:
-        """Who is next: guests in turn, the one served longest ago first."""
+        """The queue: round robin over guests, the least recently served first."""
         return line([self])
 
     def before(self, guest_id: str) -> int:
-        """How many pictures come before the next one that this guest asks for."""
+        """Number of pictures before the guest's next request."""
         own = sum(p.guest_id == guest_id for p in self.active())
         seen: Counter[str] = Counter()
         count = 0
@@ -150,7 +150,7 @@ class Room:
         return count
 
     def counted(self, guest: Guest) -> list[GuestPicture]:
-        """The guest's pictures that use up the allowance, oldest first."""
+        """The guest's pictures that count towards the allowance, oldest first."""
         rules = self.session.rules
         since = guest.counted_from
         if rules.per_minutes:
@@ -159,7 +159,7 @@ class Room:
         return [p for p in self.of_guest(guest.id) if p.created_at > since and p.state not in lost]
 
     def free_at(self, guest: Guest) -> int | None:
-        """When a used-up allowance has room again, or None: it has."""
+        """When the guest may request again, or None: now."""
         counted, rules = self.counted(guest), self.session.rules
         over = len(counted) - rules.pictures_per_guest
         if over < 0:
@@ -170,7 +170,7 @@ class Room:
 
 
 def line(rooms: list[Room]) -> list[GuestPicture]:
-    """The waiting pictures of these rooms in the order in which they are made."""
+    """The waiting pictures of these rooms in the order in which they will be generated."""
     return [picture for _, picture in sorted(_ranked(rooms), key=lambda pair: pair[0])]
 
 

@@ -1,4 +1,4 @@
-"""Wall and guest page over HTTP: pages, event streams, pictures, and the few things guests do."""
+"""HTTP routes of wall and guest page: pages, event streams, pictures, and guests' actions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STATUS = {"limit": 429, "queue": 429, "used": 409, "removed": 403, "ended": 410}
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the routes work with, made once the database is open."""
+    """What the routes need; created once the database is open."""
 
     sessions: Sessions
     runner: Runner
@@ -53,7 +53,7 @@ class Shared:
 
 
 class SessionRoutes:
-    """Everything below is reached without a password, and so trusts nobody."""
+    """The routes. They need no password, so they trust no input."""
 
     def __init__(
         self, shared: Callable[[], Shared], passes: Passes, guesses: Guesses, base: str = ""
@@ -115,7 +115,7 @@ class SessionRoutes:
         )
 
     def _picture(self, request: Request) -> Response:
-        """To its guest always; to the others who have the code, while it is on the wall."""
+        """A picture, for its guest always, and for others with the code while it is on the wall."""
         room = self._room(request)
         if isinstance(room, Response):
             return room
@@ -207,7 +207,7 @@ class SessionRoutes:
         return JSONResponse({})
 
     def _room(self, request: Request, body: dict[str, Any] | None = None) -> Room | Response:
-        """The room of the code that the request carries, or the refusal; wrong codes count."""
+        """The room of the request's code, or a refusal; wrong codes are counted."""
         peer = _peer(request)
         code = normalized(_text(body, "code") if body else request.query_params.get("code", ""))
         room = self._shared().sessions.by_code(code) if code else None
@@ -226,13 +226,13 @@ class SessionRoutes:
 
 
 def html_page(name: str, status: int = 200, notice: str = "") -> Response:
-    """One of our own pages, under its own strict policy."""
+    """One of our own pages, with a strict content security policy."""
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return Response(static_files.page(name, notice), status, headers, "text/html")
 
 
 def problem(status: int, code: str, text: str, **extra: object) -> Response:
-    """A refusal for our own pages."""
+    """An error for our own pages."""
     told = {"code": code, "text": text, **extra}
     return JSONResponse(told, status, headers={"Cache-Control": "no-store"})
 
@@ -243,7 +243,7 @@ def refused(refusal: Refused) -> Response:
 
 
 def qr_svg(text: str) -> bytes:
-    """A QR code that scales; black on white, whatever the theme: some readers need it."""
+    """A QR code as SVG, black on white in every theme, which some readers need."""
     file = io.BytesIO()
     code = segno.make(text, error="m", micro=False)
     code.save(file, kind="svg", scale=8, border=2, dark="#14142a", light="#ffffff", xmldecl=False)
@@ -263,7 +263,7 @@ def _static(request: Request) -> Response:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A small JSON object, or an empty one: what is missing is refused as such."""
+    """A small JSON object; an empty one if it is invalid, so that missing fields are refused."""
     read = b""
     async for part in request.stream():
         read += part

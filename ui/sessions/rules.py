@@ -1,4 +1,4 @@
-"""What the host sets for a session: limits, pinned settings, moderation."""
+"""The host's settings for a session: limits, fixed generation settings, moderation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Sizes are width and height in pixels, the first being the default; none: the model's own.
+    """`sizes` are (width, height) in pixels, the default first; empty: the model's native size.
 
-    `address` is where phones reach this studio, such as "http://192.168.1.20:8501".
+    `address` is the URL at which phones reach this studio, such as "http://192.168.1.20:8501".
     """
 
     pictures_per_guest: int = 3
-    per_minutes: int = 10  # after which a guest's picture no longer counts; 0: it always does
+    per_minutes: int = 10  # window of pictures_per_guest in minutes; 0: the whole session
     pictures_per_request: int = 1
     max_waiting: int = 100
     steps: int = 30
@@ -31,7 +31,7 @@ class Rules:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:
-        """Read what `to_dict` wrote; names that this version does not know are left out."""
+        """The inverse of `to_dict`; unknown names are ignored."""
         known = {field.name for field in fields(cls)}
         kept = {name: value for name, value in values.items() if name in known}
         sizes = tuple((int(width), int(height)) for width, height in kept.pop("sizes", ()))

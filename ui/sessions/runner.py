@@ -1,4 +1,4 @@
-"""Makes the guests' pictures, a few at a time, whatever becomes of the backend meanwhile."""
+"""Generates the guests' pictures, a few at a time; survives failures of the backend."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ui.storage.picture import Unkeepable
 
 LOG = logging.getLogger("inkling.sessions")
 
-LANES = 3  # pictures in the backend at once; more would only make each of them slower
+LANES = 3  # concurrent pictures in the backend; more would only slow each down
 LANES_ON_GPU = 8
-PREVIEWS = 8  # about so many per picture
+PREVIEWS = 8  # approximate number per picture
 DEADLINE_S = 3600.0
 RETRY_S = 1.0
 SAVE_RETRY_S = 5.0
@@ -35,7 +35,7 @@ NO_ROOM = "The host's disk has no room for more pictures."
 
 
 class Runner:
-    """Threads that take pictures from the line, and one that tells of its moving."""
+    """Threads that generate pictures from the queue, and one that reports its changes."""
 
     def __init__(
         self, sessions: Sessions, service: client.Text2ImageClient, gallery: Gallery
@@ -47,7 +47,7 @@ class Runner:
         self._closed = threading.Event()
         self._on_gpu = False
         self.pace = Pace()
-        self.trouble = ""  # why nothing moves at the moment, for the host
+        self.trouble = ""  # why there is no progress at the moment, for the host
         self._threads = [
             threading.Thread(target=self._lane, args=(number,), name="session-lane", daemon=True)
             for number in range(LANES_ON_GPU)
@@ -57,7 +57,7 @@ class Runner:
             thread.start()
 
     def close(self) -> None:
-        """Stop; what is not finished waits for the next start."""
+        """Stop; unfinished pictures continue at the next start."""
         self._closed.set()
         with self._sessions.work:
             self._sessions.work.notify_all()
@@ -68,7 +68,7 @@ class Runner:
             thread.join(max(0.0, end - time.monotonic()))
 
     def rehearse(self, rules: Rules) -> None:
-        """Make a picture for nobody, so that the first guest is told how long theirs will take."""
+        """Generate a test picture, to predict the first guest's waiting time."""
         if self.pace.seconds is None:
             threading.Thread(target=self._rehearse, args=(rules,), daemon=True).start()
 
@@ -99,7 +99,7 @@ class Runner:
             self._stop_cancelled()
 
     def _stop_cancelled(self) -> None:
-        """Free the model where somebody took a picture back."""
+        """Cancel the generation of pictures that were cancelled."""
         active = {p.id for room in self._sessions.all() for p in self._active(room)}
         for picture_id, stream in list(self._streams.items()):
             if picture_id not in active:
@@ -109,7 +109,7 @@ class Runner:
         with self._sessions.lock:
             return room.active()
 
-    # From here on: one lane.
+    # Below: run on one of the threads.
 
     def _lane(self, number: int) -> None:
         while not self._closed.is_set():
@@ -152,7 +152,7 @@ class Runner:
         self.pace.finished(begun_at)
 
     def _generate(self, picture: GuestPicture) -> client.Image:
-        """One picture, from the guest's own place in the backend's round."""
+        """Generate one picture, under the guest's own client name, for the backend's fairness."""
         recipe, made = picture.recipe, None
         stream = self._service.stream(
             recipe.prompt,
@@ -183,7 +183,7 @@ class Runner:
         return made
 
     def _after(self, error: client.Text2ImageError, picture: GuestPicture) -> None:
-        """What passes by itself is waited out; the seed stays, and so does the picture."""
+        """After a temporary error put the picture back with the same seed, else let it fail."""
         if self._closed.is_set() or not picture.state.is_active:
             return
         if not isinstance(error, PASSING):
@@ -195,7 +195,7 @@ class Runner:
         self._closed.wait(min(error.retry_after_s or RETRY_S, QUEUE_PATIENCE_S))
 
     def _was_made(self, picture: GuestPicture) -> bool:
-        """Whether a studio that was killed had kept it already."""
+        """Whether the picture was already saved before the studio was killed."""
         room = self._sessions.get(picture.session_id)
         kept = room and self._gallery.get(room.session.gallery_owner, picture.id)
         if kept:
@@ -203,7 +203,7 @@ class Runner:
         return bool(kept)
 
     def _keep(self, picture: GuestPicture, image: client.Image, begun_at: float) -> None:
-        """Into the gallery; while the disk is full the picture waits here."""
+        """Save to the gallery; retries while the disk is full."""
         while not self._closed.is_set():
             try:
                 self._save(picture, image, begun_at)

@@ -1,4 +1,4 @@
-"""All demo sessions of this studio: what hosts and guests can do in them."""
+"""All demo sessions of this studio, and the actions of hosts and guests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ JOINERS = "\u200c\u200d"
 
 
 class Refused(Exception):
-    """Not now, or not so: the message is a sentence for the guest.
+    """An action is refused; the message is a sentence for the guest.
 
-    `code` is for the page, `until` when it will be possible, in milliseconds since 1970.
+    `code` is for the page, `until` the time when it will be possible (milliseconds since 1970).
     """
 
     def __init__(self, code: str, text: str, until: int | None = None) -> None:
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 class Sessions:
-    """Rooms in memory, each change written through. Safe to use from any thread."""
+    """Rooms in memory; every change is also written to the database. Thread-safe."""
 
     def __init__(
         self, store: Store, gallery: Gallery, abilities: Callable[[], Abilities] = lambda: UNKNOWN
@@ -51,13 +51,13 @@ class Sessions:
         self._abilities = abilities
         self._rooms = {room.session.id: room for room in store.load()}
         self.lock = threading.RLock()
-        self.work = threading.Condition(self.lock)  # notified when there may be some
+        self.work = threading.Condition(self.lock)  # notified when there may be work
         self.feed = Feed()
 
-    # What anybody may ask.
+    # Queries.
 
     def all(self) -> list[Room]:
-        """Every session, the newest first."""
+        """All sessions, the newest first."""
         with self.lock:
             return sorted(self._rooms.values(), key=lambda r: r.session.created_at, reverse=True)
 
@@ -70,14 +70,14 @@ class Sessions:
             return next(found, None)
 
     def next_pictures(self) -> list[GuestPicture]:
-        """What waits to be made, in its order; nothing of paused sessions."""
+        """The queue over all sessions that are not paused."""
         with self.lock:
             return line([room for room in self._rooms.values() if not room.session.paused])
 
-    # What hosts do.
+    # Hosts' actions.
 
     def start(self, owner: str, name: str, theme: str, rules: Rules, minutes: int) -> Room:
-        """Open a session that ends by itself after so many minutes."""
+        """Start a session that ends after `minutes`."""
         now = now_ms()
         session = Session(
             id=uuid.uuid4().hex,
@@ -103,7 +103,7 @@ class Sessions:
         paused: bool | None = None,
         ends_at: int | None = None,
     ) -> None:
-        """Change limits, pause or resume, prolong or end."""
+        """Change limits, pause, resume, extend or end a session."""
         with self._changing(session_id) as room:
             session = room.session
             session.rules = rules or session.rules
@@ -113,7 +113,7 @@ class Sessions:
             self.work.notify_all()
 
     def judge(self, session_id: str, picture_ids: Iterable[str], verdict: Verdict) -> None:
-        """Approve pictures, or hide them, also those that are shown or not made yet."""
+        """Approve or hide pictures, including shown and unfinished ones."""
         with self._changing(session_id) as room:
             found = [room.pictures[i] for i in picture_ids if i in room.pictures]
             for picture in found:
@@ -122,7 +122,7 @@ class Sessions:
             self._store.change(*found)
 
     def highlight(self, session_id: str, picture_id: str, highlighted: bool) -> None:
-        """Show a picture large; it is approved thereby."""
+        """Show a picture large, which also approves it, or stop doing so."""
         with self._changing(session_id) as room:
             picture = room.pictures[picture_id]
             picture.highlighted = highlighted
@@ -131,7 +131,7 @@ class Sessions:
             self._store.change(picture)
 
     def remove_guest(self, session_id: str, guest_id: str) -> None:
-        """Send somebody out: what waits is cancelled, what is shown is taken down."""
+        """Remove a guest: waiting pictures are cancelled, shown ones taken down."""
         with self._changing(session_id) as room:
             guest = room.guests[guest_id]
             guest.removed = True
@@ -141,14 +141,14 @@ class Sessions:
             self._store.change(guest, *waiting)
 
     def reset_guest(self, session_id: str, guest_id: str) -> None:
-        """Let somebody in again, and begin their allowance anew."""
+        """Readmit a guest and reset the allowance."""
         with self._changing(session_id) as room:
             guest = room.guests[guest_id]
             guest.removed, guest.counted_from = False, now_ms()
             self._store.change(guest)
 
     def delete(self, session_id: str) -> None:
-        """Remove a session with its guests and pictures, for good."""
+        """Delete a session with its guests and pictures permanently."""
         with self.lock:
             room = self._rooms.pop(session_id)
             for picture in room.active():
@@ -157,13 +157,13 @@ class Sessions:
             self.feed.everybody(session_id)
         self._gallery.delete_everything(room.session.gallery_owner)
 
-    # What guests do.
+    # Guests' actions.
 
     def join(self, room: Room, guest_id: str, nickname: str, consents: bool) -> Guest:
-        """Let somebody in under a fresh id, which works once.
+        """Admit a guest with a new id, which can be used once.
 
         Raises:
-            Refused: no such nickname, no room, the session is over, or the id was used.
+            Refused: invalid nickname, session full or over, or the id was already used.
         """
         name = tidy(nickname, 10 * MAX_NICKNAME)
         if not name or len(name) > MAX_NICKNAME:
@@ -184,10 +184,10 @@ class Sessions:
     def ask(
         self, room: Room, guest: Guest, prompt: str, size: tuple[int, int] | None, count: int = 1
     ) -> list[GuestPicture]:
-        """Put a guest's pictures into the line.
+        """Queue a guest's pictures.
 
         Raises:
-            Refused: with what to do, or when it is possible again.
+            Refused: says what to do, or when it will be possible.
         """
         with self.lock:
             self._check_may_ask(room, guest, count)
@@ -215,16 +215,16 @@ class Sessions:
         return asked
 
     def cancel(self, room: Room, guest: Guest, picture_id: str) -> None:
-        """Take back what is not made yet."""
+        """Cancel an unfinished picture."""
         with self.lock:
             picture = room.pictures.get(picture_id)
             if picture is not None and picture.guest_id == guest.id and picture.state.is_active:
                 self.finish(picture, PictureState.CANCELLED)
 
-    # What the runner tells.
+    # Called by the runner.
 
     def begin(self, picture: GuestPicture, at: float) -> None:
-        """A picture's turn has come."""
+        """Mark a picture as running."""
         with self.lock:
             picture.state = PictureState.RUNNING
             room = self._rooms[picture.session_id]
@@ -232,7 +232,7 @@ class Sessions:
             self.feed.guest(picture.session_id, picture.guest_id)
 
     def put_back(self, picture: GuestPicture) -> None:
-        """Its turn comes again, from its first step."""
+        """Put a running picture back into the queue; it restarts from the first step."""
         with self.lock:
             if picture.state is PictureState.RUNNING:
                 picture.state = PictureState.WAITING
@@ -242,7 +242,7 @@ class Sessions:
         self.feed.progress(picture.session_id, picture.guest_id, picture.id)
 
     def finish(self, picture: GuestPicture, state: PictureState, error: str = "") -> None:
-        """Note how a picture ended, unless it has ended before."""
+        """Record how a picture ended, unless it has already ended."""
         with self.lock:
             if not picture.state.is_active or picture.session_id not in self._rooms:
                 return
@@ -257,7 +257,7 @@ class Sessions:
 
     @contextmanager
     def _changing(self, session_id: str) -> Iterator[Room]:
-        """The room, under the lock; afterwards everybody is told."""
+        """The room, with the lock held; notifies all pages afterwards."""
         with self.lock:
             yield self._rooms[session_id]
             self.feed.everybody(session_id)
@@ -283,7 +283,7 @@ class Sessions:
             raise Refused("queue", "The queue is full. Your prompt is kept: try again in a moment.")
 
     def _recipe(self, rules: Rules, prompt: str, size: tuple[int, int] | None) -> Recipe:
-        """The request with everything that the host has pinned."""
+        """The recipe with all settings that the host has fixed."""
         text = tidy(prompt, 4 * MAX_PROMPT)
         if not text:
             raise Refused("prompt", "Say what the picture should show.")
@@ -307,9 +307,10 @@ class Sessions:
 
 
 def tidy(text: str, most: int) -> str:
-    """One line of what can be seen, cut at `most` characters; empty where nothing can.
+    """One line of visible characters, at most `most` long; may be empty.
 
-    Controls go, those that turn the reading direction too; what joins emoji and letters stays.
+    Removes control characters, including those for text direction, but keeps joiners of emoji and
+    letters.
     """
     kept = (c if unicodedata.category(c)[0] != "C" or c in JOINERS else " " for c in text)
     line = " ".join("".join(kept).split())[:most]

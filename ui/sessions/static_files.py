@@ -1,4 +1,4 @@
-"""The pages' own files: small, plain, and under names that change with their contents."""
+"""The pages' static files, under names that contain a hash of their contents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINKED = re.compile(r"\{\{([\w.]+)\}\}")
 
 @cache
 def files() -> dict[str, tuple[bytes, str]]:
-    """Contents and type by hashed name; {{file}} in one stands for another's hashed name."""
+    """Contents and type by hashed name; {{file}} is replaced by that file's hashed name."""
     found: dict[str, tuple[bytes, str]] = {}
     names: dict[str, str] = {FONT: FONT}
     for path in _sources():
@@ -40,10 +40,12 @@ def files() -> dict[str, tuple[bytes, str]]:
 
 
 def _sources() -> list[Path]:
-    """Those that others name come first."""
+    """The sources, with files referenced by others first."""
     own = [path for path in FOLDER.iterdir() if path.suffix in MIME_TYPES]
     fonts = Path(streamlit.__file__).parent / "static" / "static" / "media"
-    font = sorted(fonts.glob("SourceSerifVariable-Roman*.woff2"))[:1]  # else the system's
+    font = sorted(fonts.glob("SourceSerifVariable-Roman*.woff2"))[
+        :1
+    ]  # if missing, the system's font is used
     in_order = sorted(own, key=lambda p: (p.suffix != ".svg", not p.name.startswith("common"), p))
     return [*font, MARK, *in_order]
 
@@ -54,14 +56,14 @@ def _linked(text: str, names: Mapping[str, str]) -> str:
 
 @cache
 def page(name: str, notice: str = "") -> str:
-    """An HTML page, in which {{file}} is replaced by the file's hashed name."""
+    """An HTML page with {{file}} replaced by the file's hashed name."""
     names = {plain(hashed): hashed for hashed in files()}
     return _linked((FOLDER / name).read_text("utf-8"), {**names, "notice": html.escape(notice)})
 
 
 @cache
 def version() -> str:
-    """Changes with any file: an open page that is of another one loads itself anew."""
+    """A hash over all files; open pages with another version reload themselves."""
     return hashlib.sha256("".join(sorted(files())).encode()).hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""Sessions in the database, so that neither a restart nor a closed tab loses anything."""
+"""Stores sessions in the database, so that they survive restarts and closed tabs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Kept = Session | Guest | GuestPicture
 
 
 class Store:
-    """Rows of the sessions that this studio makes the pictures of."""
+    """The rows of this studio's sessions."""
 
     def __init__(self, engine: Engine, studio: str) -> None:
         self._engine = engine
         self._studio = studio
 
     def load(self) -> list[Room]:
-        """Every session with its guests and pictures, the oldest first."""
+        """Load all sessions with their guests and pictures, the oldest first."""
         with self._engine.connect() as connection:
             mine = sa.select(SESSIONS).where(SESSIONS.c.studio == self._studio)
             found = connection.execute(mine.order_by(SESSIONS.c.created_at)).mappings().all()
@@ -41,17 +41,17 @@ class Store:
         return list(rooms.values())
 
     def add(self, *things: Kept) -> None:
-        """Write new rows, all or none.
+        """Insert rows in one transaction.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: one is there already.
+            sqlalchemy.exc.IntegrityError: one of them already exists.
         """
         with self._engine.begin() as connection:
             for thing in things:
                 connection.execute(TABLES[type(thing)].insert().values(**self._row(thing)))
 
     def change(self, *things: Kept) -> None:
-        """Write the rows anew."""
+        """Update the rows."""
         with self._engine.begin() as connection:
             for thing in things:
                 table = TABLES[type(thing)]
@@ -59,7 +59,7 @@ class Store:
                 connection.execute(update.values(**self._row(thing)))
 
     def delete(self, session_id: str) -> None:
-        """Remove a session with all that belongs to it."""
+        """Delete a session with its guests and pictures."""
         with self._engine.begin() as connection:
             for table in (GUEST_PICTURES, GUESTS):
                 connection.execute(table.delete().where(table.c.session_id == session_id))

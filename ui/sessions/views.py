@@ -1,4 +1,4 @@
-"""What the wall and a guest are told, as plain values for JSON."""
+"""The data for wall and guest pages, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GUEST_PICTURES = 60
 
 
 def about(room: Room) -> dict[str, Any]:
-    """The session itself."""
+    """Facts about the session."""
     session = room.session
     return {
         "name": session.name,
@@ -27,7 +27,7 @@ def about(room: Room) -> dict[str, Any]:
 
 
 def wall(room: Room) -> dict[str, Any]:
-    """Everything that the wall shows."""
+    """All data of the wall."""
     return {
         **about(room),
         "waiting": sum(p.state is PictureState.WAITING for p in room.active()),
@@ -39,14 +39,14 @@ def wall(room: Room) -> dict[str, Any]:
 
 
 def wall_pictures(room: Room) -> list[GuestPicture]:
-    """The newest, and highlighted ones however old."""
+    """The newest pictures, and all highlighted ones."""
     found = room.on_wall()
     older = [p for p in found[WALL_PICTURES:] if p.highlighted]
     return found[:WALL_PICTURES] + older
 
 
 def guest(room: Room, who: Guest, seconds: float | None) -> dict[str, Any]:
-    """Everything that a guest's page shows; `seconds` is what a picture takes."""
+    """All data of a guest's page; `seconds` is the time per picture."""
     rules = room.session.rules
     free_at = room.free_at(who)
     return {
@@ -67,7 +67,7 @@ def guest(room: Room, who: Guest, seconds: float | None) -> dict[str, Any]:
 
 
 def line(room: Room, guest_id: str, seconds: float | None) -> dict[str, Any]:
-    """How long a picture would take that the guest asks for now."""
+    """The queue as the guest sees it, with the predicted wait of a new request."""
     before = room.before(guest_id)
     is_full = len(room.active()) >= room.session.rules.max_waiting
     places = {p.id: number for number, p in enumerate(room.line())}
@@ -83,7 +83,7 @@ def line(room: Room, guest_id: str, seconds: float | None) -> dict[str, Any]:
 
 
 def progress(picture: GuestPicture, is_plain: bool) -> dict[str, Any]:
-    """How far a picture is; what is not approved yet is told without its looks."""
+    """A picture's progress, without preview if it is not approved yet."""
     forming = picture.forming
     told: dict[str, Any] = {
         "id": picture.id,
@@ -97,7 +97,7 @@ def progress(picture: GuestPicture, is_plain: bool) -> dict[str, Any]:
 
 
 def is_plain(room: Room, picture: GuestPicture) -> bool:
-    """Whether the wall may show what forms, and by whom."""
+    """Whether the wall may show the preview and the guest's name."""
     return room.is_public(picture) and picture.verdict is Verdict.SHOWN
 
 

@@ -1,4 +1,4 @@
-"""A picture does not depend on who shares its steps, nor on when they join and leave."""
+"""An image does not depend on others in its batch, nor on when they join and leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the calibration concludes from measurements, on a machine that is made up."""
+"""The calibration, with simulated measurements."""
 
 from __future__ import annotations
 

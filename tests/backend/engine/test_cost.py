@@ -1,4 +1,4 @@
-"""What is predicted: for what was calibrated, for what was not, and while others disturb."""
+"""Predicted costs: calibrated and uncalibrated sizes, and under other load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine with a model that does as it is told: no torch, no threads, no clock."""
+"""The engine with a scripted model: no torch, no threads, no real clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that nobody asks goes, and comes back with the next request."""
+"""An idle model is unloaded, and loaded again by the next request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs as their callers see them: nobody is held up, retries join, the last one out aborts."""
+"""Jobs: slow readers block nobody, retries join, a job without callers is aborted."""
 
 from __future__ import annotations
 

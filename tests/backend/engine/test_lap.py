@@ -1,4 +1,4 @@
-"""Times of a device that lags behind: charged to whom they belong, once they are known."""
+"""Times of an asynchronous device are charged to the right requests once they are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the policy does to whole traces of arrivals, in the simulator."""
+"""The policy on whole arrival traces, in the simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step that does not end is noticed, named, and recovered from, or the process ends."""
+"""A stuck step is detected and reported; the service recovers or the process exits."""
 
 from __future__ import annotations
 

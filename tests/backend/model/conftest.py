@@ -1,4 +1,4 @@
-"""What the tests of several folders of the model need."""
+"""Fixtures shared by the tests of the model's folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices as torch wants them named, and how many of its threads compute for whom."""
+"""Picking devices, and the number of torch threads."""
 
 from __future__ import annotations
 

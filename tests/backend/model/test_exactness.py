@@ -1,4 +1,4 @@
-"""The same request gives the same picture: diffusers' own, alone or in any company."""
+"""The same request gives the same image as diffusers, alone or in any batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that starts from a picture draws what diffusers' own pipelines draw from it."""
+"""Image-to-image and inpainting give the same images as diffusers' pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: from every source, and one clear sentence for whatever is wrong with it."""
+"""Loading from every kind of source, and clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a machine is told by."""
+"""How a machine is identified."""
 
 from __future__ import annotations
 

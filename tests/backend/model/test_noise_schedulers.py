@@ -1,4 +1,4 @@
-"""Noise schedulers: what each can do with a model, and that images share none of their state."""
+"""Noise schedulers: supported combinations, and that images share no state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in one image or one step, and what must not be lost by it."""
+"""Failures of one image or one step must not affect others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Previews: cheap, alike, and never in the way."""
+"""Previews: cheap, similar to the image, and never harmful."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators see: a line for each request, and numbers, but never a prompt."""
+"""Logs and metrics: a line for each request, but never a prompt."""
 
 from __future__ import annotations
 

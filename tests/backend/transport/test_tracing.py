@@ -1,4 +1,4 @@
-"""Spans of rpcs: whose child they are, what they tell, and what they don't."""
+"""Spans of rpcs: their parents, their attributes, and what they omit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that would cost more to parse than to send are known before they are parsed."""
+"""Messages that are too expensive to parse are detected before parsing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CUDA device without a GPU: what runs on it follows PyTorch's rules, and is counted."""
+"""An emulated CUDA device: operations follow PyTorch's device rules and are counted."""
 
 from tests.support.pretended_cuda.driver import pretended_cuda
 from tests.support.pretended_cuda.state import Counts, Device

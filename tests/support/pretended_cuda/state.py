@@ -1,4 +1,4 @@
-"""What a pretended CUDA device knows of itself: its memory, its clock, what it was asked to do."""
+"""The state of an emulated CUDA device: memory, clock, and launched operations."""
 
 from __future__ import annotations
 

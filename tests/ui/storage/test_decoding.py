@@ -1,4 +1,4 @@
-"""What picture files are, whatever they claim, within bounded memory and time."""
+"""Identifying picture files, whatever they claim, with limited memory and time."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""A process that is killed while it keeps pictures: what it told is there, nothing is half done."""
+"""A process killed while saving: reported pictures exist, and nothing is inconsistent."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Folders in diffusers layout: what people have loads, and what does not says why."""
+"""Folders in diffusers layout: common ones load, others are refused with the reason."""
 
 from __future__ import annotations
 

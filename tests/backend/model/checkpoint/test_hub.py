@@ -1,4 +1,4 @@
-"""Fetching models: only what is needed, once, and a clear sentence where it can't be had."""
+"""Downloading models: only needed files, once, and clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second start reads only what the first did not find out, and draws the same pictures."""
+"""A second start uses the first one's cache and generates the same images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single files in the original layout: weight for weight, or one clear sentence."""
+"""Single files in the original layout load correctly or are refused with a clear sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model, which device, which dtype: the settings made definite."""
+"""Resolving the settings for model, device and dtype."""
 
 from __future__ import annotations
 

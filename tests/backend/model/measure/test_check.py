@@ -1,4 +1,4 @@
-"""`python -m backend --check`: how fast and how faithful every runtime is."""
+"""`python -m backend --check`: speed and accuracy of every runtime."""
 
 from __future__ import annotations
 

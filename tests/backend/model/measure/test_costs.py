@@ -1,4 +1,4 @@
-"""What a start knows of costs, what it measures in idle time, and what the next start recalls."""
+"""Costs: cached ones at the start, measuring in idle time, and saving for the next start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which compiled networks stay in memory."""
+"""The LRU cache of compiled networks."""
 
 import threading
 import time

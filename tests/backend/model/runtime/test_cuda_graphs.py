@@ -1,4 +1,4 @@
-"""CUDA graphs on a pretended device: what replays compute, what they cost, and how they fail."""
+"""CUDA graphs on an emulated device: results, costs and failures."""
 
 from __future__ import annotations
 

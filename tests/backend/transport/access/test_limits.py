@@ -1,4 +1,4 @@
-"""So many requests of a client, and so many guesses of an address."""
+"""Rate limits per client, and the lockout per address."""
 
 from __future__ import annotations
 

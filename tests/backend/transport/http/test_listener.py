@@ -1,4 +1,4 @@
-"""Connections whose clients say nothing, or little, are ended; those that are answered are not."""
+"""Silent and slow connections are closed; those being answered are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ProtoJSON as protobuf's conformance suite has it, and what is refused of it."""
+"""ProtoJSON by protobuf's conformance suite, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model draws, told on demand; and what a prompt would ask in vain."""
+"""Abilities in GetStatus on demand, and CheckPrompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which gRPC connections are ended when there are many, and which are not."""
+"""Which gRPC connections are closed when there are many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protobuf to domain and back: nothing lost, nothing made up."""
+"""Converting between protobuf and domain loses and invents nothing."""
 
 from __future__ import annotations
 

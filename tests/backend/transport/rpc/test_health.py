@@ -1,4 +1,4 @@
-"""Health and reflection: what other people's tools ask of any gRPC server."""
+"""Health and reflection, the standard services that tools use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client sees of whatever happens in a handler: never a text of ours, never nothing."""
+"""Whatever happens in a handler, a client gets a status, and never an exception's text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever leaves the service frees the model: over the wire, with a real, small model."""
+"""A client that disconnects frees the model; over the wire, with a real, small model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutual TLS: the right certificates get through, and nothing else does, at once."""
+"""Mutual TLS: only the right certificates are accepted, and changes apply at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two convolutions as smaller ones: the same function, and only where it is the same."""
+"""Merging two convolutions keeps the function, and happens only where that is possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GroupNorm as sums and products: the same function, wherever a network has one."""
+"""Rewriting GroupNorm keeps the function, everywhere in a network."""
 
 from __future__ import annotations
 

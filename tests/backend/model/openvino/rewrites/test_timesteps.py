@@ -1,4 +1,4 @@
-"""Sines and cosines of timesteps: what diffusers computes, in layers that stay in float32."""
+"""The timestep embedding equals diffusers' and stays in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubling and convolving in one: the same function, and only where it is the same."""
+"""Fusing upsampling and convolution keeps the function, and happens only where possible."""
 
 from __future__ import annotations
 

@@ -52,8 +52,11 @@ def request_to_pb(
     for name, value in given.items():
         try:
             _set(message, name, value)
-        except (ValueError, TypeError, AttributeError):  # UnicodeEncodeError is a ValueError
-            violations.append(Violation(name, _misfit(value), "INVALID"))
+        except UnicodeEncodeError:
+            violations.append(Violation(name, "Must be text that UTF-8 can carry.", "INVALID"))
+        except (ValueError, TypeError, AttributeError):
+            text = f"Can't be sent as this: {str(value)[:40]!r}."
+            violations.append(Violation(name, text, "INVALID"))
     if violations:
         text = "; ".join(f"{found.field}: {found.description}" for found in violations)
         raise InvalidRequest(text, "INVALID_ARGUMENT", ErrorDetails(violations=tuple(violations)))
@@ -69,12 +72,6 @@ def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
         message.output_format = _FORMATS[types.ImageFormat(value)]
     else:
         setattr(message, name, value)
-
-
-def _misfit(value: Any) -> str:
-    if isinstance(value, str):
-        return "Must be text that UTF-8 can carry."
-    return f"Can't be sent as this: {str(value)[:40]!r}."
 
 
 def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:

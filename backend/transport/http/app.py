@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from backend.transport.http import a1111, connect, openapi, probes
+from backend.transport.http import a1111, connect, mcp, openapi, probes
 from backend.transport.http.a1111.sessions import Sessions
 from backend.transport.http.body import ClientDisconnected
 from backend.transport.http.gate import KeyGuard, RefusalLog
@@ -30,6 +30,7 @@ from backend.transport.rpc.identity import Identifier
 
 EXPOSED_HEADERS = [
     "Connect-Content-Encoding",
+    "Mcp-Session-Id",
     "Retry-After",
     "X-Ignored-Parameters",
     "X-Request-Id",
@@ -69,10 +70,12 @@ def create_app(
         app.state.shelf = shelf.Shelf(result_ttl_s)
         app.state.lingering = Lingering()
         app.state.a1111 = Sessions()
+        app.state.mcp = mcp.Mcp()
         try:
             yield
         finally:
             await app.state.lingering.stop()
+            await app.state.mcp.stop()
             await app.state.upstream.close()
 
     return Starlette(
@@ -101,6 +104,7 @@ def _routes() -> list[Route]:
         Route("/v1/models/capabilities", models.capabilities, methods=["GET"]),
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
         *a1111.routes(),
+        Route("/mcp", mcp.Endpoint(), methods=["GET", "POST", "DELETE"]),
         Route("/health", probes.healthz, methods=["GET"]),
         Route("/healthz", probes.healthz, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
@@ -124,7 +128,7 @@ def _middleware(cors_origins: Sequence[str], allowed_hosts: Sequence[str]) -> li
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(cors_origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],  # SDKs send their own: x-stainless-lang, connect-timeout-ms
         expose_headers=EXPOSED_HEADERS,
     )

@@ -54,7 +54,13 @@ def build() -> Json:
             "protocol), OpenAI's image API and A1111's. GetStatus tells limits, models and "
             "schedulers.",
         },
-        "paths": {**_rpc_paths(), **_openai_paths(), **a1111_paths(), **_probe_paths()},
+        "paths": {
+            **_rpc_paths(),
+            **_openai_paths(),
+            **a1111_paths(),
+            **_mcp_path(),
+            **_probe_paths(),
+        },
         "components": {
             "schemas": {**_contract_schemas(), **_own_schemas(), **a1111_schemas()},
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
@@ -239,6 +245,29 @@ def _openai_paths() -> Json:
             }
         },
     }
+
+
+def _mcp_path() -> Json:
+    """https://modelcontextprotocol.io/specification describes its messages."""
+    messages: Json = {"application/json": {"schema": {}}, "text/event-stream": {"schema": {}}}
+    session = {
+        "name": "Mcp-Session-Id",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+    }
+    answer = {"description": "As the protocol has it.", "content": messages}
+    body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    operations: Json = {
+        method: {
+            "operationId": f"{method}Mcp",
+            "parameters": [session],
+            "responses": {"200": answer, "default": answer},
+        }
+        for method in ("get", "post", "delete")
+    }
+    operations["post"]["requestBody"] = body
+    return {"/mcp": operations}
 
 
 def _probe_paths() -> Json:

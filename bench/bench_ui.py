@@ -1,7 +1,7 @@
-"""What the studio costs: `python -m bench.bench_ui`, against the budgets of its design.
+"""Measures the studio's performance against budgets: `python -m bench.bench_ui`.
 
-Measures script runs without a browser, then a real studio and Chromium in front of the real
-backend with the embedded model; prints one line per budget and ends with 1 where one is missed.
+Measures script runs without a browser, then a real studio and Chromium with the real backend and
+the embedded model; prints one line per budget and exits with 1 if one is exceeded.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MANY = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number beside its budget; smaller is better."""
+    """One number and its budget; smaller is better."""
 
     name: str
     value: float
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def measure_scripts() -> list[Measure]:
-    """Script runs alone: what the server computes for one click."""
+    """Measure script runs without browser: what the server computes for one click."""
     ContextProxy.cookies = property(lambda _self: {})  # type: ignore[assignment,method-assign]
     with tempfile.TemporaryDirectory() as folder, FakeService() as service:
         os.environ["TEXT2IMAGE_DATA_DIR"] = folder
@@ -113,7 +113,7 @@ def _p95(app: AppTest) -> float:
 
 
 def _add_rows(number: int) -> None:
-    """Rows without files: paging never opens a file."""
+    """Add rows without files, since paging never opens a file."""
     shared = services()
     sample = shared.gallery.page(OWNER, Search(), 1)[0]
     row = {column.name: getattr(sample, column.name) for column in PICTURES.columns}
@@ -123,7 +123,7 @@ def _add_rows(number: int) -> None:
 
 
 def measure_browser() -> list[Measure]:
-    """The whole way: click to screen, traffic, memory."""
+    """Measure with a browser: time from click to screen, traffic, memory."""
     options: dict[str, Any] = dict(launch_options())
     folder = Path(tempfile.mkdtemp(prefix="inkling-bench-"))
     backend = Backend(folder)
@@ -181,7 +181,7 @@ def _seconds(act: Callable[[], object], page: Page, selector: str) -> float:
 
 
 def _measure_sessions(browser: Browser, studio: Studio) -> Measure:
-    """Memory of the studio with forty pages open, over that with one."""
+    """Additional memory of the studio with forty open pages compared with one."""
     process = psutil.Process(studio.pid)
     contexts = [browser.new_context(reduced_motion="reduce")]
     Visitor(contexts[0], studio.url).open()

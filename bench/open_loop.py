@@ -1,4 +1,4 @@
-"""P4 and P5: requests arrive as they please, for us and for first come, first served."""
+"""P4 and P5: an open loop (random arrivals), for us and for first come, first served."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 3.0
 
 @dataclass(eq=False)
 class Arrival:
-    """A request and when it comes, in s from the start; when its caller leaves, if they do."""
+    """A request, its arrival time, and the time when its caller leaves (or None); in seconds."""
 
     request: Request
     at_s: float = 0.0
@@ -34,10 +34,9 @@ class Arrival:
 
 
 class Run(NamedTuple):
-    """Latencies in s of the requests whose callers stayed, ours and first come, first served.
+    """Latencies in seconds of requests whose callers stayed, for ours and for FIFO.
 
-    `busy` is the share of its time that first come, first served drew, trace by trace: the load
-    as it came out.
+    `busy` is the share of time that FIFO was generating in each trace: the actual load.
     """
 
     ours: list[float]
@@ -46,13 +45,13 @@ class Run(NamedTuple):
     busy: list[float]
 
     def within(self, latencies: Sequence[float]) -> float:
-        """Share that took no longer than `PATIENCE` times their time alone."""
+        """Share of requests that took at most `PATIENCE` times their time alone."""
         pairs = zip(latencies, self.alone, strict=True)
         return statistics.mean(latency <= PATIENCE * alone for latency, alone in pairs)
 
 
 def mix(subject: Subject, count: int, load: float, seed: int) -> list[Arrival]:
-    """Poisson arrivals at `load` of the serial capacity, which is measured, not predicted."""
+    """Poisson arrivals at `load` times the measured serial capacity."""
     draw = random.Random(seed)
     arrivals = [Arrival(_request(subject, number, draw)) for number in range(count)]
     mean_s = statistics.mean(alone(subject, arrival.request) for arrival in arrivals)
@@ -80,7 +79,7 @@ _alone_s: dict[tuple[int, int, int], float] = {}
 
 
 def alone(subject: Subject, request: Request) -> float:
-    """Seconds that a request takes with nobody else there; measured once per kind."""
+    """Seconds that a request takes alone; measured once per kind."""
     key = (
         request.params.num_inference_steps,
         request.tasks[0].num_rows,
@@ -98,7 +97,7 @@ def alone(subject: Subject, request: Request) -> float:
 
 
 def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
-    """Latencies through our engine, from the scheduled arrival, of those who stayed."""
+    """Latencies in our engine, from the scheduled arrival, of requests whose callers stayed."""
     driver, listener = engine(subject)
     start = time.monotonic()
     events = sorted(
@@ -125,10 +124,9 @@ def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
 
 
 def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> tuple[list[float], float]:
-    """The same arrivals, one pipeline behind a lock, on the same runtime; and the share of time
-    that it drew.
+    """Latencies for one pipeline behind a lock on the same runtime, and its share of busy time.
 
-    Who leaves while waiting is not drawn for; a drawing that has begun ends.
+    Callers who leave while waiting are skipped; a generation that has started is finished.
     """
     start, latencies, idle_s = time.monotonic(), [], 0.0
     for arrival in arrivals:
@@ -145,9 +143,9 @@ def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> tuple[list[float]
 
 
 def run_both(subject: Subject, count: int, load: float, seeds: Sequence[int]) -> Run:
-    """Ours and first come, first served in turns, every seed another trace.
+    """Run ours and FIFO alternately, with another trace for every seed.
 
-    Short ones: where a machine's speed drifts within minutes, long turns meet two machines.
+    The traces are short, since a machine's speed may change within minutes.
     """
     total = Run([], [], [], [])
     for number, seed in enumerate(seeds):
@@ -170,7 +168,7 @@ def run_both(subject: Subject, count: int, load: float, seeds: Sequence[int]) ->
 
 
 def rows(subject: Subject, count: int, loads: Sequence[float], seeds: Sequence[int]) -> list[Row]:
-    """P4 and P5 at the load 0.8 over all seeds; the other loads with the first seed alone."""
+    """P4 and P5 at load 0.8 with all seeds; other loads with the first seed only."""
     runs = {
         load: run_both(subject, count, load, seeds if load == 0.8 else seeds[:1]) for load in loads
     }
@@ -223,7 +221,7 @@ def _figures(run: Run) -> list[str]:
 
 
 def print_loads(row: Row) -> None:
-    """What every load gave, as Markdown."""
+    """Print the results of every load as Markdown."""
     loads = row.details["loads"]
     assert isinstance(loads, dict)
     names = ["mean ÷", "p50 ÷", "p99 ×", f"within {PATIENCE:g} × alone", "FIFO within", "FIFO busy"]

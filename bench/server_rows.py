@@ -1,4 +1,4 @@
-"""What is measured from outside, over gRPC: throughput, start, memory, status."""
+"""Measurements from outside over gRPC: throughput, start, memory, status."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def backend(folder: str | None, **settings: object) -> Iterator[tuple[Text2ImageClient, int]]:
-    """`python -m backend` in a process of its own; yields a client and the process's id."""
+    """`python -m backend` in its own process; yields a client and the process id."""
     port = free_port()
     values = {
         "PORT": port,
@@ -64,7 +64,7 @@ def backend(folder: str | None, **settings: object) -> Iterator[tuple[Text2Image
 
 
 def closed_loop(draw: Callable[[int], None], concurrency: int, pictures: int) -> float:
-    """Pictures per second with so many callers, each asking anew when served."""
+    """Pictures per second with `concurrency` callers, each requesting again when served."""
     with ThreadPoolExecutor(concurrency) as callers:
         list(callers.map(draw, range(concurrency)))  # everyone is connected, all is warm
         started = time.perf_counter()
@@ -83,9 +83,9 @@ def rates_of(
 def ours(
     folder: str | None, steps: int, *, is_told: bool, **settings: object
 ) -> Iterator[Callable[[int], None]]:
-    """Yields a function that asks our server for one picture over gRPC.
+    """Yields a function that requests one picture from our server over gRPC.
 
-    `is_told`: every step is streamed; else there is one answer, as the peers give it.
+    `is_told`: stream every step; otherwise one answer, like the peers.
     """
     with (
         backend(folder, **settings) as (client, _),
@@ -112,7 +112,7 @@ def _ask_once(stub: pb_grpc.Text2ImageServiceStub, number: int, steps: int) -> N
 
 
 def status_latency(folder: str | None, callers: int, pictures: int, steps: int) -> Row:
-    """P11: GetStatus, asked while everyone generates."""
+    """P11: latency of GetStatus while all callers generate."""
     with backend(folder) as (client, _):
         client.wait_ready(START_S)
         stop, asked = threading.Event(), []
@@ -140,7 +140,7 @@ def status_latency(folder: str | None, callers: int, pictures: int, steps: int) 
 
 
 def start_to_picture(folder: str | None, rounds: int = 3) -> Row:
-    """P9: from the process's start to the first picture, all caches warm."""
+    """P9: time from process start to the first picture, with warm caches."""
     took = []
     for number in range(rounds + 1):
         started = time.perf_counter()
@@ -160,10 +160,10 @@ def start_to_picture(folder: str | None, rounds: int = 3) -> Row:
 
 
 def memory(folder: str | None, requests: int = 2000, callers: int = 8) -> Row:
-    """P10: resident memory after so many requests, in the long run.
+    """P10: growth of resident memory over `requests` requests.
 
-    A result is kept for callers who come back for it. So one phase passes first in which results
-    are only added; from then on as many leave as come, and what still grows is a leak.
+    Results are kept for a while for callers who ask again. So the first phase, in which they only
+    accumulate, is not counted; any growth after that is a leak.
     """
     numbers = itertools.count()
     with (

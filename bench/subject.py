@@ -1,4 +1,4 @@
-"""The model under test, loaded as the backend loads it, and what its parts take bare."""
+"""The model under test, loaded like in the backend, and the time of its bare networks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Subject:
         guidance_scale: float = 5.0,
         scheduler: str = "ddim",
     ) -> GenerationParams:
-        """For another prompt with every number."""
+        """Parameters with a different prompt for every number."""
         info = self.model.info
         return GenerationParams(
             prompt=prompt(number),
@@ -60,7 +60,7 @@ class Subject:
         )
 
     def draw(self, params: GenerationParams) -> Pixels:
-        """One picture, alone, without any engine."""
+        """Generate one picture without an engine."""
         trajectory = self.model.prepare(params, 0)
         for _ in range(trajectory.num_evaluations):
             (error,) = self.model.denoise_step([trajectory])
@@ -70,13 +70,13 @@ class Subject:
 
     @torch.inference_mode()
     def probe_ms(self, repeats: int = 15) -> float:
-        """Median of one bare UNet call on a pair of rows: how fast the machine is just now."""
+        """Median time of a bare UNet call with two rows: the machine's current speed."""
         bare = ModelSubject(self.model.components, self.model.runtime, NOW)
         return statistics.median(bare.step(self.height, self.width, 2) for _ in range(repeats))
 
     @torch.inference_mode()
     def bare(self, number: int, steps: int = 20) -> None:
-        """The networks' calls of one guided picture, and nothing around them."""
+        """Only the network calls of one guided picture."""
         runtime, components = self.model.runtime, self.model.components
         factor = components.architecture.vae_scale_factor
         tokens = torch.full((1, components.num_tokens), number % 50, dtype=torch.int64)
@@ -96,7 +96,7 @@ class Subject:
 
 
 def load(folder: str | None) -> Subject:
-    """The model in `folder`, or the embedded one, as the backend has it by default."""
+    """The model in `folder` or the embedded one, with the backend's default settings."""
     settings = Settings(model=folder or "auto", safety_checker=False, data_dir=DATA_DIR)
     model = load_model(settings, _tell)
     _tell("Calibrating")
@@ -107,7 +107,7 @@ def load(folder: str | None) -> Subject:
 
 
 def load_alone(folder: str, size: int) -> Subject:
-    """The model in `folder` in OpenVINO, for square pictures one at a time: not calibrated."""
+    """The model in `folder` in OpenVINO, uncalibrated, for square pictures one at a time."""
     settings = Settings(model=folder, runtime="openvino", safety_checker=False, data_dir=DATA_DIR)
     return Subject(load_model(settings, _tell), CostModel(), folder, size, size)
 
@@ -117,7 +117,7 @@ def _tell(text: str) -> None:
 
 
 class Listener:
-    """An engine's observer that keeps pictures and ends."""
+    """An observer of the engine that records images, end times and errors."""
 
     def __init__(self) -> None:
         self.pixels: dict[Request, Pixels] = {}
@@ -139,7 +139,7 @@ class Listener:
 
 
 def engine(subject: Subject) -> tuple[Engine, Listener]:
-    """A fresh engine around the subject, and who listens to it."""
+    """A new engine with the subject's model, and its listener."""
     listener = Listener()
     scheduler = Scheduler(subject.cost, max_queue=100_000)
     return Engine(subject.model, scheduler, subject.cost, listener), listener

@@ -53,9 +53,9 @@ def announce(studio: subprocess.Popen[bytes], started: float) -> None:
 
 
 def announce_ready(address: str, started: float) -> None:
-    """Print each second what is being waited for, and at last how long it took.
+    """Print each second what the backend is doing, and finally how long it took.
 
-    The backend itself says why, should it never be ready.
+    If it never becomes ready, the backend itself says why.
     """
     with Text2ImageClient(address) as client:
         while True:
@@ -78,7 +78,7 @@ def doing(client: Text2ImageClient) -> str:
 
 
 def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Until one of them ends; its exit code, or 1 where it had no reason to end."""
+    """Wait until one of them exits; returns its exit code, or 1 if it exited unexpectedly."""
     while True:
         for name, child in children.items():
             code = child.poll()
@@ -89,7 +89,7 @@ def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """Ask them to end, then insist."""
+    """Terminate them, and kill those that don't exit."""
     for child in children:
         if child.poll() is None:
             child.terminate()

@@ -1,10 +1,9 @@
-"""Write constraints.txt from what is installed, and locks/ with the hashes for the images.
+"""Write constraints.txt from the installed packages, and locks/ with hashes for the images.
 
-constraints.txt serves `make install`, where each machine chooses its own build of torch, mirror or
-folder of wheels; pip checks hashes for all packages or for none. The images have no such choice but
-torch's, so theirs are checked: locks/backend.txt and locks/ui.txt hold the hash of every wheel for
-every platform. locks/backend-without-torch.txt is for a torch from another index, which has hashes
-of its own.
+constraints.txt is for `make install`, where each machine may choose its build of torch, mirror or
+folder of wheels; pip checks hashes for all packages or for none. The container images only choose
+torch, so they check hashes: locks/backend.txt and locks/ui.txt contain the hash of every wheel for
+every platform. locks/backend-without-torch.txt is for torch from another index with other hashes.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def lock(extras: tuple[str, ...]) -> str:
 
 
 def without_torch(requirements: str) -> str:
-    """What is left of a lock once torch is installed from elsewhere."""
+    """A lock without torch, which is installed from another index."""
     blocks = re.split(r"^(?=\S)", requirements, flags=re.MULTILINE)
     return "".join(block for block in blocks if not TORCH.match(block))
 

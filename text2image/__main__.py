@@ -1,4 +1,4 @@
-"""`python -m text2image`, and the command `text2image` where the library is installed."""
+"""`python -m text2image`, and the command `text2image` if the library is installed."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ class Text2ImageClient:
             address: HOST:PORT. Default: $TEXT2IMAGE_ADDRESS, else 127.0.0.1:50051.
             tls: Encrypt with these files. Default: plain text.
             api_key: Sent with every call as `authorization: Bearer KEY`.
-                client: Name of the client we call for, if the key is a delegate's.
-                keepalive: How soon a dead peer is detected.
+            client: Name of the client we call for, if the key is a delegate's.
+            keepalive: How soon a dead peer is detected.
 
-            Raises:
-                ValueError: an argument is invalid.
-                OSError: a file of `tls` can't be read.
+        Raises:
+            ValueError: an argument is invalid.
+            OSError: a file of `tls` can't be read.
         """
         self.address = address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
         self._authorization = _header("authorization", f"Bearer {api_key}") if api_key else ()
@@ -162,8 +162,8 @@ class Text2ImageClient:
         """Wait until the service can generate; `timeout` is in seconds.
 
         Raises:
-                DeadlineExceeded: it was not ready in time.
-                ModelFailed: the model failed to load.
+            DeadlineExceeded: it was not ready in time.
+            ModelFailed: the model failed to load.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while not self._is_serving(end):

@@ -40,8 +40,8 @@ def request_to_pb(
     """The request as a message. Only types are checked; the service checks the values.
 
     Raises:
-            InvalidRequest: lists every field whose value doesn't fit its type on the wire.
-            TypeError: an option is unknown.
+        InvalidRequest: lists every field whose value doesn't fit its type on the wire.
+        TypeError: an option is unknown.
     """
     unknown = set(options) - set(types.GenerationOptions.__annotations__)
     if unknown:

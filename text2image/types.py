@@ -67,7 +67,7 @@ class GenerationOptions(TypedDict, total=False):
     # A preview every n steps; 0 or None: none.
     preview_interval: int | None
     loras: tuple[Lora, ...]
-    # Files to start from, and what of it is drawn anew; see the contract for what fits.
+    # Initial picture and mask as files; see the proto file for their limits.
     init_image: bytes | None
     mask: bytes | None
     strength: float | None

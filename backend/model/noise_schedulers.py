@@ -206,9 +206,9 @@ def predict_original(
     the sigma-scaled schedulers to this same variance-preserving form.
 
     Args:
-            model_input: the UNet's input, [..., channels, h, w].
-            prediction: the UNet's output with guidance applied.
-            alpha_cumprod: at the timestep, 0 to 1.
+        model_input: the UNet's input, [..., channels, h, w].
+        prediction: the UNet's output with guidance applied.
+        alpha_cumprod: at the timestep, 0 to 1.
         prediction_type: epsilon, v_prediction or sample.
     """
     if prediction_type == "sample":

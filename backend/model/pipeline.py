@@ -132,8 +132,8 @@ class LatentDiffusion:
         """Advance every trajectory by one evaluation, all in one UNet call.
 
         Returns:
-                One entry per trajectory: None, or the exception of its noise scheduler; such a
-                trajectory is unchanged.
+            One entry per trajectory: None, or the exception of its noise scheduler; such a
+            trajectory is unchanged.
 
         Raises:
             OutOfMemory: nothing was committed; try again with fewer.

@@ -1,6 +1,6 @@
-"""`python -m bench.gpu_check`: five minutes that tell whether a GPU does what it should.
+"""`python -m bench.gpu_check`: checks in five minutes whether a GPU works as expected.
 
-Every figure is printed as a line of JSON when it is there; a report follows.
+Every figure is printed as a line of JSON as soon as it is measured; a report follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROCESSES: tuple[Stage, ...] = (
     failures.first_picture,
     failures.too_large,
     failures.second_device,
-    failures.lost_device,  # last: what is lost stays lost
+    failures.lost_device,  # last, since the device stays lost
 )
 STAGES = (*QUICK, *LONG, speed.unloading, *PROCESSES)
 
@@ -45,10 +45,10 @@ def check(
     stages: Iterable[Stage] = STAGES,
     limit_s: float = LIMIT_S,
 ) -> list[dict[str, Any]]:
-    """Run the stages in order; one that fails is told, and the next begun.
+    """Run the stages in order; a failing stage is reported and the next one started.
 
     Returns:
-        What was told: stage, what, value, expected, ok, and the stage's seconds so far.
+        The printed records: stage, what, value, expected, ok, and the stage's seconds so far.
     """
     told: list[dict[str, Any]] = []
     began = time.monotonic()
@@ -74,7 +74,7 @@ def check(
 
 
 def report(lines: Sequence[dict[str, Any]]) -> str:
-    """A table of Markdown, and how many expectations were met."""
+    """A Markdown table, and the number of expectations that were met."""
     rows = ["| stage | what | found | expected | |", "| --- | --- | --- | --- | --- |"]
     for line in lines:
         mark = {True: "met", False: "**not met**", None: ""}[line["ok"]]
@@ -85,7 +85,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check; 0 where every expectation was met."""
+    """Run the check; returns 0 if every expectation was met."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu_check", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps, cpu")
     parser.add_argument("--steps", type=int, default=20)

@@ -1,4 +1,4 @@
-"""How it starts, and how it fails: processes of their own, asked over gRPC."""
+"""Checks starting and failing of the backend, in separate processes over gRPC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sys.exit(program.main([]))
 def server(
     bench: Bench, *command: str, **settings: Any
 ) -> Iterator[tuple[subprocess.Popen[bytes], Text2ImageClient]]:
-    """A backend of its own, and a client of it."""
+    """A backend in its own process, and a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     given = {
@@ -61,7 +61,7 @@ def server(
 
 
 def first_picture(bench: Bench) -> Iterator[Found]:
-    """From the start of a process to its first picture, weights in the page cache."""
+    """Time from process start to the first picture, with weights in the page cache."""
     folder = bench.large_folder()
     started = time.monotonic()
     with server(bench, MODEL=folder) as (_, client):
@@ -74,7 +74,7 @@ def first_picture(bench: Bench) -> Iterator[Found]:
 
 
 def too_large(bench: Bench) -> Iterator[Found]:
-    """With little memory: it starts, refuses what does not fit, and goes on."""
+    """With little memory the backend starts, refuses what doesn't fit, and keeps working."""
     limits: dict[str, Any] = {"MODEL": bench.embedded_folder, "MAX_PIXELS": 1 << 24}
     if pick_device(bench.settings()).type == "cuda":
         limits["GPU_MEMORY_FRACTION"] = 0.01
@@ -95,7 +95,7 @@ def too_large(bench: Bench) -> Iterator[Found]:
 
 
 def lost_device(bench: Bench) -> Iterator[Found]:
-    """A kernel that fails poisons the process: it says so, and ends."""
+    """After a failing kernel the process reports the lost device and exits."""
     if pick_device(bench.settings()).type != "cuda":
         yield Found("a lost device", "not checked", "needs CUDA")
         return
@@ -118,7 +118,7 @@ def lost_device(bench: Bench) -> Iterator[Found]:
 
 
 def second_device(bench: Bench) -> Iterator[Found]:
-    """The same on another card, where there is one."""
+    """The same on a second GPU, if there is one."""
     if not torch.cuda.is_available() or torch.cuda.device_count() < 2:
         yield Found("cuda:1", "not checked", "needs two GPUs")
         return

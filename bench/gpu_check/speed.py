@@ -1,4 +1,4 @@
-"""How fast it is: the UNet bare, in graphs, in the engine, and diffusers beside it."""
+"""Measures speed: the bare UNet, with CUDA graphs, in the engine, and diffusers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MIB = 1 << 20
 
 
 def networks(bench: Bench) -> Iterator[Found]:
-    """Milliseconds of every network, the UNet eager and in graphs, and memory per row."""
+    """Milliseconds of every network (the UNet eager and with graphs), and memory per row."""
     model = bench.large_model()
     runtime, device = model.runtime, model.runtime.device
     eager: Any = runtime.eager if isinstance(runtime, GraphRuntime) else runtime
@@ -64,7 +64,7 @@ def networks(bench: Bench) -> Iterator[Found]:
 
 
 def layouts(bench: Bench) -> Iterator[Found]:
-    """Whether channels_last pays, as it is loaded: against contiguous weights."""
+    """Compares channels_last, our layout, with contiguous weights."""
     model = bench.large_model()
     runtime: Any = model.runtime
     eager = runtime.eager if isinstance(runtime, GraphRuntime) else runtime
@@ -80,7 +80,7 @@ def layouts(bench: Bench) -> Iterator[Found]:
 
 
 def one_picture(bench: Bench) -> Iterator[Found]:
-    """A step of the model around the bare UNet's time: what Python and noise schedulers add."""
+    """A step of the model relative to the bare UNet: overhead of Python and noise schedulers."""
     model = bench.large_model()
     device = model.runtime.device
     bare_ms = timed_ms(
@@ -105,7 +105,7 @@ def one_picture(bench: Bench) -> Iterator[Found]:
 
 
 def beside_others(bench: Bench) -> Iterator[Found]:
-    """A capture while another thread uses the device on a stream of its own."""
+    """Captures a graph while another thread uses the device on another stream."""
     model = bench.embedded_model()
     runtime = model.runtime
     if not isinstance(runtime, GraphRuntime):
@@ -139,7 +139,7 @@ def beside_others(bench: Bench) -> Iterator[Found]:
 
 
 def mixed_crowd(bench: Bench) -> Iterator[Found]:
-    """Eight requests of all kinds, one of which leaves: times stay what was calibrated."""
+    """Eight different requests, one of them aborted: step times stay as calibrated."""
     model = bench.embedded_model()
     costs = Costs(model, bench.settings())
     costs.calibrate(NOW)
@@ -174,7 +174,7 @@ def mixed_crowd(bench: Bench) -> Iterator[Found]:
 
 
 def throughput(bench: Bench) -> Iterator[Found]:
-    """Pictures per second at so many callers, against diffusers one after the other."""
+    """Pictures per second by number of callers, compared with diffusers one at a time."""
     model = bench.large_model()
     costs = Costs(model, bench.settings())
     costs.calibrate(NOW)
@@ -252,7 +252,7 @@ def run_engine(
     cost: CostModel | None = None,
     callers: int = 1,
 ) -> tuple[Listener, float]:
-    """Draw `count` pictures for so many callers, each asking anew when it has one; seconds."""
+    """Seconds to generate `count` pictures for callers that each request again when served."""
     listener = Listener()
     cost = cost or CostModel()
     engine = Engine(model, Scheduler(cost, max_queue=1000), cost, listener)
@@ -287,7 +287,7 @@ def unet_inputs(
 
 
 def unloading(bench: Bench) -> Iterator[Found]:
-    """What stays of a model that goes."""
+    """Memory that remains after unloading a model."""
     device = bench.embedded_model().runtime.device
     bench.forget()
     release()

@@ -1,4 +1,4 @@
-"""Starts peer servers, each in a virtual environment of its own that the harness sets up."""
+"""Starts peer servers, each in its own virtual environment, which is set up if needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_S = 600.0
 
 
 class Peer(NamedTuple):
-    """`is_ours`: computes with our torch and diffusers, so that the very same builds are compared;
+    """`is_ours`: uses our torch and diffusers, so that the same builds are compared;
     else it gets its own, of the same version as ours where it can.
     """
 
@@ -43,7 +43,7 @@ PEERS = {
 
 
 class Work(NamedTuple):
-    """What a peer is asked for: `size` in pixels; `dtype` by torch's name, or ggml's for sdcpp."""
+    """A peer's task. `size` in pixels; `dtype` is torch's name, or ggml's for sdcpp."""
 
     model: str
     dtype: str
@@ -52,11 +52,11 @@ class Work(NamedTuple):
 
 
 class NotHere(Exception):
-    """This peer can't be run on this machine; says why."""
+    """This peer can't run on this machine; the text says why."""
 
 
 def environment(name: str, folder: Path) -> Path:
-    """The Python of a virtual environment with the peer, set up if need be.
+    """The Python of a virtual environment with the peer, set up if needed.
 
     Raises:
         NotHere: it doesn't install.
@@ -85,7 +85,7 @@ def environment(name: str, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], None]]:
-    """Yields a function that asks the peer for one picture.
+    """Yields a function that requests one picture from the peer.
 
     Raises:
         NotHere: it doesn't install or doesn't start.

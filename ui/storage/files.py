@@ -56,8 +56,8 @@ class PictureFiles:
         """Write the original, its note and its thumbnail.
 
         Raises:
-                Unkeepable: the data is not a picture, or too large.
-                OSError: disk full, or folder missing or not writable.
+            Unkeepable: the data is not a picture, or too large.
+            OSError: disk full, or folder missing or not writable.
         """
         thumbnail = make_thumbnail(data)
         original = self._place(picture_id, SUFFIXES[mime_type])

@@ -21,8 +21,8 @@ class Architecture:
         unet_scale_factor: by how much the UNet's lowest level is smaller than its input, per side.
         hidden_size: width of the text embeddings.
         num_parameters: of text encoder, UNet and autoencoder together.
-        extra_channels: UNet input channels beside the latents, of an inpainting model: the mask
-            and the latents of the masked picture.
+        extra_channels: an inpainting model's additional UNet input channels: the mask and the
+            latents of the masked picture.
     """
 
     latent_channels: int

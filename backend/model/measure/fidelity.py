@@ -94,7 +94,7 @@ def psnr(picture: Pixels, reference: Pixels) -> float:
 
 
 def _nothing(architecture: Architecture, noise: torch.Tensor) -> torch.Tensor | None:
-    """What an inpainting model sees beside `noise`; any values will do."""
+    """Additional channels for an inpainting model; the values don't matter."""
     if not architecture.extra_channels:
         return None
     return torch.ones_like(noise[:, :1]).expand(-1, architecture.extra_channels, -1, -1)

@@ -22,8 +22,8 @@ class Blend(NamedTuple):
 
         Args:
             latents: [1, channels, h, w].
-                noise_scheduler: after the step.
-                following: the next timestep; empty after the last.
+            noise_scheduler: after the step.
+            following: the next timestep; empty after the last.
         """
         kept = self.picture
         if following:

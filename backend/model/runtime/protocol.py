@@ -11,9 +11,9 @@ import torch
 
 
 class Moments(NamedTuple):
-    """What an autoencoder makes of a picture: where its latents lie, unscaled.
+    """Mean and standard deviation of an encoded picture's latents, unscaled.
 
-    Both are [1, channels, h, w]. `std` is None where the autoencoder knows them exactly.
+    Both are [1, channels, h, w]. `std` is None for a deterministic autoencoder.
     """
 
     mean: torch.Tensor
@@ -75,7 +75,7 @@ class Runtime(Protocol):
 
         Args:
             latents: [rows, channels, height, width], scaled for the timestep; followed by
-                the mask and the masked picture's latents where the UNet takes those.
+                the mask and the masked picture's latents for an inpainting model.
             timesteps: float32 [rows].
             prompt_embeds: [rows, tokens, hidden].
 

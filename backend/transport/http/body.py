@@ -130,8 +130,8 @@ async def read_body(
     `take` is called with the size of each part, see `holding`.
 
     Raises:
-            Problem: 400 if it has too many values or invalid gzip, 413 if it is too large, 415 for
-                another content coding.
+        Problem: 400 if it has too many values or invalid gzip, 413 if it is too large, 415 for
+            another content coding.
         ClientDisconnected: while receiving the body.
     """
     is_packed = is_gzip(request.headers.get("content-encoding", ""))

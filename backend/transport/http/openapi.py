@@ -44,7 +44,6 @@ def _encoded() -> bytes:
 
 @functools.cache
 def build() -> Json:
-    """The whole document."""
     return {
         "openapi": "3.1.0",
         "info": {

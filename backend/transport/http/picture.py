@@ -53,7 +53,7 @@ def response(answer: Message) -> Response:
 
 
 def withheld(http_status: int | None = None) -> Problem:
-    """No picture to show, though none of it was an error."""
+    """The problem for an image that the safety checker withheld."""
     reason = error_details_pb2.ErrorInfo(reason="NSFW_DETECTED", domain="text2image")
     text = "The safety checker withheld the picture; another seed may pass."
     return Problem(grpc.StatusCode.PERMISSION_DENIED, text, [reason], http_status=http_status)

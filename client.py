@@ -47,6 +47,7 @@ from text2image.errors import (
 )
 from text2image.stream import GenerationStream
 from text2image.types import (
+    Adapter,
     Counters,
     Done,
     Event,
@@ -65,6 +66,7 @@ from text2image.types import (
     Lora,
     ModelStatus,
     Progress,
+    PromptSyntax,
     Queue,
     Queued,
     Resources,
@@ -77,6 +79,7 @@ __all__ = [
     "ADDRESS_VARIABLE",
     "DEFAULT_ADDRESS",
     "Abilities",
+    "Adapter",
     "Cancelled",
     "Conflict",
     "Counters",
@@ -108,6 +111,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Progress",
+    "PromptSyntax",
     "Queue",
     "QueueFull",
     "Queued",

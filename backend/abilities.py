@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from backend.domain import GenerationWarning
+from backend.prompt_syntax import PromptSyntax, plain_text
 
 MAX_UNKNOWN = 8  # words that are named in one answer
 MAX_WORD = 40  # characters, beyond which nothing is looked up
@@ -65,9 +66,12 @@ class Abilities:
     near: Words = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
 
-    def check(self, prompt: str) -> tuple[GenerationWarning, ...]:
+    def check(
+        self, prompt: str, syntax: PromptSyntax = PromptSyntax.PLAIN
+    ) -> tuple[GenerationWarning, ...]:
         """What the prompt would ask in vain, as far as its text alone can tell."""
-        return (*self._length(prompt), *self.warnings(prompt))
+        warnings = self.warnings(plain_text(prompt, syntax))
+        return (*self._length(prompt), *warnings) if syntax is PromptSyntax.PLAIN else warnings
 
     def _length(self, prompt: str) -> Iterator[GenerationWarning]:
         """A word is a token or more: with more words than tokens, the end is certainly cut."""

@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from backend.exif import exif_block
 from backend.params import GenerationParams, ImageFormat, ModelInfo
+from backend.prompt_syntax import PromptSyntax
 from backend.version import VERSION
 
 QUALITY = 90  # of JPEG and WEBP, as promised in the proto file
@@ -53,12 +54,17 @@ class Provenance:
 
     def parameters(self) -> str:
         """The text in AUTOMATIC1111's format."""
-        lines = [self.params.prompt]
+        lines = [self._prompt_with_tags()]
         if self.params.negative_prompt:
             lines.append(f"Negative prompt: {self.params.negative_prompt}")
         pairs = (f"{key}: {_quote(value)}" for key, value in self._settings().items())
         lines.append(", ".join(pairs))
         return "\n".join(lines)
+
+    def _prompt_with_tags(self) -> str:
+        """LoRAs stand where AUTOMATIC1111's readers look for them."""
+        tags = [f"<lora:{lora.name}:{lora.scale:g}>" for lora in self.params.loras]
+        return " ".join([self.params.prompt, *tags])
 
     def json(self) -> str:
         """A JSON object with the proto file's field names."""
@@ -77,6 +83,8 @@ class Provenance:
                 "model_revision": self.model.revision,
                 **self._origin(),
                 "loras": [{"name": lora.name, "scale": lora.scale} for lora in params.loras],
+                "prompt_syntax": params.prompt_syntax.value,
+                **({"clip_skip": params.clip_skip} if params.clip_skip != 1 else {}),
                 "device": self.model.device,
                 "dtype": self.model.dtype,
                 "runtime": self.model.runtime,
@@ -113,8 +121,10 @@ class Provenance:
         }
         if params.init_image is not None:
             settings["Denoising strength"] = f"{params.strength:g}"
-        if params.loras:
-            settings["Lora"] = " ".join(f"{lora.name}:{lora.scale:g}" for lora in params.loras)
+        if params.clip_skip != 1:
+            settings["Clip skip"] = str(params.clip_skip)
+        if params.prompt_syntax is not PromptSyntax.PLAIN:
+            settings["Prompt syntax"] = params.prompt_syntax.value
         settings["Version"] = f"text2image {self.version}"
         return settings
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.errors import Violation
+from backend.prompt_syntax import MAX_WEIGHT, PromptSyntax, heaviest, take_loras
 from backend.source_picture import (
     DEFAULT_MASKED_STRENGTH,
     DEFAULT_STRENGTH,
@@ -74,6 +75,14 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA that the model can be given, and the words that it says it was trained with."""
+
+    name: str
+    trigger_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A served model.
 
@@ -94,10 +103,17 @@ class ModelInfo:
     dtype: str
     runtime: str
     runtime_reason: str
-    loras: tuple[str, ...] = ()
+    num_text_layers: int = 1
+    adapters: tuple[Adapter, ...] = ()
+    embeddings: tuple[str, ...] = ()
     loaded: bool = True
     note: str = ""
     abilities: Abilities | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def loras(self) -> tuple[str, ...]:
+        """Names for `Lora.name`."""
+        return tuple(adapter.name for adapter in self.adapters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +136,8 @@ class GenerationParams:
     init_image: SourcePicture | None = None
     mask: SourcePicture | None = None
     strength: float = 1.0
+    prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
+    clip_skip: int = 1
 
     @property
     def num_denoising_steps(self) -> int:
@@ -140,7 +158,7 @@ class GenerationParams:
             *_check_size("height", self.height, limits),
             *_check_size("width", self.width, limits),
             *_check_pixels(self, limits),
-            *_check_numbers(self, limits),
+            *_check_numbers(self, limits, model),
             *_check_names(self, model.schedulers, model.loras),
             *strength_violations(self.strength, self.num_inference_steps, self.init_image),
         ]
@@ -175,13 +193,16 @@ class Draft:
     mask: bytes = field(default=b"", repr=False)
     strength: float | None = None
     sources: Sources = NO_SOURCES
+    prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
+    clip_skip: int | None = None
     max_answer_bytes: int | None = None
     early_violations: tuple[Violation, ...] = ()
 
     def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
         """Fill in everything missing: the model's and the documented defaults, and a seed."""
+        prompt, loras = self._take_loras()
         return GenerationParams(
-            prompt=self.prompt.strip(),
+            prompt=prompt,
             negative_prompt=self.negative_prompt.strip(),
             height=_given(self.height, model.native_height),
             width=_given(self.width, model.native_width),
@@ -193,7 +214,9 @@ class Draft:
             model=self.model or model.name,
             output_format=self.output_format,
             preview_interval=_given(self.preview_interval, 0),
-            loras=self.loras,
+            loras=loras,
+            prompt_syntax=self.prompt_syntax,
+            clip_skip=_given(self.clip_skip, 1),
             init_image=self.sources.init_image,
             mask=self.sources.mask,
             strength=self._resolve_strength(),
@@ -202,6 +225,14 @@ class Draft:
     def violations(self, params: GenerationParams) -> list[Violation]:
         """Violations of the request itself, in addition to those of its resolved `params`."""
         return [*self.early_violations, *self._check_request_id(), *self._check_answer(params)]
+
+    def _take_loras(self) -> tuple[str, tuple[Lora, ...]]:
+        """The prompt without LoRA tags, and all LoRAs: what their order is changes nothing."""
+        prompt = self.prompt.strip()
+        if self.prompt_syntax is PromptSyntax.PLAIN:
+            return prompt, self.loras
+        prompt, tags = take_loras(prompt)
+        return prompt, (*self.loras, *(Lora(tag.name, tag.scale) for tag in tags))
 
     def _resolve_seed(self, client: str) -> int:
         """The given seed, or a hash below 2**32 that is the same for a retry with the same id."""
@@ -264,7 +295,18 @@ def _check_texts(params: GenerationParams, limits: Limits) -> list[Violation]:
             f"these are {len(params.negative_prompt)}."
         )
         found.append(Violation("negative_prompt", text, "TOO_LONG"))
+    if params.prompt_syntax is PromptSyntax.A1111 and not found:
+        found += _check_weights(params)
     return found
+
+
+def _check_weights(params: GenerationParams) -> list[Violation]:
+    text = f"Words weigh {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}, brackets in brackets included."
+    return [
+        Violation(name, text, "OUT_OF_RANGE")
+        for name in ("prompt", "negative_prompt")
+        if heaviest(getattr(params, name)) > MAX_WEIGHT
+    ]
 
 
 def _check_size(name: str, size: int, limits: Limits) -> list[Violation]:
@@ -293,7 +335,7 @@ def _check_pixels(params: GenerationParams, limits: Limits) -> list[Violation]:
     return [Violation("height", text, "TOO_MANY_PIXELS")]
 
 
-def _check_numbers(params: GenerationParams, limits: Limits) -> list[Violation]:
+def _check_numbers(params: GenerationParams, limits: Limits, model: ModelInfo) -> list[Violation]:
     found = []
     scale = params.guidance_scale
     if not math.isfinite(scale) or not 0.0 <= scale <= limits.max_guidance_scale:
@@ -304,6 +346,7 @@ def _check_numbers(params: GenerationParams, limits: Limits) -> list[Violation]:
         ("num_images", params.num_images, 1, limits.max_num_images),
         ("seed", params.seed, 0, limits.max_seed),
         ("preview_interval", params.preview_interval, 0, 2**31 - 1),
+        ("clip_skip", params.clip_skip, 1, model.num_text_layers),
     ):
         if not low <= number <= high:
             text = f"Must be {low} to {high}, not {number}."

@@ -181,13 +181,13 @@ def simulate(
 def _run(work: Work, cost: CostModel) -> float:
     if isinstance(work, Decode):
         work.task.stage = Stage.FINISHED
-        height, width, _ = work.task.request.batch_key
+        height, width = work.task.request.batch_key[:2]
         return cost.decode_ms(height, width)
     if isinstance(work, Encode):
         work.task.source = "encoded"
-        height, width, _ = work.task.request.batch_key
+        height, width = work.task.request.batch_key[:2]
         return cost.encode_picture_ms(height, width)
-    height, width, _ = work.tasks[0].request.batch_key
+    height, width = work.tasks[0].request.batch_key[:2]
     rows = sum(task.num_rows for task in work.tasks)
     for task in work.tasks:
         _advance(task)

@@ -7,6 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class PromptSyntax(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMPT_SYNTAX_UNSPECIFIED: _ClassVar[PromptSyntax]
+    PROMPT_SYNTAX_PLAIN: _ClassVar[PromptSyntax]
+    PROMPT_SYNTAX_A1111: _ClassVar[PromptSyntax]
+
 class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
@@ -19,6 +25,9 @@ class Exactness(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXACTNESS_UNSPECIFIED: _ClassVar[Exactness]
     EXACTNESS_CERTIFIED: _ClassVar[Exactness]
     EXACTNESS_TOLERANT: _ClassVar[Exactness]
+PROMPT_SYNTAX_UNSPECIFIED: PromptSyntax
+PROMPT_SYNTAX_PLAIN: PromptSyntax
+PROMPT_SYNTAX_A1111: PromptSyntax
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_JPEG: ImageFormat
@@ -28,7 +37,7 @@ EXACTNESS_CERTIFIED: Exactness
 EXACTNESS_TOLERANT: Exactness
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras", "init_image", "strength", "mask")
+    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras", "prompt_syntax", "clip_skip", "init_image", "strength", "mask")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +52,8 @@ class GenerateImageRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LORAS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_SYNTAX_FIELD_NUMBER: _ClassVar[int]
+    CLIP_SKIP_FIELD_NUMBER: _ClassVar[int]
     INIT_IMAGE_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
@@ -60,10 +71,12 @@ class GenerateImageRequest(_message.Message):
     request_id: str
     preview_interval: int
     loras: _containers.RepeatedCompositeFieldContainer[Lora]
+    prompt_syntax: PromptSyntax
+    clip_skip: int
     init_image: bytes
     strength: float
     mask: bytes
-    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ..., init_image: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ..., prompt_syntax: _Optional[_Union[PromptSyntax, str]] = ..., clip_skip: _Optional[int] = ..., init_image: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ...) -> None: ...
 
 class Lora(_message.Message):
     __slots__ = ("name", "scale")
@@ -193,12 +206,14 @@ class Timings(_message.Message):
     def __init__(self, queued_ms: _Optional[float] = ..., encode_ms: _Optional[float] = ..., denoise_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class CheckPromptRequest(_message.Message):
-    __slots__ = ("prompt", "model")
+    __slots__ = ("prompt", "model", "prompt_syntax")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_SYNTAX_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     model: str
-    def __init__(self, prompt: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+    prompt_syntax: PromptSyntax
+    def __init__(self, prompt: _Optional[str] = ..., model: _Optional[str] = ..., prompt_syntax: _Optional[_Union[PromptSyntax, str]] = ...) -> None: ...
 
 class CheckPromptResponse(_message.Message):
     __slots__ = ("warnings",)
@@ -277,7 +292,7 @@ class Abilities(_message.Message):
     def __init__(self, about: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., reads_emoji: _Optional[bool] = ..., token_limit: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[Abilities.Size, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[Abilities.Thing, _Mapping]]] = ..., colours: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., backgrounds: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., landscapes: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., compositions: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Abilities.Example, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras")
+    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[GetStatusResponse.State]
@@ -292,6 +307,13 @@ class GetStatusResponse(_message.Message):
     STATE_DRAINING: GetStatusResponse.State
     STATE_FAILED: GetStatusResponse.State
     STATE_STUCK: GetStatusResponse.State
+    class Adapter(_message.Message):
+        __slots__ = ("name", "trigger_words")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        TRIGGER_WORDS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        trigger_words: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, name: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ...) -> None: ...
     class Model(_message.Message):
         __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -421,6 +443,8 @@ class GetStatusResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULERS_FIELD_NUMBER: _ClassVar[int]
     LORAS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     state: GetStatusResponse.State
     message: str
     version: str
@@ -433,4 +457,6 @@ class GetStatusResponse(_message.Message):
     limits: GetStatusResponse.Limits
     schedulers: _containers.RepeatedScalarFieldContainer[str]
     loras: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ...) -> None: ...
+    embeddings: _containers.RepeatedScalarFieldContainer[str]
+    adapters: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Adapter]
+    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ...) -> None: ...

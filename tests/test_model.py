@@ -17,7 +17,8 @@ from backend.errors import InvalidParams, ModelFailed, NonFiniteOutput
 from backend.model.batch import gather, scatter
 from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
-from backend.model.prompts import PromptEncoder
+from backend.model.prompts.chunks import Chunker
+from backend.model.prompts.encoder import PromptEncoder
 from tests.support.tiny_sd import (
     break_output,
     build_tiny_sd,
@@ -142,14 +143,14 @@ class CountingEncoder:
     def __init__(self) -> None:
         self.calls = 0
 
-    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+    def encode(self, input_ids: torch.Tensor, *_others: object) -> torch.Tensor:
         self.calls += 1
         return input_ids.float()[..., None]
 
 
 def test_a_text_is_encoded_once_until_it_is_forgotten(model: LatentDiffusion) -> None:
     runtime: Any = CountingEncoder()
-    encoder = PromptEncoder(model.components.tokenizer, runtime, kept=2)
+    encoder = PromptEncoder(Chunker(model.components.tokenizer), runtime, kept_bytes=2 * 16 * 4)
     for text in ("a", "b", "a", "c", "a"):  # b is the oldest when c comes
         encoder.encode(text)
     assert runtime.calls == 3
@@ -159,7 +160,7 @@ def test_a_text_is_encoded_once_until_it_is_forgotten(model: LatentDiffusion) ->
 
 def test_texts_differ_and_have_the_models_length(model: LatentDiffusion) -> None:
     runtime: Any = CountingEncoder()
-    encoder = PromptEncoder(model.components.tokenizer, runtime)
+    encoder = PromptEncoder.plain(model.components.tokenizer, runtime)
     one, other = encoder.encode("a red cat"), encoder.encode("a red tree" * 50)
     assert one.shape == other.shape == (1, 16, 1)
     assert not torch.equal(one, other)

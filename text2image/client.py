@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc
 from text2image.channel import DEFAULT_ADDRESS, SERVICE, Keepalive, Tls, open_channel
-from text2image.convert import request_to_pb, status_from_pb, warnings_from_pb
+from text2image.convert import request_to_pb, status_from_pb, syntax_to_pb, warnings_from_pb
 from text2image.errors import (
     DeadlineExceeded,
     Incompatible,
@@ -23,7 +23,14 @@ from text2image.errors import (
     map_rpc_errors,
 )
 from text2image.stream import GenerationStream
-from text2image.types import Generation, GenerationOptions, GenerationWarning, ServiceStatus, State
+from text2image.types import (
+    Generation,
+    GenerationOptions,
+    GenerationWarning,
+    PromptSyntax,
+    ServiceStatus,
+    State,
+)
 
 ADDRESS_VARIABLE = "TEXT2IMAGE_ADDRESS"
 MAX_HEADER_CHARACTERS = 1000
@@ -90,7 +97,12 @@ class Text2ImageClient:
         return status_from_pb(message)
 
     def check_prompt(
-        self, prompt: str, *, model: str = "", timeout: float | None = 5.0
+        self,
+        prompt: str,
+        *,
+        model: str = "",
+        prompt_syntax: PromptSyntax = PromptSyntax.PLAIN,
+        timeout: float | None = 5.0,
     ) -> tuple[GenerationWarning, ...]:
         """Get warnings for a prompt without generating; cheap enough to call while typing.
 
@@ -99,7 +111,9 @@ class Text2ImageClient:
         """
         with map_rpc_errors(self.address):
             message = self._stub.CheckPrompt(
-                pb.CheckPromptRequest(prompt=prompt, model=model),
+                pb.CheckPromptRequest(
+                    prompt=prompt, model=model, prompt_syntax=syntax_to_pb(prompt_syntax)
+                ),
                 timeout=timeout,
                 metadata=self._metadata(None),
             )

@@ -20,6 +20,11 @@ _FORMATS = {
     types.ImageFormat.JPEG: pb.IMAGE_FORMAT_JPEG,
     types.ImageFormat.WEBP: pb.IMAGE_FORMAT_WEBP,
 }
+_SYNTAXES = {
+    types.PromptSyntax.PLAIN: pb.PROMPT_SYNTAX_PLAIN,
+    types.PromptSyntax.A1111: pb.PROMPT_SYNTAX_A1111,
+}
+_SYNTAXES_BACK = {number: syntax for syntax, number in _SYNTAXES.items()}
 _FORMATS_BACK = {number: image_format for image_format, number in _FORMATS.items()}
 _EXACTNESS = {
     pb.EXACTNESS_CERTIFIED: types.Exactness.CERTIFIED,
@@ -63,6 +68,10 @@ def request_to_pb(
     return message
 
 
+def syntax_to_pb(syntax: types.PromptSyntax) -> pb.PromptSyntax:
+    return _SYNTAXES[syntax]
+
+
 def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
     if value is None:
         return
@@ -70,6 +79,8 @@ def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
         message.loras.extend(pb.Lora(name=lora.name, scale=lora.scale) for lora in value)
     elif name == "output_format":
         message.output_format = _FORMATS[types.ImageFormat(value)]
+    elif name == "prompt_syntax":
+        message.prompt_syntax = syntax_to_pb(types.PromptSyntax(value))
     else:
         setattr(message, name, value)
 
@@ -103,6 +114,8 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         limits=_flat(types.Limits, message.limits),
         schedulers=tuple(message.schedulers),
         loras=tuple(message.loras),
+        embeddings=tuple(message.embeddings),
+        adapters=tuple(types.Adapter(a.name, tuple(a.trigger_words)) for a in message.adapters),
     )
 
 
@@ -193,4 +206,6 @@ def _params(message: pb.GenerateImageRequest) -> types.GenerationParams:
         output_format=_FORMATS_BACK.get(message.output_format, types.ImageFormat.PNG),
         loras=tuple(types.Lora(lora.name, lora.scale) for lora in message.loras),
         strength=message.strength if message.HasField("strength") else None,
+        prompt_syntax=_SYNTAXES_BACK.get(message.prompt_syntax, types.PromptSyntax.PLAIN),
+        clip_skip=message.clip_skip or 1,
     )

@@ -21,6 +21,13 @@ class ImageFormat(enum.Enum):
     WEBP = "webp"
 
 
+class PromptSyntax(enum.Enum):
+    """How prompts are read: PLAIN, every sign is text; A1111, with weights in brackets."""
+
+    PLAIN = "plain"
+    A1111 = "a1111"
+
+
 class Exactness(enum.Enum):
     """Whether batching may change an image: not at all (CERTIFIED), or in its last bits."""
 
@@ -71,6 +78,9 @@ class GenerationOptions(TypedDict, total=False):
     init_image: bytes | None
     mask: bytes | None
     strength: float | None
+    prompt_syntax: PromptSyntax | None
+    # The text encoder's layer, counted from its end: 1, the last.
+    clip_skip: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,8 @@ class GenerationParams:
     output_format: ImageFormat
     loras: tuple[Lora, ...] = ()
     strength: float | None = None  # None: not from a picture
+    prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
+    clip_skip: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +294,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA of the service, and the words that its file says it was trained with."""
+
+    name: str
+    trigger_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """Status of the service. The first model is the default one."""
 
@@ -297,3 +317,5 @@ class ServiceStatus:
     limits: Limits
     schedulers: tuple[str, ...]
     loras: tuple[str, ...]
+    embeddings: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()

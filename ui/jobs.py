@@ -242,6 +242,7 @@ class Jobs:
             num_images=recipe.count,
             scheduler=recipe.scheduler or None,
             model=recipe.model or None,
+            prompt_syntax=client.PromptSyntax.A1111,
             preview_interval=max(1, recipe.steps // PREVIEWS),
         )
         job.attach(stream)

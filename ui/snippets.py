@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
 from ui.recipe import Recipe
 
 METHOD = "text2image.Text2ImageService"
+PLAIN_CHARACTERS = 150  # a text so short fits into the encoder's window
+SYNTAX = re.compile(r"[()\[\]\\<>]|\bBREAK\b")
 LANGUAGES = {
     "Python": "python",
     "Shell": "bash",
@@ -36,6 +39,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "num_images": recipe.count if recipe.count > 1 else None,
         "scheduler": recipe.scheduler,
+        "prompt_syntax": "a1111" if _has_syntax(recipe) else None,
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}
 
@@ -84,6 +88,7 @@ def _buf(fields: dict[str, Any], address: str) -> str:
 
 
 def _node(fields: dict[str, Any], address: str) -> str:
+    request = json.dumps(_on_the_wire(fields), indent=2)
     return (
         'const fs = require("node:fs");\n'
         'const grpc = require("@grpc/grpc-js");\n'
@@ -92,12 +97,24 @@ def _node(fields: dict[str, Any], address: str) -> str:
         "const { text2image } = grpc.loadPackageDefinition(definition);\n"
         f'const client = new text2image.Text2ImageService("{address}",\n'
         "  grpc.credentials.createInsecure());\n"
-        f"client.GenerateImage({json.dumps(fields, indent=2)}, (error, answer) => {{\n"
+        f"client.GenerateImage({request}, (error, answer) => {{\n"
         "  if (error) throw error;\n"
         '  fs.writeFileSync("picture.png", answer.images[0].data);\n'
         "});\n"
     )
 
 
+def _has_syntax(recipe: Recipe) -> bool:
+    """Whether the prompts are more than a short plain text."""
+    texts = (recipe.prompt, recipe.negative_prompt)
+    return any(len(text) > PLAIN_CHARACTERS or SYNTAX.search(text) for text in texts)
+
+
 def _json(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(_on_the_wire(fields), ensure_ascii=False)
+
+
+def _on_the_wire(fields: dict[str, Any]) -> dict[str, Any]:
+    """Names of enum values in full."""
+    given = "prompt_syntax" in fields
+    return fields | ({"prompt_syntax": "PROMPT_SYNTAX_A1111"} if given else {})

@@ -274,7 +274,14 @@ class LocalBackend:
         params: GenerationParams,
         deadline_at_s: float | None,
     ) -> Job:
-        request = Request(draft.request_id, client, params, time.monotonic(), deadline_at_s)
+        request = Request(
+            draft.request_id,
+            client,
+            params,
+            time.monotonic(),
+            deadline_at_s,
+            engine.num_chunks(params),
+        )
         job = Job(request, draft.is_named)
         self._jobs.add(job)
         engine.submit(job)

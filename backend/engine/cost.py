@@ -110,15 +110,21 @@ class CostModel:
             cap = self.caps[near] * near[0] * near[1] // (height * width)
         return max(2, min(cap or 2, self._fitting_rows(height, width)))
 
-    def allowed_rows(self, height: int, width: int, alone: int) -> Collection[int] | None:
-        """Row counts that don't change a request which alone has `alone` rows; None: any."""
+    def allowed_rows(
+        self, height: int, width: int, alone: int, num_chunks: int = 1
+    ) -> Collection[int] | None:
+        """Row counts that don't change a request which alone has `alone` rows; None: any.
+
+        Certificates are for prompts of one chunk.
+        """
         if self.certified is None:
             return None
-        return self.certified.get((height, width), frozenset()) | {alone}
+        certified = self.certified.get((height, width), frozenset())
+        return certified | {alone} if num_chunks == 1 else {alone}
 
     def remaining_ms(self, task: Task) -> float:
         """Remaining time of `task` if it ran alone."""
-        height, width, _ = task.request.batch_key
+        height, width = task.request.batch_key[:2]
         if task.stage is Stage.FINISHED:
             return 0.0
         if task.stage is Stage.DECODING:
@@ -135,7 +141,7 @@ class CostModel:
 
     def loaded_ms(self, request: Request) -> float:
         """Remaining model time of `request` when it shares full batches."""
-        height, width, _ = request.batch_key
+        height, width = request.batch_key[:2]
         rows = max(request.tasks[0].num_rows, self.max_rows(height, width))
         alone = request.tasks[0].num_rows
         full_row_ms = self.step_ms(height, width, rows) / rows

@@ -194,7 +194,7 @@ class Engine:
         def record(took_ms: float, is_typical: bool) -> None:
             for timing in timings:
                 timing.denoise_ms += took_ms
-            if is_typical:
+            if is_typical and key.num_chunks == 1:  # longer prompts cost a little more
                 self._cost.observe("step", key, rows, took_ms)
 
         self._laps.stop(lap, record)
@@ -206,14 +206,14 @@ class Engine:
         self._report_progress(tasks)
 
     def _expected_step(self, tasks: Sequence[Task]) -> tuple[str, float | None]:
-        height, width, _ = tasks[0].request.batch_key
+        height, width = tasks[0].request.batch_key[:2]
         rows = sum(task.num_rows for task in tasks)
         is_measured = (height, width, rows) in self._cost.steps
         name = f"A step of {rows} rows of {width} × {height} pixels"
         return name, self._cost.step_ms(height, width, rows) if is_measured else None
 
     def _expected_decode(self, request: Request) -> tuple[str, float | None]:
-        height, width, _ = request.batch_key
+        height, width = request.batch_key[:2]
         is_measured = (height, width) in self._cost.decodes
         name = f"Decoding {width} × {height} pixels"
         return name, self._cost.decode_ms(height, width) if is_measured else None

@@ -25,6 +25,7 @@ class BatchKey(NamedTuple):
     height: int
     width: int
     loras: tuple[Lora, ...]
+    num_chunks: int = 1  # of prompt_embeds: rows of other lengths would need a mask
 
 
 @dataclass(eq=False, slots=True)
@@ -72,6 +73,7 @@ class Request:
     params: GenerationParams
     arrived_s: float
     deadline_at_s: float | None = None
+    num_chunks: int = 1
     aborted: bool = False
     started_at_s: float | None = None
     tasks: list[Task] = field(init=False)
@@ -81,7 +83,8 @@ class Request:
 
     @property
     def batch_key(self) -> BatchKey:
-        return BatchKey(self.params.height, self.params.width, self.params.loras)
+        params = self.params
+        return BatchKey(params.height, params.width, params.loras, self.num_chunks)
 
     @property
     def is_waiting(self) -> bool:

@@ -88,7 +88,7 @@ class Scheduler:
         head = next(tasks, None)
         if head is None:
             return None
-        height, width, _ = head.request.batch_key
+        height, width = head.request.batch_key[:2]
         if head.stage is Stage.DECODING:
             self._policy.charge([(head.request, self._cost.decode_ms(height, width))])
             return Decode(head)
@@ -140,7 +140,8 @@ class Scheduler:
         That is the smallest whose rows/ms reach `NEARLY` of the best: a few percent more
         throughput is not worth a step that takes twice as long for everyone in it.
         """
-        height, width, _ = key = head.request.batch_key
+        key = head.request.batch_key
+        height, width = key[:2]
         most = self._cost.max_rows(height, width)
         batch, rows = [head], head.num_rows
         rates = {1: rows / self._cost.step_ms(height, width, rows)}
@@ -161,9 +162,9 @@ class Scheduler:
         return batch[: min(size for size, rate in rates.items() if rate >= enough)]
 
     def _is_exact(self, batch: list[Task], rows: int) -> bool:
-        height, width, _ = batch[0].request.batch_key
+        key = batch[0].request.batch_key
         allowed = (
-            self._cost.allowed_rows(height, width, alone)
+            self._cost.allowed_rows(key.height, key.width, alone, key.num_chunks)
             for alone in {task.num_rows for task in batch}
         )
         return all(counts is None or rows in counts for counts in allowed)

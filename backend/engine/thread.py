@@ -33,6 +33,7 @@ from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
 from backend.engine.watchdog import Watchdog, stack_of
 from backend.errors import BackendError, DeviceLost, GenerationFailed
+from backend.params import GenerationParams
 
 log = structlog.get_logger(__name__)
 
@@ -221,6 +222,10 @@ class AsyncEngine:
                     self._asides.append(work)
                 case _Stop():
                     return False
+
+    def num_chunks(self, params: GenerationParams) -> int:
+        """See `DiffusionModel.num_chunks`."""
+        return self._model.num_chunks(params)
 
     # Observer, called on the engine's thread
 

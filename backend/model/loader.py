@@ -198,6 +198,7 @@ def _describe(
         runtime=runtime.description,
         runtime_reason=choice.reason,
         note=source.note,
+        num_text_layers=architecture.num_text_layers,
         abilities=checkpoint.abilities,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,14 @@ from backend.model.noise_schedulers import NoiseSchedulers, predict_original, ti
 from backend.model.picture.source import PictureEncoder, Source
 from backend.model.picture.start import Start, begin
 from backend.model.preview import PreviewProjector
-from backend.model.prompts import PromptEncoder
+from backend.model.prompts.chunks import Chunker
+from backend.model.prompts.encoder import PromptEncoder, Reading
+from backend.model.prompts.notes import PromptNotes
 from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
 from backend.model.trajectory import Advance, LatentTrajectory
 from backend.params import GenerationParams, ModelInfo
+from backend.prompt_syntax import PromptSyntax
 
 
 class LatentDiffusion:
@@ -49,7 +52,9 @@ class LatentDiffusion:
         self.components = components
         self.runtime = runtime
         self._noise_schedulers = noise_schedulers
-        self._prompts = PromptEncoder(components.tokenizer, runtime)
+        self._chunker = Chunker(components.tokenizer)
+        self._prompts = PromptEncoder(self._chunker, runtime)
+        self._notes = PromptNotes(self._chunker)
         self._preview_projector = preview_projector
         self._safety_checker = safety_checker
         self._pictures = PictureEncoder(components.architecture, runtime)
@@ -70,19 +75,17 @@ class LatentDiffusion:
 
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         """See `DiffusionModel.warnings`."""
-        return (*self._text_warnings(params), *_strength_warnings(params))
+        notes = self._notes.warnings(params, self.info.abilities)
+        return (*notes, *_strength_warnings(params))
 
-    def _text_warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
-        if params.do_classifier_free_guidance or not params.negative_prompt:
-            texts = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
-            return (*self._cut_warnings(texts), *self._unknown_words(params))
-        no_effect = GenerationWarning(
-            "negative_prompt",
-            "The negative prompt has no effect: guidance_scale must be above 1 for that.",
-            "NO_EFFECT",
-        )
-        cut = self._cut_warnings({"prompt": params.prompt})
-        return (*cut, *self._unknown_words(params), no_effect)
+    def num_chunks(self, params: GenerationParams) -> int:
+        """See `DiffusionModel.num_chunks`."""
+        if params.prompt_syntax is PromptSyntax.PLAIN:
+            return 1
+        texts = [params.prompt]
+        if params.do_classifier_free_guidance:
+            texts.append(params.negative_prompt)
+        return max(len(self._chunker.split(text, params.prompt_syntax).chunks) for text in texts)
 
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
@@ -187,25 +190,10 @@ class LatentDiffusion:
 
     def _encode(self, params: GenerationParams) -> torch.Tensor:
         """Embeddings [1, tokens, hidden]; with guidance [2, tokens, hidden], uncond first."""
-        cond = self._prompts.encode(params.prompt)
+        reading = Reading(params.prompt_syntax, params.clip_skip)
         if not params.do_classifier_free_guidance:
-            return cond
-        return torch.cat([self._prompts.encode(params.negative_prompt), cond])
-
-    def _unknown_words(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
-        abilities = self.info.abilities
-        return () if abilities is None else abilities.warnings(params.prompt)
-
-    def _cut_warnings(self, texts: Mapping[str, str]) -> Iterator[GenerationWarning]:
-        for field, text in texts.items():
-            unread = self._prompts.unread(text)
-            if unread:
-                yield GenerationWarning(
-                    field,
-                    f"Only the first {self._prompts.num_read} tokens of the "
-                    f"{field.replace('_', ' ')} were read; this was cut: “{unread}”.",
-                    "PROMPT_CUT",
-                )
+            return self._prompts.encode(params.prompt, reading)
+        return self._prompts.encode_pair(params.negative_prompt, params.prompt, reading)
 
     def _start(
         self,

@@ -18,6 +18,7 @@ from backend.images import NOTE_PREFIX, SAMPLERS, Provenance, encode
 from backend.images import encode_preview as encode_small
 from backend.model.noise_schedulers import RECIPES
 from backend.params import ImageFormat, Lora
+from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import INFO, fake_params, noise
 
 TEXTS = [
@@ -73,10 +74,13 @@ class TestParameters:
         assert 'Model: "a, \\"b\\": c", Model hash' in told.parameters()
 
     def test_loras_are_told(self) -> None:
-        assert (
-            'Lora: "ink:0.5 oil:1"'
-            in provenance(loras=(Lora("ink", 0.5), Lora("oil"))).parameters()
-        )
+        told = provenance(loras=(Lora("ink", 0.5), Lora("oil"))).parameters()
+        assert told.splitlines()[0].endswith(" <lora:ink:0.5> <lora:oil:1>")
+
+    def test_how_the_prompt_was_read_is_told(self) -> None:
+        told = provenance(prompt_syntax=PromptSyntax.A1111, clip_skip=2).parameters()
+        assert "Clip skip: 2, Prompt syntax: a1111" in told
+        assert "syntax" not in provenance().parameters()
 
     def test_every_noise_scheduler_has_a_name_there(self) -> None:
         assert SAMPLERS.keys() == RECIPES.keys()
@@ -112,6 +116,7 @@ class TestPng:
             "model": "fake",
             "model_revision": "0123456789abcdef",
             "loras": [{"name": "ink", "scale": 0.5}],
+            "prompt_syntax": "plain",
             "device": "cpu",
             "dtype": "float32",
             "runtime": "fake",

@@ -17,10 +17,11 @@ from PIL import Image
 from sd_parsers import ParserManager
 
 from backend.images import Provenance, encode
-from backend.params import ImageFormat
+from backend.params import ImageFormat, Lora
+from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import INFO, fake_params, noise
 from tests.support.needs import need
-from ui.metadata.reader import read_file
+from ui.metadata.reader import parse, read_file
 
 PROMPT = "a {red|blue} fox, 狐 🦊, “quoted”"
 NEGATIVE = "rain, fog"
@@ -44,6 +45,19 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / f"picture.{request.param.value.lower()}"
     path.write_bytes(picture(request.param))
     return path
+
+
+@pytest.mark.parametrize("text", ["json", "parameters"])
+def test_the_studio_reads_prompts_as_they_were_meant(text: str) -> None:
+    """It reads brackets as weights, and LoRAs where AUTOMATIC1111 writes them."""
+
+    def read(**changes: Any) -> str:
+        params = fake_params(r"a (cat)", **changes)
+        return parse(getattr(Provenance(params, 1, INFO, "1.0"), text)())[0].prompt
+
+    assert read() == r"a \(cat\)"
+    weighted = read(prompt_syntax=PromptSyntax.A1111, loras=(Lora("ink", 0.5), Lora("oil")))
+    assert weighted == "a (cat) <lora:ink:0.5> <lora:oil:1>"
 
 
 @pytest.mark.parametrize("image_format", LOSSY)

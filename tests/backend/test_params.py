@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import MAX_VIOLATIONS, InvalidParams
-from backend.params import MAX_LORAS, MAX_SEED, Draft, GenerationParams, Limits, Lora
+from backend.params import MAX_LORAS, MAX_SEED, Adapter, Draft, GenerationParams, Limits, Lora
+from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import INFO, fake_draft, fake_params
 
 LIMITS = Limits(max_pixels=512 * 512)
@@ -54,6 +55,16 @@ class TestResolve:
     def test_height_and_width_are_not_mixed_up(self) -> None:
         params = resolve(height=64, width=128)
         assert (params.height, params.width) == (64, 128)
+
+    def test_lora_tags_are_taken_out_of_a_prompt_of_that_syntax(self) -> None:
+        def of(syntax: PromptSyntax) -> GenerationParams:
+            draft = fake_draft("<lora:ink:0.5>a cat", loras=(Lora("oil"),), prompt_syntax=syntax)
+            return draft.resolve(INFO, "someone")
+
+        params = of(PromptSyntax.A1111)
+        assert (params.prompt, params.loras) == ("a cat", (Lora("oil"), Lora("ink", 0.5)))
+        assert of(PromptSyntax.PLAIN).prompt == "<lora:ink:0.5>a cat"
+        assert of(PromptSyntax.PLAIN).loras == (Lora("oil"),)
 
     def test_texts_are_trimmed(self) -> None:
         params = resolve(negative_prompt="\n no dogs ")
@@ -162,8 +173,24 @@ class TestViolations:
             ("loras[2].name", "UNKNOWN"),
             ("loras[2].scale", "OUT_OF_RANGE"),
         ]
-        with_ink = replace(INFO, loras=("ink",))
+        with_ink = replace(INFO, adapters=(Adapter("ink"),))
         assert fake_params(loras=(Lora("ink", -2.0),)).violations(LIMITS, with_ink) == []
+
+    def test_clip_skip_is_within_the_text_encoder(self) -> None:
+        deep = replace(INFO, num_text_layers=12)
+        assert fake_params(clip_skip=12).violations(LIMITS, deep) == []
+        for layer in (0, 13):
+            (violation,) = fake_params(clip_skip=layer).violations(LIMITS, deep)
+            assert violation.field == "clip_skip"
+            assert "1 to 12" in violation.description
+
+    def test_brackets_in_brackets_have_an_end(self) -> None:
+        for changes in ({"prompt": "(" * 30 + "x"}, {"prompt": "(x:-11)"}):
+            assert told(prompt_syntax=PromptSyntax.A1111, **changes) == [("prompt", "OUT_OF_RANGE")]
+        assert told(prompt_syntax=PromptSyntax.A1111, negative_prompt="(x:99)") == [
+            ("negative_prompt", "OUT_OF_RANGE")
+        ]
+        assert told(prompt="(x:99)") == []
 
     def test_more_loras_than_may_be_are_one_violation(self) -> None:
         assert told(loras=(Lora("x", 3.0),) * (MAX_LORAS + 1)) == [("loras", "TOO_MANY")]

@@ -45,7 +45,7 @@ def spoil(folder: Path, old: str, new: str) -> None:
     ("old", "new", "complaint"),
     [
         ("optional int32 height = 2;", "optional int64 height = 2;", "changed type"),
-        ("string prompt = 1;", "string prompt = 15;", "prompt"),
+        ("string prompt = 1;", "string prompt = 99;", "prompt"),
         ("int32 width = 3;\n  // In pixels.", "int32 wide = 3;\n  // In pixels.", "wide"),
         ("bool include_abilities = 1;", "bool include_abilities  = 1;", "include_abilities"),
         ("double uptime_s = 4;", "double UptimeS = 4;", "lower_snake_case"),

@@ -38,6 +38,7 @@ INFO = ModelInfo(
     dtype="float32",
     runtime="fake",
     runtime_reason="the only one",
+    num_text_layers=2,
 )
 
 
@@ -128,6 +129,9 @@ class FakeModel:
         if params.prompt != "cut":
             return ()
         return (GenerationWarning("prompt", "This was cut: “x”.", "PROMPT_CUT"),)
+
+    def num_chunks(self, params: GenerationParams) -> int:
+        return 1 + params.prompt.count("BREAK")
 
     def bind(self) -> None:
         self.bound_to.append(threading.current_thread())

@@ -40,6 +40,9 @@ class Watched:
     def warnings(self, params: GenerationParams) -> tuple[GenerationWarning, ...]:
         return self.model.warnings(params)
 
+    def num_chunks(self, params: GenerationParams) -> int:
+        return self.model.num_chunks(params)
+
     def bind(self) -> None:
         self.model.bind()
 

@@ -3,7 +3,10 @@ import json
 import shlex
 
 import pytest
+from google.protobuf import json_format
 
+import client
+from proto import text2image_pb2 as pb
 from ui.recipe import Recipe
 from ui.snippets import LANGUAGES, snippet
 
@@ -28,6 +31,7 @@ def test_python_says_the_same_request() -> None:
     options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     assert options["num_inference_steps"] == 9
     assert options["negative_prompt"] == "no\nlines"
+    assert options["prompt_syntax"] == client.PromptSyntax.A1111.value, "as the studio asks"
 
 
 def test_the_command_line_takes_what_the_snippet_says() -> None:
@@ -35,6 +39,7 @@ def test_the_command_line_takes_what_the_snippet_says() -> None:
     assert words[:4] == [f"TEXT2IMAGE_ADDRESS={ADDRESS}", "python", "client.py", "generate"]
     assert words[4] == NASTY.prompt
     assert words[words.index("--steps") + 1] == "9"
+    assert words[words.index("--prompt-syntax") + 1] == "a1111"
 
 
 @pytest.mark.parametrize("language", ["curl", "buf"])
@@ -42,6 +47,11 @@ def test_json_survives_the_shell(language: str) -> None:
     found = json_of(snippet(language, NASTY, ADDRESS))
     assert found["prompt"] == NASTY.prompt
     assert found["seed"] == 7
+    assert json_format.ParseDict(found, pb.GenerateImageRequest()).prompt_syntax == (
+        pb.PROMPT_SYNTAX_A1111
+    )
+    plain = Recipe("a cat", "", 64, 72, 9, 2.5, 7, "ddim")
+    assert "prompt_syntax" not in json_of(snippet(language, plain, ADDRESS))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -9,7 +9,7 @@ from pathlib import Path
 from text2image.channel import DEFAULT_ADDRESS
 from text2image.cli.files import FORMAT_NAMES
 from text2image.cli.report import EXIT_CODES_HELP
-from text2image.types import Lora
+from text2image.types import Lora, PromptSyntax
 
 API_KEY_VARIABLE = "TEXT2IMAGE_API_KEY"
 
@@ -105,6 +105,15 @@ def _add_picture(parser: argparse.ArgumentParser) -> None:
     picture.add_argument("--model", metavar="NAME", help="see status")
     picture.add_argument(
         "--lora", type=_lora, action="append", default=[], metavar="NAME[:SCALE]", dest="loras"
+    )
+    picture.add_argument(
+        "--prompt-syntax",
+        choices=[syntax.value for syntax in PromptSyntax],
+        help="a1111: (word:1.3) weighs more, [word] less, long prompts are read whole, "
+        "<lora:name:0.8> applies a LoRA (default plain: all of it is text)",
+    )
+    picture.add_argument(
+        "--clip-skip", type=int, metavar="N", help="read the text encoder's N-th layer from its end"
     )
 
 

@@ -18,7 +18,15 @@ from text2image.cli.report import ExitCode, complain, fail, print_json, printabl
 from text2image.client import Text2ImageClient
 from text2image.errors import Text2ImageError
 from text2image.stream import GenerationStream
-from text2image.types import Done, FinishedImage, GenerationInfo, Image, Progress, Queued
+from text2image.types import (
+    Done,
+    FinishedImage,
+    GenerationInfo,
+    Image,
+    Progress,
+    PromptSyntax,
+    Queued,
+)
 
 
 def plan_files(args: argparse.Namespace) -> Plan:
@@ -70,6 +78,8 @@ def start(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> Gen
         output_format=plan.image_format,
         preview_interval=1 if plan.preview else None,
         loras=tuple(args.loras),
+        prompt_syntax=args.prompt_syntax and PromptSyntax(args.prompt_syntax),
+        clip_skip=args.clip_skip,
         request_id=args.request_id,
         timeout=args.timeout,
     )

@@ -51,7 +51,9 @@ def check(text: str, model: str) -> Sequence[client.GenerationWarning]:
     if not text.strip() or len(text) > MAX_CHECKED:
         return ()
     try:
-        return shared().service.check_prompt(text, model=model, timeout=PATIENCE_S)
+        return shared().service.check_prompt(
+            text, model=model, prompt_syntax=client.PromptSyntax.A1111, timeout=PATIENCE_S
+        )
     except client.Text2ImageError:
         return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ui.recipe import Recipe
 
 # Larger numbers are mistakes or attacks: no program uses as many steps or pixels.
 MAX_NUMBER = 1_000_000
+MAX_LORAS = 16
 MAX_SEED = 2**64 - 1  # of other programs; the service's own limit is lower
 MAX_NAME_CHARACTERS = {"scheduler": 40, "model": 200}
 # Samplers as AUTOMATIC1111, InvokeAI and ComfyUI name them, in lower case -> as the service does.
@@ -61,6 +63,26 @@ def to_recipe(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
         elif not _means_random(name, value):
             wrong.append(name)
     return Recipe(**found), wrong
+
+
+def escaped(text: str) -> str:
+    """A plain prompt as the studio, which reads brackets as weights, has to write it."""
+    return re.sub(r"[\\()\[\]]", lambda sign: f"\\{sign[0]}", text)
+
+
+def with_loras(prompt: str, loras: Any) -> str:
+    """The prompt with a tag for each of the service's own `loras` objects."""
+    tags = []
+    for lora in loras if isinstance(loras, list) else []:
+        if isinstance(lora, dict) and isinstance(lora.get("name"), str):
+            scale = _scale(lora.get("scale"))
+            tags.append(f"<lora:{lora['name']}:{scale:g}>")
+    return " ".join([prompt, *tags[:MAX_LORAS]])
+
+
+def _scale(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and math.isfinite(value)
+    return float(value) if is_number else 1.0
 
 
 def clean(text: str) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ui.metadata.fields import to_recipe
+from ui.metadata.fields import escaped, to_recipe
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe
 
@@ -28,6 +28,7 @@ FIELDS = {
 }
 # Facts about the file that don't influence the picture.
 IGNORED = {
+    "prompt syntax",
     "model hash",
     "version",
     "app",
@@ -68,8 +69,15 @@ def parse_infotext(text: str) -> tuple[Recipe, list[str]]:
             found[field], labels[field] = value, name
         elif name.lower() not in IGNORED:
             unknown.append(name)
+    if settings_are_ours(settings) and "Prompt syntax:" not in settings:
+        found |= {name: escaped(found[name]) for name in ("prompt", "negative_prompt")}
     recipe, wrong = to_recipe(found)
     return recipe, [*(labels.get(field, "Size") for field in wrong), *unknown]
+
+
+def settings_are_ours(line: str) -> bool:
+    """Whether this service wrote the line: its prompts are plain unless it says otherwise."""
+    return "Version: text2image " in line
 
 
 def pairs(line: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ui.metadata.comfyui import is_graph, read_graph
-from ui.metadata.fields import to_recipe
+from ui.metadata.fields import escaped, to_recipe, with_loras
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe
 
@@ -44,6 +44,7 @@ IGNORED = {
     "modelhash",
     "basemodelhash",
     "loras",
+    "promptsyntax",
     "device",
     "dtype",
     "runtime",
@@ -106,6 +107,12 @@ def _flat(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
         raise UnreadableRecipe("This JSON holds no settings.")
     if "sampler" in values and isinstance(values.get("scheduler"), str):  # beside each other
         found |= {"scheduler": _simple(values["sampler"]), "schedule": values["scheduler"]}
+    is_ours = "model_revision" in values
+    if values.get("prompt_syntax", "plain" if is_ours else "") == "plain":
+        texts = [name for name in ("prompt", "negative_prompt") if isinstance(found.get(name), str)]
+        found |= {name: escaped(found[name]) for name in texts}
+    if isinstance(found.get("prompt"), str):
+        found["prompt"] = with_loras(found["prompt"], values.get("loras"))
     recipe, wrong = to_recipe(found)
     return recipe, [*(labels.get(field, field) for field in wrong), *unknown]
 

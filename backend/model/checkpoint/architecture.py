@@ -32,6 +32,7 @@ class Architecture:
     vae_scaling_factor: float
     unet_scale_factor: int
     hidden_size: int
+    num_text_layers: int
     num_parameters: int
     scheduler_class: str
     scheduler_config: Mapping[str, Any]
@@ -69,6 +70,7 @@ def describe(pipeline: Any) -> Architecture:
         vae_scaling_factor=vae.scaling_factor,
         unet_scale_factor=2 ** (len(unet.block_out_channels) - 1),
         hidden_size=text.hidden_size,
+        num_text_layers=text.num_hidden_layers,
         num_parameters=sum(
             weight.numel() for network in networks for weight in network.parameters()
         ),

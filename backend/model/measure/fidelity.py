@@ -15,7 +15,7 @@ from backend.model.batch import gather, scatter
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.components import Components
 from backend.model.noise_schedulers import NoiseSchedulers, timesteps_of
-from backend.model.prompts import PromptEncoder
+from backend.model.prompts.encoder import PromptEncoder
 from backend.model.runtime.protocol import Runtime
 from backend.model.trajectory import LatentTrajectory
 
@@ -56,7 +56,7 @@ def draw(components: Components, runtime: Runtime, comparison: Comparison) -> li
     """
     architecture = components.architecture
     schedulers = NoiseSchedulers(architecture.scheduler_class, architecture.scheduler_config)
-    prompts = PromptEncoder(components.tokenizer, runtime)
+    prompts = PromptEncoder.plain(components.tokenizer, runtime)
     pictures = []
     for seed, prompt in enumerate(comparison.prompts):
         scheduler = schedulers.create("ddim", comparison.steps)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +16,11 @@ from backend.model.checkpoint.components import Components
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
 from backend.model.openvino.network_cache import NetworkCache, budget
-from backend.model.runtime.protocol import Moments
+from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
+from backend.model.runtime.text_encoder import encode_text
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
 
 
 def bucket(rows: int) -> int:
@@ -52,6 +57,7 @@ class OpenVinoRuntime:
         Raises:
             ImportError: OpenVINO is not installed.
         """
+        self._components = components
         self._core = import_openvino().Core()
         self._converter = Converter(components, cache)
         self._precision = precision
@@ -81,11 +87,16 @@ class OpenVinoRuntime:
         self._decoder([1, self._channels, *latents[1:]])
         self._networks.only_find(self._converter.encoder)
 
-    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
+    def encode(
+        self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
+    ) -> torch.Tensor:
         """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
 
-        Always in float32: it runs once per prompt, and every step depends on it.
+        Always in float32: it runs once per prompt, and every step depends on it. By torch where
+        the converted network can't: it reads the last layer, of tokens.
         """
+        if clip_skip != 1 or vectors:
+            return encode_text(self._text_encoder, input_ids, clip_skip, vectors)
         shape = list(input_ids.shape)
         network = self._network(("text", *shape), self._converter.text_encoder, [shape], "f32")
         return torch.from_numpy(network([input_ids.numpy()]))
@@ -109,10 +120,17 @@ class OpenVinoRuntime:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
         return torch.from_numpy(self._decoder(latents.shape)([latents.contiguous().numpy()]))
 
+    @cached_property
+    def _text_encoder(self) -> CLIPTextModel:
+        """torch's own, read from disk when it is first needed."""
+        text_encoder: CLIPTextModel = self._components.networks.text_encoder.float()
+        self._components.release()
+        return text_encoder
+
     def _unet(self, shapes: Sequence[Sequence[int]]) -> _Network:
         rows, _, height, width = shapes[0]
         return self._network(
-            ("unet", *shapes[0]),
+            ("unet", *shapes[0], *shapes[2]),
             lambda: self._converter.unet(height, width),
             shapes,
             self._precision,

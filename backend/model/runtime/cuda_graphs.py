@@ -13,13 +13,14 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from backend.model.failures import is_out_of_memory
 from backend.model.runtime.eager import TorchRuntime
-from backend.model.runtime.protocol import Moments
+from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +103,10 @@ class GraphRuntime:
     ) -> None:
         """Does nothing: capturing on first use takes a fraction of a second."""
 
-    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
-        return self._with_room(self.eager.encode, input_ids)
+    def encode(
+        self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
+    ) -> torch.Tensor:
+        return self._with_room(partial(self.eager.encode, input_ids, clip_skip, vectors))
 
     def encode_picture(self, image: torch.Tensor) -> Moments:
         return self._with_room(self.eager.encode_picture, image)

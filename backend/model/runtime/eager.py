@@ -6,7 +6,8 @@ import torch
 
 from backend.model.checkpoint.components import Components
 from backend.model.devices import move
-from backend.model.runtime.protocol import Moments
+from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
+from backend.model.runtime.text_encoder import encode_text
 
 
 class TorchRuntime:
@@ -36,10 +37,11 @@ class TorchRuntime:
     ) -> None:
         """Does nothing: eager mode compiles nothing."""
 
-    @torch.inference_mode()
-    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
-        embeds: torch.Tensor = self.text_encoder(move(input_ids, self.device))[0]
-        return embeds.to(self.dtype)
+    def encode(
+        self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
+    ) -> torch.Tensor:
+        ids = move(input_ids, self.device)
+        return encode_text(self.text_encoder, ids, clip_skip, vectors).to(self.dtype)
 
     @torch.inference_mode()
     def denoise(

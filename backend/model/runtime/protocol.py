@@ -5,9 +5,14 @@ A runtime runs the networks; it knows nothing about prompts, noise schedules or 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
+
+Vectors = Mapping[int, torch.Tensor]
+NO_VECTORS: Vectors = MappingProxyType({})
 
 
 class Moments(NamedTuple):
@@ -65,8 +70,16 @@ class Runtime(Protocol):
             prompt_embeds: tokens and hidden size of one row's embeddings.
         """
 
-    def encode(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden]."""
+    def encode(
+        self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
+    ) -> torch.Tensor:
+        """Token ids [1, tokens] to prompt_embeds [1, tokens, hidden].
+
+        Args:
+            input_ids: of one chunk.
+            clip_skip: the layer to read, counted from the end; 1 is the last.
+            vectors: embeddings [hidden] by the place of the token in whose stead they stand.
+        """
 
     def denoise(
         self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor

@@ -29,6 +29,7 @@ from backend.params import (
     Lora,
     ModelInfo,
 )
+from backend.prompt_syntax import PromptSyntax
 from backend.source_picture import SourcePicture
 from proto import text2image_pb2 as pb
 
@@ -41,6 +42,15 @@ FORMAT_FROM_PB = {
     pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
 }
 FORMAT_TO_PB = {kind: number for number, kind in FORMAT_FROM_PB.items() if number}
+SYNTAX_FROM_PB = {
+    pb.PROMPT_SYNTAX_UNSPECIFIED: PromptSyntax.PLAIN,
+    pb.PROMPT_SYNTAX_PLAIN: PromptSyntax.PLAIN,
+    pb.PROMPT_SYNTAX_A1111: PromptSyntax.A1111,
+}
+SYNTAX_TO_PB = {syntax: number for number, syntax in SYNTAX_FROM_PB.items() if number}
+UNKNOWN_SYNTAX = Violation(
+    "prompt_syntax", f"Must be one of {', '.join(pb.PromptSyntax.keys())}.", "UNKNOWN"
+)
 UNKNOWN_FORMAT = Violation(
     "output_format", f"Must be one of {', '.join(pb.ImageFormat.keys())}.", "UNKNOWN"
 )
@@ -54,7 +64,8 @@ def draft_from_pb(
     request: pb.GenerateImageRequest, request_id: str, max_answer_bytes: int | None = None
 ) -> Draft:
     """The request, unvalidated; `request_id` is the caller's or a generated one."""
-    known_format = request.output_format in FORMAT_FROM_PB
+    early_violations = [] if request.output_format in FORMAT_FROM_PB else [UNKNOWN_FORMAT]
+    early_violations += [] if request.prompt_syntax in SYNTAX_FROM_PB else [UNKNOWN_SYNTAX]
     return Draft(
         request_id=request_id,
         is_named=bool(request.request_id),
@@ -80,7 +91,9 @@ def draft_from_pb(
         mask=request.mask,
         strength=request.strength if request.HasField("strength") else None,
         max_answer_bytes=max_answer_bytes,
-        early_violations=() if known_format else (UNKNOWN_FORMAT,),
+        prompt_syntax=SYNTAX_FROM_PB.get(request.prompt_syntax, PromptSyntax.PLAIN),
+        clip_skip=request.clip_skip if request.HasField("clip_skip") else None,
+        early_violations=tuple(early_violations),
     )
 
 
@@ -106,6 +119,8 @@ def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageR
         preview_interval=params.preview_interval,
         loras=[pb.Lora(name=lora.name, scale=lora.scale) for lora in params.loras],
         strength=params.strength if params.init_image is not None else None,
+        prompt_syntax=SYNTAX_TO_PB[params.prompt_syntax],
+        clip_skip=params.clip_skip,
     )
 
 
@@ -204,6 +219,10 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
         limits=_flat(answer.Limits, status.limits),
         schedulers=status.models[0].schedulers if status.models else (),
         loras=status.models[0].loras if status.models else (),
+        embeddings=status.models[0].embeddings if status.models else (),
+        adapters=[_flat(answer.Adapter, one) for one in status.models[0].adapters]
+        if status.models
+        else (),
     )
 
 

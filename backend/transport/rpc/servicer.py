@@ -13,8 +13,10 @@ from backend.domain import Done, FinishedImage
 from backend.engine.protocols import Backend
 from backend.errors import InvalidParams, UnknownModel, Violation
 from backend.params import REQUEST_ID, ModelInfo
+from backend.prompt_syntax import PromptSyntax
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.convert import (
+    SYNTAX_FROM_PB,
     draft_from_pb,
     event_to_pb,
     image_to_pb,
@@ -91,8 +93,12 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
         if model is None or model.abilities is None:
             return pb.CheckPromptResponse()
         return pb.CheckPromptResponse(
-            warnings=warnings_to_pb(model.abilities.check(request.prompt))
+            warnings=warnings_to_pb(model.abilities.check(request.prompt, _syntax(request)))
         )
+
+
+def _syntax(request: pb.CheckPromptRequest) -> PromptSyntax:
+    return SYNTAX_FROM_PB.get(request.prompt_syntax, PromptSyntax.PLAIN)
 
 
 def _named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:

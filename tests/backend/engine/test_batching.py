@@ -43,6 +43,9 @@ class Recorder:
     def start_lap(self) -> Lap | None:
         return self.model.start_lap()
 
+    def num_chunks(self, params: GenerationParams) -> int:
+        return self.model.num_chunks(params)
+
     def bind(self) -> None:
         self.model.bind()
 

@@ -199,6 +199,23 @@ class TestBatches:
         one = scheduler(first, odd, cost=cost_model(well_filled, 8, sizes))
         assert one.next_work(0.0) == Denoise((first.tasks[0],))
 
+    def test_prompts_of_equally_many_chunks_share_a_batch(self) -> None:
+        requests = [request(str(number)) for number in range(4)]
+        for longer in requests[1:]:
+            longer.num_chunks = 2
+        one = scheduler(*requests, cost=cost_model(well_filled, 8))
+        assert one.next_work(0.0) == Denoise((requests[0].tasks[0],))
+        one.remove(requests[0])
+        assert one.next_work(0.0) == Denoise(tuple(r.tasks[0] for r in requests[1:]))
+
+    def test_for_several_chunks_nothing_is_certified(self) -> None:
+        requests = [request(str(number)) for number in range(4)]
+        for longer in requests:
+            longer.num_chunks = 2
+        cost = cost_model(well_filled, 8, certified={1, 2, 4, 8})
+        one = scheduler(*requests, cost=cost)
+        assert one.next_work(0.0) == Denoise((requests[0].tasks[0],))
+
     def test_only_certified_row_counts(self) -> None:
         requests = [request(str(number)) for number in range(4)]
         cost = cost_model(well_filled, 8, certified={1, 2, 4})

@@ -32,7 +32,8 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_option_is_sent(service: FakeService) -> None:
     arguments = """--width 72 --height 80 --steps 4 --guidance-scale 0 --negative-prompt pears
         --seed 0 --num-images 2 --scheduler euler --model fake --format webp
-        --lora pixel --lora ink:-0.5 --request-id mine -o out"""
+        --lora pixel --lora ink:-0.5 --prompt-syntax a1111 --clip-skip 2
+        --request-id mine -o out"""
     assert main(["generate", "a red apple", *arguments.split()]) == 0
     expected = pb.GenerateImageRequest(
         prompt="a red apple",
@@ -47,6 +48,8 @@ def test_every_option_is_sent(service: FakeService) -> None:
         model="fake",
         output_format=pb.IMAGE_FORMAT_WEBP,
         loras=[pb.Lora(name="pixel", scale=1), pb.Lora(name="ink", scale=-0.5)],
+        prompt_syntax=pb.PROMPT_SYNTAX_A1111,
+        clip_skip=2,
         request_id="mine",
     )
     assert service.requests == [expected]

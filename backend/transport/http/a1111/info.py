@@ -54,7 +54,7 @@ def info_of(
         "infotexts": [read_infotext(image.data) for image in images],
         "styles": [],
         "job_timestamp": time.strftime("%Y%m%d%H%M%S"),
-        "clip_skip": 1,
+        "clip_skip": max(1, used.clip_skip),
         "is_using_inpainting_conditioning": False,
         "version": f"text2image {status.version}",
         "warnings": [warning.description for warning in done.warnings] if done is not None else [],

@@ -76,6 +76,11 @@ def models(status: Status) -> list[Json]:
     ]
 
 
+def embeddings(status: Status) -> Json:
+    loaded = {name: {"step": None, "sd_checkpoint": None} for name in status.embeddings}
+    return {"loaded": loaded, "skipped": {}}
+
+
 def loras(status: Status) -> list[Json]:
     return [{"name": name, "alias": name, "path": "", "metadata": {}} for name in status.loras]
 

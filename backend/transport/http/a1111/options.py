@@ -10,6 +10,8 @@ from backend.transport.http.problem import Json, bad_fields
 from proto import text2image_pb2 as pb
 
 CHECKPOINT, FORMAT = "sd_model_checkpoint", "samples_format"
+CLIP_SKIP = "CLIP_stop_at_last_layers"
+MAX_CLIP_SKIP = 12  # as A1111's slider
 FORMATS = {
     "png": pb.IMAGE_FORMAT_PNG,
     "jpg": pb.IMAGE_FORMAT_JPEG,
@@ -32,9 +34,9 @@ def current(options: Mapping[str, Any], models: Sequence[Model]) -> Json:
         "sd_checkpoint_hash": model.revision if model else None,
         FORMAT: "png",
         "sd_vae": "Automatic",
-        "CLIP_stop_at_last_layers": 1,
+        CLIP_SKIP: 1,
         "live_previews_enable": True,
-    } | {name: options[name] for name in (FORMAT,) if name in options}
+    } | {name: options[name] for name in (FORMAT, CLIP_SKIP) if name in options}
 
 
 def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
@@ -43,7 +45,7 @@ def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
     Raises:
         Problem: an unknown model or file format.
     """
-    accepted = {}
+    accepted: Json = {}
     if given.get(CHECKPOINT):
         model = find_model(given[CHECKPOINT], models)
         if model is None:
@@ -54,6 +56,13 @@ def accept(given: Mapping[str, Any], models: Sequence[Model]) -> Json:
         if str(given[FORMAT]).lower() not in FORMATS:
             raise bad_fields([(FORMAT, f"Must be one of {', '.join(FORMATS)}.", "UNSUPPORTED")])
         accepted[FORMAT] = str(given[FORMAT]).lower()
+    if given.get(CLIP_SKIP):
+        layer = given[CLIP_SKIP]
+        is_number = isinstance(layer, (int, float)) and 1 <= layer <= MAX_CLIP_SKIP
+        if not is_number or layer != int(layer):
+            text = f"Must be 1 to {MAX_CLIP_SKIP}."
+            raise bad_fields([(CLIP_SKIP, text, "OUT_OF_RANGE")])
+        accepted[CLIP_SKIP] = int(layer)
     return accepted
 
 

@@ -14,7 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from backend.transport.http.a1111.options import CHECKPOINT, FORMAT, FORMATS
+from backend.transport.http.a1111.options import CHECKPOINT, CLIP_SKIP, FORMAT, FORMATS
 from backend.transport.http.a1111.problem import unreadable
 from backend.transport.http.a1111.samplers import scheduler_of
 from backend.transport.http.problem import bad_fields
@@ -101,6 +101,8 @@ class Txt2Img(BaseModel):
             num_images=self.batch_size,
             output_format=FORMATS[options.get(FORMAT, "png")],
             preview_interval=_preview_interval(steps),
+            prompt_syntax=pb.PROMPT_SYNTAX_A1111,
+            clip_skip=options.get(CLIP_SKIP),
         )
 
 

@@ -20,7 +20,7 @@ def routes() -> list[Route]:
         _get("samplers", lists.told(lists.list_samplers)),
         _get("schedulers", lists.told(lists.list_schedules)),
         _get("loras", lists.told(lists.loras)),
-        _get("embeddings", lists.constant({"loaded": {}, "skipped": {}})),
+        _get("embeddings", lists.told(lists.embeddings)),
         _get("upscalers", lists.constant(pictures.list_upscalers())),
         _get("memory", lists.told(lists.memory)),
         *(_get(path, lists.constant(answer)) for path, answer in lists.NOTHING.items()),

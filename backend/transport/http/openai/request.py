@@ -32,6 +32,11 @@ FORMATS = {
     "webp": pb.IMAGE_FORMAT_WEBP,
 }
 LOSSY = {"jpeg": ImageFormat.JPEG, "webp": ImageFormat.WEBP}
+SYNTAXES = {
+    None: pb.PROMPT_SYNTAX_UNSPECIFIED,
+    "plain": pb.PROMPT_SYNTAX_PLAIN,
+    "a1111": pb.PROMPT_SYNTAX_A1111,
+}
 REASONS = {
     "missing": "REQUIRED",
     "literal_error": "UNSUPPORTED",
@@ -90,6 +95,8 @@ class ImagesRequest(BaseModel):
     seed: Int64 | None = None
     scheduler: str | None = None
     loras: list[Lora] | None = None
+    prompt_syntax: Literal["plain", "a1111"] | None = None
+    clip_skip: Int32 | None = None
 
     steps: Int32 | None = Field(None, description=SYNONYM.format("num_inference_steps"))
     cfg_scale: Float | None = Field(None, description=SYNONYM.format("guidance_scale"))
@@ -122,6 +129,8 @@ class ImagesRequest(BaseModel):
             seed=self.seed,
             loras=[pb.Lora(**lora.model_dump(exclude_none=True)) for lora in self.loras or ()],
             preview_interval=self._preview_interval(),
+            prompt_syntax=SYNTAXES[self.prompt_syntax],
+            clip_skip=self.clip_skip,
         )
         if self.model and not aliases.covers(self.model):
             message.model = self.model

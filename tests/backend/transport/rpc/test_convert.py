@@ -182,7 +182,7 @@ class TestStatus:
         )
         told = status_to_pb(full)
         unset = names(told) - {field.name for field, _ in told.ListFields()}
-        assert unset == {"loras"}
+        assert unset == {"loras", "embeddings", "adapters"}
         for part in (told.queue, told.counters, told.latency, told.resources, told.limits):
             assert {field.name for field, _ in part.ListFields()} == names(part)
         (model,) = told.models

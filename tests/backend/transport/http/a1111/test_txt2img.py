@@ -8,6 +8,7 @@ import grpc
 import httpx
 import pytest
 
+from proto import text2image_pb2 as pb
 from tests.support.fake_service import (
     Failure,
     FakeService,
@@ -73,6 +74,17 @@ async def test_fifty_fields_that_say_nothing_here_are_taken_in_silence(
     assert (await http.post(TXT2IMG, json=fields)).status_code == 200
     [seen] = service.requests
     assert (seen.prompt, seen.HasField("seed"), seen.HasField("width")) == ("a fox", False, False)
+
+
+async def test_prompts_are_read_as_there(http: httpx.AsyncClient, service: FakeService) -> None:
+    fields: dict[str, Any] = {"prompt": "a (fox:1.2)"}
+    await http.post(TXT2IMG, json=fields)
+    fields["override_settings"] = {"CLIP_stop_at_last_layers": 2}
+    await http.post(TXT2IMG, json=fields)
+    assert {seen.prompt_syntax for seen in service.requests} == {pb.PROMPT_SYNTAX_A1111}
+    assert [seen.clip_skip for seen in service.requests] == [0, 2]
+    fields["override_settings"] = {"CLIP_stop_at_last_layers": "two"}
+    assert (await http.post(TXT2IMG, json=fields)).status_code == 422
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

@@ -1,0 +1,95 @@
+"""Prompts to embeddings, each text encoded once and alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import torch
+from transformers import CLIPTokenizer
+
+from backend.model.prompts.chunks import Chunker, Token
+from backend.model.runtime.protocol import Runtime
+from backend.prompt_syntax import PromptSyntax
+
+KEPT_BYTES = 64 * 2**20  # 256 texts of one chunk, of Stable Diffusion 1.4 in float32
+
+
+class Reading(NamedTuple):
+    """How texts are read; see `text2image.proto`."""
+
+    syntax: PromptSyntax = PromptSyntax.PLAIN
+    clip_skip: int = 1
+
+
+PLAIN = Reading()
+
+
+class PromptEncoder:
+    """Encodes texts and remembers the latest: most requests share their negative prompt."""
+
+    def __init__(self, chunker: Chunker, runtime: Runtime, kept_bytes: int = KEPT_BYTES) -> None:
+        self._chunker = chunker
+        self._runtime = runtime
+        self._kept_bytes = kept_bytes
+        self._held_bytes = 0
+        self._embeds: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+
+    @classmethod
+    def plain(cls, tokenizer: CLIPTokenizer, runtime: Runtime) -> PromptEncoder:
+        """One that knows no embeddings."""
+        return cls(Chunker(tokenizer), runtime)
+
+    def encode(self, text: str, reading: Reading = PLAIN) -> torch.Tensor:
+        """Embeddings [1, chunks * tokens, hidden] of `text`."""
+        key = (text, reading)
+        embeds = self._embeds.get(key)
+        if embeds is None:
+            chunks = self._chunker.split(text, reading.syntax).chunks
+            embeds = torch.cat([self._encode(chunk, reading.clip_skip) for chunk in chunks], dim=1)
+            self._embeds[key] = embeds
+            self._held_bytes += embeds.nbytes
+        self._embeds.move_to_end(key)
+        while self._held_bytes > self._kept_bytes and len(self._embeds) > 1:
+            _, oldest = self._embeds.popitem(last=False)
+            self._held_bytes -= oldest.nbytes
+        return embeds
+
+    def encode_pair(self, negative: str, text: str, reading: Reading) -> torch.Tensor:
+        """Embeddings [2, tokens, hidden] ; empty chunks fill the shorter one up."""
+        pair = [self.encode(one, reading) for one in (negative, text)]
+        longest = max(embeds.shape[1] for embeds in pair)
+        return torch.cat([self._filled_up(embeds, longest, reading) for embeds in pair])
+
+    def _filled_up(self, embeds: torch.Tensor, tokens: int, reading: Reading) -> torch.Tensor:
+        if embeds.shape[1] == tokens:
+            return embeds
+        empty = self.encode("", reading)
+        missing = (tokens - embeds.shape[1]) // empty.shape[1]
+        return torch.cat([embeds, *[empty] * missing], dim=1)
+
+    def _encode(self, chunk: Sequence[Token], clip_skip: int) -> torch.Tensor:
+        input_ids, vectors = self._chunker.tensors(chunk)
+        embeds = self._runtime.encode(input_ids, clip_skip, vectors)
+        if all(token.weight == 1.0 for token in chunk):
+            return embeds
+        return weigh(embeds, self._chunker.weights(chunk))
+
+
+def weigh(embeds: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """Scale each token's embedding, and then all, so that their mean stays.
+
+    As AUTOMATIC1111's web UI does by default (its modules/sd_emphasis.py). A mean that is near
+    zero says nothing of the size of what it is the mean of: then it is left as it comes.
+
+    Args:
+        embeds: [1, tokens, hidden] of one chunk.
+        weights: one for each token.
+    """
+    factors = torch.tensor(weights, device=embeds.device)
+    exact = embeds.float()
+    weighted = exact * factors[:, None]
+    ratio = exact.mean() / weighted.mean()
+    within = (1 / factors.abs().max() <= ratio) & (ratio * factors.abs().min() <= 1)
+    return (weighted * torch.where(within, ratio, torch.ones_like(ratio))).to(embeds.dtype)

@@ -1,6 +1,6 @@
-"""What a model says that it draws, and which words of a prompt it does not know.
+"""What a model can draw, and finding the words of a prompt that it does not know.
 
-The keys of `abilities.json`, and the rule for unknown words: see `docs/abilities.md`.
+The format of `abilities.json` and the rule for unknown words are in `docs/abilities.md`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import cached_property
 from backend.domain import GenerationWarning
 from backend.prompt_syntax import PromptSyntax, plain_text
 
-MAX_UNKNOWN = 8  # words that are named in one answer
-MAX_WORD = 40  # characters, beyond which nothing is looked up
-MIN_LIKENESS = 0.8  # of spellings, 0 to 1
+MAX_UNKNOWN = 8  # words reported in one answer
+MAX_WORD = 40  # characters; longer words are not looked up
+MIN_LIKENESS = 0.8  # similarity of spelling, 0 to 1
 # Letters and digits, with apostrophes and hyphens inside.
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
@@ -28,7 +28,7 @@ Phrase = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that the model draws, with all the words for it."""
+    """Something that the model can draw, with all words for it."""
 
     name: str
     group: str
@@ -39,7 +39,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt that works. `thumbnail` is a small WebP, or empty."""
+    """A prompt that works well. `thumbnail` is a small WebP, or empty."""
 
     prompt: str
     seed: int
@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a model declares. Sizes are (width, height) in pixels; words are in lower case."""
+    """A model's abilities. Sizes are (width, height) in pixels; words are in lower case."""
 
     about: str = ""
     languages: tuple[str, ...] = ("en",)
@@ -69,12 +69,12 @@ class Abilities:
     def check(
         self, prompt: str, syntax: PromptSyntax = PromptSyntax.PLAIN
     ) -> tuple[GenerationWarning, ...]:
-        """What the prompt would ask in vain, as far as its text alone can tell."""
+        """All warnings that depend only on the prompt's text."""
         warnings = self.warnings(plain_text(prompt, syntax))
         return (*self._length(prompt), *warnings) if syntax is PromptSyntax.PLAIN else warnings
 
     def _length(self, prompt: str) -> Iterator[GenerationWarning]:
-        """A word is a token or more: with more words than tokens, the end is certainly cut."""
+        """A word is at least one token, so with more words than tokens the end is truncated."""
         words = list(re.finditer(r"\S+", prompt))
         if self.token_limit and len(words) > self.token_limit:
             rest = prompt[words[self.token_limit].start() :]
@@ -82,7 +82,7 @@ class Abilities:
             yield GenerationWarning("prompt", text, "PROMPT_CUT", rest)
 
     def warnings(self, prompt: str) -> tuple[GenerationWarning, ...]:
-        """What the model has not learned: words, up to a number of them, and two things at once."""
+        """Warnings about unknown words (at most `MAX_UNKNOWN`) and unsupported combinations."""
         found = list(dict.fromkeys(self.unknown_words(prompt)))
         warnings = [*self._crowd(prompt)]
         warnings += [_warning(word, self.nearest(word)) for word in found[:MAX_UNKNOWN]]
@@ -92,7 +92,7 @@ class Abilities:
         return tuple(warnings)
 
     def unknown_words(self, prompt: str) -> Iterator[str]:
-        """The words that no name, phrase or colour takes, the longest taken first."""
+        """The words that are not part of a known phrase; longer phrases match first."""
         if not self.reads_emoji:
             yield from (sign for sign in self._by_emoji if sign in prompt)
         words = WORD.findall(prompt.lower())
@@ -107,7 +107,7 @@ class Abilities:
                 yield word
 
     def _phrases(self, words: Sequence[str]) -> dict[int, Phrase]:
-        """The known phrase that takes the word at each place; no word is taken twice."""
+        """The matched phrase by word position; no word belongs to two phrases."""
         taken: dict[int, Phrase] = {}
         for length in range(min(self._longest, len(words)), 0, -1):
             for start in range(len(words) - length + 1):
@@ -118,7 +118,7 @@ class Abilities:
         return taken
 
     def _crowd(self, prompt: str) -> Iterator[GenerationWarning]:
-        """Where the model draws one thing at a time: a second thing, or a number."""
+        """Warnings about a second thing or a number, if the model draws only one thing."""
         taken = self._phrases(WORD.findall(prompt.lower()))
         named = {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
         if len(named) > 1 and not self.compositions:
@@ -132,7 +132,7 @@ class Abilities:
                 return
 
     def nearest(self, word: str) -> tuple[str, ...]:
-        """Names of things that could stand in for an unknown word, the nearest first."""
+        """Names of things that could replace an unknown word, the nearest first."""
         if word in self._by_emoji:
             return (self._by_emoji[word],)
         if word in self._near:
@@ -148,7 +148,7 @@ class Abilities:
 
     @cached_property
     def _lexicon(self) -> frozenset[Phrase]:
-        """Everything that is understood, as tuples of words."""
+        """All known phrases, as tuples of words."""
         kinds = (
             self.colours,
             self.backgrounds,
@@ -167,9 +167,9 @@ class Abilities:
 
     @cached_property
     def _things(self) -> Mapping[Phrase, str]:
-        """Phrases that name a thing and nothing else, with the thing's name.
+        """Phrases that only name a thing, with the thing's name.
 
-        Of the synonyms, those that have a plural among the thing's: others are loose.
+        Synonyms count only if their plural is among the thing's words: others are vague.
         """
         kinds = (self.colours, self.backgrounds)
         others = {*self.modifiers, *(t for kind in kinds for texts in kind.values() for t in texts)}
@@ -187,7 +187,7 @@ class Abilities:
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        """Single words that name a thing and nothing else."""
+        """Single words that only name a thing."""
         return tuple(phrase[0] for phrase in self._things if len(phrase) == 1)
 
     @cached_property

@@ -76,7 +76,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA that the model can be given, and the words that it says it was trained with."""
+    """A LoRA that can be applied to the model, and the trigger words named in its file."""
 
     name: str
     trigger_words: tuple[str, ...] = ()
@@ -227,7 +227,7 @@ class Draft:
         return [*self.early_violations, *self._check_request_id(), *self._check_answer(params)]
 
     def _take_loras(self) -> tuple[str, tuple[Lora, ...]]:
-        """The prompt without LoRA tags, and all LoRAs: what their order is changes nothing."""
+        """The prompt without LoRA tags, and all LoRAs."""
         prompt = self.prompt.strip()
         if self.prompt_syntax is PromptSyntax.PLAIN:
             return prompt, self.loras

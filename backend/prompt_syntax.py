@@ -1,7 +1,7 @@
-"""Prompts as AUTOMATIC1111's web UI reads them: weights, BREAK, escapes, LoRA tags.
+"""Parses AUTOMATIC1111's prompt syntax: weights, BREAK, escapes, LoRA tags.
 
-Its rules: https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features, under emphasis.
-Everything here scans forward once: texts come from strangers.
+The rules: https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features, under emphasis.
+All scans are linear, since the texts are untrusted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-STRONGER = 1.1  # of a pair of brackets
-MAX_WEIGHT = 10.0  # of a word, either sign; brackets in brackets grow without end
+STRONGER = 1.1  # weight of a pair of brackets
+MAX_WEIGHT = 10.0  # largest absolute weight of a word; nested brackets multiply
 
 MARK = re.compile(
-    r"\\[\\()\[\]]"  # an escaped sign
+    r"\\[\\()\[\]]"  # an escaped character
     r"|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)"  # the weight that ends a bracket
     r"|[()\[\]]"
     r"|[^\\()\[\]:]+|[\\:]"  # text
@@ -32,28 +32,28 @@ UNSUPPORTED = (
 
 
 class PromptSyntax(enum.Enum):
-    """How a prompt is read: PLAIN, every sign is text."""
+    """The syntax of a prompt. PLAIN: every character is text."""
 
     PLAIN = "plain"
     A1111 = "a1111"
 
 
 class Fragment(NamedTuple):
-    """Some text, and how much its tokens weigh."""
+    """A text and the weight of its tokens."""
 
     text: str
     weight: float = 1.0
 
 
 class LoraTag(NamedTuple):
-    """`<lora:name:0.8>`; a scale that is no number is NaN."""
+    """`<lora:name:0.8>`; an invalid scale is NaN."""
 
     name: str
     scale: float
 
 
 def parse(prompt: str, syntax: PromptSyntax) -> list[list[Fragment]]:
-    """The parts between BREAKs, each in fragments of one weight; without LoRA tags."""
+    """The parts between BREAKs, each as fragments of one weight; without LoRA tags."""
     if syntax is PromptSyntax.PLAIN:
         return [[Fragment(prompt)]]
     parts: list[list[Fragment]] = [[]]
@@ -68,26 +68,26 @@ def parse(prompt: str, syntax: PromptSyntax) -> list[list[Fragment]]:
 
 
 def plain_text(prompt: str, syntax: PromptSyntax) -> str:
-    """The words alone."""
+    """The prompt's words without syntax."""
     parts = parse(take_loras(prompt)[0] if syntax is PromptSyntax.A1111 else prompt, syntax)
     return " ".join("".join(fragment.text for fragment in part) for part in parts)
 
 
 def take_loras(prompt: str) -> tuple[str, list[LoraTag]]:
-    """The prompt without its LoRA tags, and these."""
+    """The prompt without its LoRA tags, and the tags."""
     tags = [LoraTag(m[1].strip(), _number(m[2])) for m in LORA.finditer(prompt)]
     return (LORA.sub("", prompt).strip() if tags else prompt), tags
 
 
 def heaviest(prompt: str) -> float:
-    """The largest weight in the prompt, without its sign."""
+    """The largest absolute weight in the prompt."""
     return max(
         abs(fragment.weight) for part in parse(prompt, PromptSyntax.A1111) for fragment in part
     )
 
 
 def unsupported(prompt: str) -> Iterator[tuple[str, str]]:
-    """What AUTOMATIC1111 would give a meaning and we don't: where, and what it is called."""
+    """Syntax of AUTOMATIC1111 that we don't support: the excerpt and the feature's name."""
     for pattern, name in UNSUPPORTED:
         found = pattern.search(prompt)
         if found:
@@ -102,11 +102,10 @@ def _number(text: str | None) -> float:
 
 
 def _weighted(prompt: str) -> list[tuple[str | None, float]]:
-    """Pieces of text with their weights; None stands for a BREAK.
+    """Pieces of text with their weights; None means BREAK.
 
-    A bracket's weight counts for what stands between it and its end; one that is never closed
-    reaches to the prompt's end, one that was never opened is text. Round and square brackets
-    close independently of each other.
+    A bracket's weight applies up to its end, or to the prompt's end if it is never closed; a
+    closing bracket without an opening one is text. Round and square brackets are matched independently.
     """
     pieces: list[tuple[str | None, float]] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}

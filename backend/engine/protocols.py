@@ -89,7 +89,7 @@ class DiffusionModel(Protocol[T]):
         """What the model can't fully follow in a valid request. Cheap; never raises."""
 
     def num_chunks(self, params: GenerationParams) -> int:
-        """Chunks that the longer of both prompts is encoded in. Cheap; any thread."""
+        """Number of chunks of the longer of both prompts. Cheap; any thread."""
 
     def bind(self) -> None:
         """Called once on the engine's thread, before the methods below."""

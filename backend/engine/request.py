@@ -25,7 +25,7 @@ class BatchKey(NamedTuple):
     height: int
     width: int
     loras: tuple[Lora, ...]
-    num_chunks: int = 1  # of prompt_embeds: rows of other lengths would need a mask
+    num_chunks: int = 1  # of prompt_embeds; rows of different lengths would need a mask
 
 
 @dataclass(eq=False, slots=True)

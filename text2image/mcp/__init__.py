@@ -1,4 +1,4 @@
-"""The service as tools for agents, by the Model Context Protocol.
+"""Tools for agents by the Model Context Protocol (MCP).
 
-`python -m text2image.mcp` serves them on stdin and stdout; the backend's HTTP port at /mcp.
+Available on stdio with `python -m text2image.mcp`, and at /mcp of the backend's HTTP port.
 """

@@ -1,4 +1,4 @@
-"""`python -m text2image.mcp`: the tools on stdin and stdout, the service over gRPC."""
+"""`python -m text2image.mcp`: serves the tools on stdio, calling the service over gRPC."""
 
 from __future__ import annotations
 

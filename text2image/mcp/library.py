@@ -1,4 +1,4 @@
-"""The service by the client library, for one caller, and the pictures made lately."""
+"""Implements `Service` with the client library for one caller; keeps the latest images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from text2image.types import Event, GenerationOptions, Image, ServiceStatus
 Context = ServerRequestContext[Any, Any]
 
 SCHEME = "text2image://pictures/"
-MAX_KEPT_BYTES = 64 * 2**20  # the oldest go first
+MAX_KEPT_BYTES = 64 * 2**20  # the oldest are dropped first
 
 
 class LibraryService:
-    """A Service."""
+    """A `Service` that uses the client library."""
 
     def __init__(self, client: Text2ImageClient) -> None:
         self._client = client
@@ -64,13 +64,13 @@ class LibraryService:
         return address
 
     async def caller_is_gone(self) -> None:
-        """Without its caller, this process ends."""
+        """Never returns: this process exits with its caller."""
         await asyncio.Event().wait()
 
     async def list_resources(
         self, ctx: Context, params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
-        """The pictures made lately."""
+        """The latest images."""
         resources = [
             Resource(name=f"text2image-{image.seed}", uri=address, mime_type=image.mime_type)
             for address, image in self._kept.items()

@@ -1,4 +1,4 @@
-"""What the tools tell: a text for the agent, and the same as JSON for its program."""
+"""The tools' results: a text for the agent, and the same facts as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def picture_of(image: Image, address: str) -> Json:
 
 
 def says(images: list[Image], info: GenerationInfo, withheld: int) -> str:
-    """How the pictures came about, in a few lines."""
+    """A few lines about how the images were made."""
     params, first = info.params, images[0]
     seeds = ", ".join(str(image.seed) for image in images)
     lines = [

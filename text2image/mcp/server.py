@@ -1,4 +1,4 @@
-"""The MCP server: lists the tools, calls the service, and tells how far it is."""
+"""The MCP server: lists the tools, calls the service, and reports progress."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WITHHELD = "The safety checker withheld the picture; another seed may pass."
 
 
 def build_server(service_of: ServiceOf, version: str, **handlers: Any) -> Server[Any]:
-    """A server whose tools call `service_of` each request; `handlers` are of resources."""
+    """Build a server; tools use `service_of(request)`, `handlers` are those for resources."""
 
     async def list_tools(ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=list(tools.TOOLS))
@@ -65,7 +65,7 @@ def failed(text: str) -> CallToolResult:
 async def _unless_gone(
     service: Service, call: Callable[[], Awaitable[CallToolResult]]
 ) -> CallToolResult:
-    """Cancel the call when its caller hangs up; a request to cancel is the SDK's affair."""
+    """Cancel the call when its caller disconnects; the SDK handles cancel requests."""
     result = failed("Cancelled.")
     async with anyio.create_task_group() as group:
 

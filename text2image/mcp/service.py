@@ -1,4 +1,4 @@
-"""What the tools need of the service, however it is reached."""
+"""The interface between the tools and the service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from text2image.types import Event, GenerationOptions, Image, ServiceStatus
 
 
 class Refused(Exception):
-    """What the service refused, in a sentence that tells an agent what to do."""
+    """The service refused; the text tells an agent what to do."""
 
 
 class Service(Protocol):
-    """The service on behalf of one caller."""
+    """The service, called for one caller."""
 
     def generate(self, prompt: str, options: GenerationOptions) -> AsyncGenerator[Event, Any]:
         """The events of a generation; closing the iterator cancels it.
@@ -28,9 +28,9 @@ class Service(Protocol):
         ...
 
     def keep(self, image: Image) -> str:
-        """The address where the picture can be read for a while; empty where it is not kept."""
+        """Keep an image for a while; returns its URL, or "" if it is not kept."""
         ...
 
     async def caller_is_gone(self) -> None:
-        """Return once nobody waits for the answer any more."""
+        """Return when the caller has disconnected."""
         ...

@@ -1,4 +1,4 @@
-"""The tools as agents see them: names, descriptions, and the schemas of their arguments."""
+"""The tools' names, descriptions and argument schemas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from text2image.types import GenerationOptions, ImageFormat
 
 Json = dict[str, Any]
 
-# An agent's words for our options, where they differ.
+# The tools' names of our options, where they differ.
 OPTIONS = {"steps": "num_inference_steps", "format": "output_format"}
 FORMATS = {"png": ImageFormat.PNG, "jpeg": ImageFormat.JPEG, "webp": ImageFormat.WEBP}
 
@@ -71,9 +71,9 @@ TOOLS = (GENERATE_IMAGE, LIST_MODELS, GET_STATUS)
 
 
 def options_of(arguments: Mapping[str, Any]) -> GenerationOptions:
-    """An agent's arguments as the client library takes them.
+    """Convert an agent's arguments to the client library's options.
 
-    What is no option is left out: agents make arguments up. Of numbers, 512.0 is 512.
+    Unknown arguments are ignored, since agents invent some. 512.0 becomes 512.
     """
     found: Json = {}
     for name, value in arguments.items():

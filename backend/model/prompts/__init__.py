@@ -1,1 +1,1 @@
-"""Prompts to embeddings."""
+"""Encodes prompts to embeddings."""

@@ -1,4 +1,4 @@
-"""A prompt cut into chunks as long as the text encoder reads at once."""
+"""Splits a prompt into chunks of the text encoder's length."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from transformers import CLIPTokenizer
 
 from backend.prompt_syntax import Fragment, PromptSyntax, parse
 
-MAX_CHUNKS = 8  # of one prompt: 600 tokens of Stable Diffusion 1.4
-COMMA_REACH = 20  # tokens: a clause this short behind a comma moves to the next chunk as a whole
+MAX_CHUNKS = 8  # per prompt: 600 tokens for Stable Diffusion 1.4
+COMMA_REACH = 20  # tokens: a shorter clause after a comma moves to the next chunk as a whole
 
 Vectors = Mapping[str, torch.Tensor]  # [vectors, hidden] of embeddings, by name in lower case
 
 
 class Token(NamedTuple):
-    """One place of a chunk: the tokenizer's id, or a vector in its stead."""
+    """One position of a chunk: a token id, or a vector that replaces its embedding."""
 
     id: int
     weight: float
@@ -28,7 +28,7 @@ class Token(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Tokens that stay in one chunk, and where they begin in the fragment's text."""
+    """Tokens that must stay in one chunk, and their position in the fragment's text."""
 
     tokens: tuple[Token, ...]
     start: int
@@ -36,37 +36,37 @@ class Piece(NamedTuple):
 
 @dataclass
 class Chunk:
-    """What lies between a start and an end token."""
+    """The tokens between start and end token."""
 
     tokens: list[Token] = field(default_factory=list)
-    comma: int | None = None  # place behind the last one
+    comma: int | None = None  # position after the last comma
 
 
 class Chunks(NamedTuple):
-    """A whole prompt; `unread` is its end where that had no room."""
+    """A split prompt; `unread` is the end that did not fit."""
 
     chunks: list[list[Token]]
     unread: str = ""
 
 
 class Chunker:
-    """Knows the tokenizer; for any thread."""
+    """Splits prompts with a tokenizer. Thread-safe."""
 
     def __init__(
         self, tokenizer: CLIPTokenizer, vectors: Callable[[], Vectors] = lambda: {}
     ) -> None:
         self._tokenizer = tokenizer
         self._vectors = vectors
-        self._lock = threading.Lock()  # a fast tokenizer is for one thread at a time
+        self._lock = threading.Lock()  # fast tokenizers are not thread-safe
         self._comma = tokenizer(",", add_special_tokens=False)["input_ids"][-1]
 
     @property
     def window(self) -> int:
-        """Tokens of text in a chunk; its start and its end take two more."""
+        """Tokens of text per chunk, without start and end."""
         return int(self._tokenizer.model_max_length) - 2
 
     def split(self, prompt: str, syntax: PromptSyntax) -> Chunks:
-        """Cut into chunks; a plain prompt has one, and what goes beyond it is unread."""
+        """Split into chunks. A plain prompt has only one; anything longer is unread."""
         vectors = self._vectors()
         most = 1 if syntax is PromptSyntax.PLAIN else MAX_CHUNKS
         chunks: list[Chunk] = []
@@ -85,11 +85,11 @@ class Chunker:
                 later = ("".join(f.text for f in other) for other in parts[number + 1 :])
                 return _cut(chunks, most, " ".join(later).strip())
         if len(chunks) > 1 and not chunks[-1].tokens:
-            del chunks[-1]  # a BREAK at the end begins nothing
+            del chunks[-1]  # a BREAK at the end starts no chunk
         return Chunks([chunk.tokens for chunk in chunks])
 
     def tensors(self, chunk: Sequence[Token]) -> tuple[torch.Tensor, Mapping[int, torch.Tensor]]:
-        """Token ids [1, tokens] with start, end and padding, and the vectors by place."""
+        """Token ids [1, tokens] with start, end and padding, and the vectors by position."""
         tokenizer = self._tokenizer
         ids = [tokenizer.bos_token_id, *(token.id for token in chunk), tokenizer.eos_token_id]
         ids += [tokenizer.pad_token_id] * (self.window + 2 - len(ids))
@@ -97,12 +97,12 @@ class Chunker:
         return torch.tensor([ids]), vectors
 
     def weights(self, chunk: Sequence[Token]) -> list[float]:
-        """One weight for each place of `tensors`."""
+        """One weight for each position of `tensors`."""
         behind = self.window + 1 - len(chunk)
         return [1.0, *(token.weight for token in chunk), *[1.0] * behind]
 
     def _append(self, chunks: list[Chunk], tokens: tuple[Token, ...], *, breaks: bool) -> None:
-        """Add to the last chunk, or begin another one where it is full."""
+        """Add tokens to the last chunk, or start another one if they don't fit."""
         chunk = chunks[-1]
         room = self.window - len(chunk.tokens)
         is_comma = tokens[0].vector is None and tokens[0].id == self._comma
@@ -140,7 +140,7 @@ class Chunker:
 
 
 def _names(text: str, vectors: Vectors) -> Iterator[re.Match[str]]:
-    """Where embeddings are named, the longer names first."""
+    """Occurrences of embeddings' names; longer names match first."""
     if not vectors:
         return iter(())
     names = "|".join(re.escape(name) for name in sorted(vectors, key=len, reverse=True))

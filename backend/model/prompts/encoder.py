@@ -1,4 +1,4 @@
-"""Prompts to embeddings, each text encoded once and alone."""
+"""Encodes prompts to embeddings, with an LRU cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from backend.model.prompts.chunks import Chunker, Token
 from backend.model.runtime.protocol import Runtime
 from backend.prompt_syntax import PromptSyntax
 
-KEPT_BYTES = 64 * 2**20  # 256 texts of one chunk, of Stable Diffusion 1.4 in float32
+KEPT_BYTES = 64 * 2**20  # 256 texts of one chunk for Stable Diffusion 1.4 in float32
 
 
 class Reading(NamedTuple):
-    """How texts are read; see `text2image.proto`."""
+    """How texts are interpreted; see `text2image.proto`."""
 
     syntax: PromptSyntax = PromptSyntax.PLAIN
     clip_skip: int = 1
@@ -27,7 +27,7 @@ PLAIN = Reading()
 
 
 class PromptEncoder:
-    """Encodes texts and remembers the latest: most requests share their negative prompt."""
+    """Encodes texts one by one; caches embeddings, since most requests share a negative prompt."""
 
     def __init__(self, chunker: Chunker, runtime: Runtime, kept_bytes: int = KEPT_BYTES) -> None:
         self._chunker = chunker
@@ -38,7 +38,7 @@ class PromptEncoder:
 
     @classmethod
     def plain(cls, tokenizer: CLIPTokenizer, runtime: Runtime) -> PromptEncoder:
-        """One that knows no embeddings."""
+        """An encoder without textual inversion embeddings."""
         return cls(Chunker(tokenizer), runtime)
 
     def encode(self, text: str, reading: Reading = PLAIN) -> torch.Tensor:
@@ -57,7 +57,7 @@ class PromptEncoder:
         return embeds
 
     def encode_pair(self, negative: str, text: str, reading: Reading) -> torch.Tensor:
-        """Embeddings [2, tokens, hidden] ; empty chunks fill the shorter one up."""
+        """Embeddings [2, tokens, hidden]; the shorter prompt is padded with empty chunks."""
         pair = [self.encode(one, reading) for one in (negative, text)]
         longest = max(embeds.shape[1] for embeds in pair)
         return torch.cat([self._filled_up(embeds, longest, reading) for embeds in pair])
@@ -78,14 +78,14 @@ class PromptEncoder:
 
 
 def weigh(embeds: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Scale each token's embedding, and then all, so that their mean stays.
+    """Scale each token's embedding, then all of them to restore the original mean.
 
-    As AUTOMATIC1111's web UI does by default (its modules/sd_emphasis.py). A mean that is near
-    zero says nothing of the size of what it is the mean of: then it is left as it comes.
+    As AUTOMATIC1111's web UI does by default (its modules/sd_emphasis.py). If the mean is near
+    zero, the ratio of means is meaningless, so the mean is not restored.
 
     Args:
         embeds: [1, tokens, hidden] of one chunk.
-        weights: one for each token.
+        weights: one per token.
     """
     factors = torch.tensor(weights, device=embeds.device)
     exact = embeds.float()

@@ -1,4 +1,4 @@
-"""What of a request's prompts could not be followed."""
+"""Warnings about a request's prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_EFFECT = GenerationWarning(
 
 
 class PromptNotes:
-    """Writes warnings; cheap, for any thread."""
+    """Creates the warnings. Cheap and thread-safe."""
 
     def __init__(self, chunker: Chunker) -> None:
         self._chunker = chunker
@@ -26,7 +26,7 @@ class PromptNotes:
     def warnings(
         self, params: GenerationParams, abilities: Abilities | None
     ) -> Iterator[GenerationWarning]:
-        """What was cut, what has no meaning here, what the model has not learned."""
+        """Warnings about truncation, unsupported syntax, unknown words and unused prompts."""
         negative_counts = params.do_classifier_free_guidance or not params.negative_prompt
         texts = {"prompt": params.prompt}
         if negative_counts:

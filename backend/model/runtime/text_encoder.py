@@ -1,4 +1,4 @@
-"""torch's text encoder: any of its layers, with vectors in the stead of tokens."""
+"""Runs the text encoder in torch, up to any layer, with vectors instead of some tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode_text(
 
 @contextmanager
 def _standing_in(text_encoder: CLIPTextModel, vectors: Vectors) -> Iterator[None]:
-    """Within, the embedding table answers with `vectors` at their places."""
+    """Make the embedding table return `vectors` at their positions."""
 
     def replace(_table: Any, _ids: Any, found: torch.Tensor) -> torch.Tensor:
         places = torch.tensor(list(vectors), device=found.device)

@@ -1,6 +1,6 @@
-"""The Model Context Protocol at /mcp (streamable HTTP): the tools of text2image/mcp.
+"""The Model Context Protocol at /mcp (streamable HTTP), with the tools of text2image/mcp.
 
-Its SDK takes a second to import: that waits for the first request.
+The SDK is imported with the first request, since that takes a second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GONE = "mcp_caller_gone"  # in a request's state: an event
 
 
 class Mcp:
-    """The ASGI app behind the route; started by the first request, ended with the server."""
+    """The ASGI app of the route; started by the first request, stopped with the server."""
 
     def __init__(self) -> None:
         self._starting = asyncio.Lock()
@@ -93,7 +93,7 @@ def _manager() -> Any:
 
 
 class HttpService:
-    """A Service of text2image/mcp, for the caller of one request."""
+    """Implements `Service` of text2image/mcp for the caller of one request."""
 
     def __init__(self, request: Request) -> None:
         self._request = request

@@ -105,7 +105,7 @@ def _weighted(prompt: str) -> list[tuple[str | None, float]]:
     """Pieces of text with their weights; None means BREAK.
 
     A bracket's weight applies up to its end, or to the prompt's end if it is never closed; a
-    closing bracket without an opening one is text. Round and square brackets are matched independently.
+    closing bracket without an opening one is text. Round and square brackets are independent.
     """
     pieces: list[tuple[str | None, float]] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}

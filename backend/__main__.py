@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -93,6 +93,7 @@ async def start_http(settings: Settings, server: Server) -> HttpServer | None:
         metrics=server.metrics,
         openai_aliases=settings.openai_aliases.split(),
         result_ttl_s=settings.result_ttl_s,
+        secret=server.local_secret,
     )
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -100,6 +101,14 @@ async def start_http(settings: Settings, server: Server) -> HttpServer | None:
     bounds = Bounds(connections_per_server(settings.max_connections))
     proxies = settings.http_trusted_proxies.split()
     return await serve_http(app, settings.host, settings.http_port, tls, bounds, proxies)
+
+
+def loop_factory(platform: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """asyncio's own choice, but on Windows.
+
+    There its default loop stops listening for good when a connection is reset at the wrong moment.
+    """
+    return asyncio.SelectorEventLoop if platform == "win32" else None
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -135,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
         logs.configure(settings.log_format, settings.log_level)
         if wanted.check:
             return 0 if check(settings) else 1
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=loop_factory(sys.platform)) as runner:
             code = runner.run(serve(settings))
             if code:
                 _leave(code)  # normal cleanup could wait for the lost device

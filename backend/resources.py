@@ -17,7 +17,7 @@ KEEP_S = 1.0
 class ResourceReader:
     """Reads CPU and memory through psutil, and NVIDIA GPUs through NVML."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call returns 0: it measures since the previous call

@@ -67,7 +67,9 @@ def main() -> int:
         mark = "ok    " if measure.is_met else "MISSED"
         print(f"{mark} {measure.name:44} {measure.value:9.2f} of {measure.budget:g} {measure.unit}")
     if args.output:
-        args.output.write_text(json.dumps([asdict(measure) for measure in measures], indent=2))
+        args.output.write_text(
+            json.dumps([asdict(measure) for measure in measures], indent=2), encoding="utf-8"
+        )
     return 0 if all(measure.is_met for measure in measures) else 1
 
 

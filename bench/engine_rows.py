@@ -19,7 +19,7 @@ def overhead(subject: Subject, what: str, most: float, rounds: int, steps: int =
 
     def through_engine(number: int) -> None:
         driver, listener = engine(subject)
-        driver.add(Request("r", "c", subject.params(number, steps), time.monotonic()))
+        driver.add(Request("r", "c", subject.params(number, steps), time.perf_counter()))
         while driver.step():
             pass
         assert not listener.errors
@@ -49,7 +49,7 @@ def exactness(subject: Subject, count: int = 200) -> Row:
                 draw.choice((1.0, 5.0, 9.0)),
                 draw.choice(subject.model.info.schedulers),
             ),
-            time.monotonic(),
+            time.perf_counter(),
         )
         for number in range(count)
     ]
@@ -94,11 +94,11 @@ def joining(subject: Subject, rounds: int = 30) -> Row:
     joins, leaves = [], []
     for number in range(rounds):
         driver, _ = engine(subject)
-        long = Request("long", "c", subject.params(number, 50), time.monotonic())
+        long = Request("long", "c", subject.params(number, 50), time.perf_counter())
         driver.add(long)
         for _ in range(3):
             driver.step()
-        short = Request("short", "c", subject.params(number, 8), time.monotonic())
+        short = Request("short", "c", subject.params(number, 8), time.perf_counter())
         driver.add(short)
         steps = 0
         while short.tasks[0].step_index == 0:

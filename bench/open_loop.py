@@ -99,7 +99,7 @@ def alone(subject: Subject, request: Request) -> float:
 def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
     """Latencies in our engine, from the scheduled arrival, of requests whose callers stayed."""
     driver, listener = engine(subject)
-    start = time.monotonic()
+    start = time.perf_counter()
     events = sorted(
         [(arrival.at_s, True, arrival.request) for arrival in arrivals]
         + [(a.leaves_s, False, a.request) for a in arrivals if a.leaves_s is not None],
@@ -108,7 +108,7 @@ def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
     stayed = [arrival for arrival in arrivals if arrival.leaves_s is None]
     position = 0
     while position < len(events) or any(a.request not in listener.ended_s for a in stayed):
-        while position < len(events) and start + events[position][0] <= time.monotonic():
+        while position < len(events) and start + events[position][0] <= time.perf_counter():
             at_s, comes, request = events[position]
             if comes:
                 request.arrived_s = start + at_s
@@ -117,7 +117,7 @@ def run_ours(subject: Subject, arrivals: Sequence[Arrival]) -> list[float]:
                 driver.abort(request)
             position += 1
         if not driver.step() and position < len(events):
-            time.sleep(max(0.0, start + events[position][0] - time.monotonic()))
+            time.sleep(max(0.0, start + events[position][0] - time.perf_counter()))
         if listener.errors:
             raise listener.errors[0]
     return [listener.ended_s[a.request] - start - a.at_s for a in stayed]
@@ -128,18 +128,18 @@ def run_fifo(subject: Subject, arrivals: Sequence[Arrival]) -> tuple[list[float]
 
     Callers who leave while waiting are skipped; a generation that has started is finished.
     """
-    start, latencies, idle_s = time.monotonic(), [], 0.0
+    start, latencies, idle_s = time.perf_counter(), [], 0.0
     for arrival in arrivals:
         due = start + arrival.at_s
-        pause_s = max(0.0, due - time.monotonic())
+        pause_s = max(0.0, due - time.perf_counter())
         idle_s += pause_s
         time.sleep(pause_s)
-        if arrival.leaves_s is not None and start + arrival.leaves_s < time.monotonic():
+        if arrival.leaves_s is not None and start + arrival.leaves_s < time.perf_counter():
             continue
         subject.draw(arrival.request.params)
         if arrival.leaves_s is None:
-            latencies.append(time.monotonic() - due)
-    return latencies, 1 - idle_s / (time.monotonic() - start)
+            latencies.append(time.perf_counter() - due)
+    return latencies, 1 - idle_s / (time.perf_counter() - start)
 
 
 def run_both(subject: Subject, count: int, load: float, seeds: Sequence[int]) -> Run:

@@ -132,7 +132,7 @@ class Listener:
         self.pixels[request] = picture.pixels
 
     def on_finished(self, request: Request, timings: Timings) -> None:
-        self.ended_s[request] = time.monotonic()
+        self.ended_s[request] = time.perf_counter()
 
     def on_failed(self, request: Request, error: BackendError) -> None:
         self.errors.append(error)

@@ -23,7 +23,9 @@ def main(pip_audit: str, files: Sequence[str] = FILES) -> int:
     for file in files:
         command = [pip_audit, "-r", file, "--disable-pip", "--progress-spinner", "off"]
         command += ["--no-deps", "--format", "json"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+        )
         try:
             packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
         except (ValueError, KeyError):

@@ -43,7 +43,9 @@ def lock(extras: tuple[str, ...]) -> str:
     command += [word for extra in extras for word in ("--extra", extra)]
     command += ["--universal", "--python-version", "3.11", "--only-binary", ":all:"]
     command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout
 
 
 def without_torch(requirements: str) -> str:

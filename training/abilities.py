@@ -120,4 +120,4 @@ def modifiers() -> set[str]:
 
 def write(things: list[Thing], folder: Path) -> None:
     text = json.dumps(abilities(things), ensure_ascii=False, separators=(",", ":"))
-    (folder / "abilities.json").write_text(text + "\n")
+    (folder / "abilities.json").write_text(text + "\n", encoding="utf-8")

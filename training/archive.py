@@ -13,13 +13,15 @@ LABELS = ("hexcode", "label", "tags", "emoji", "group")
 
 
 def _emojibase(file: Path) -> list[dict[str, Any]]:
-    entries = json.loads(file.read_text())
+    entries = json.loads(file.read_text(encoding="utf-8"))
     return [{key: entry[key] for key in LABELS if key in entry} for entry in entries]
 
 
 def _drawings(folder: Path, chosen: list[things.Thing]) -> dict[str, Any]:
     """icons.json reduced to the drawings of our things."""
-    icons, names = (json.loads((folder / f).read_text()) for f in ("icons.json", "chars.json"))
+    icons, names = (
+        json.loads((folder / f).read_text("utf-8")) for f in ("icons.json", "chars.json")
+    )
     wanted = {names.get(Path(thing.file).stem.lower().replace("-fe0f", "")) for thing in chosen}
     icons["icons"] = {name: icon for name, icon in icons["icons"].items() if name in wanted}
     return {"width": icons["width"], "icons": icons["icons"]}

@@ -121,4 +121,4 @@ def write(numbers: dict[str, Any], folder: Path) -> None:
     text = CARD.format(
         **numbers, tokens=phrases.WORDS - 2, places=phrases.PLACES, channels=CHANNELS
     )
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text(text, encoding="utf-8")

@@ -183,4 +183,4 @@ def score(
 
 def report(numbers: dict[str, object], folder: Path) -> None:
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in numbers.items()}
-    (folder / "evaluation.json").write_text(json.dumps(rounded, indent=1) + "\n")
+    (folder / "evaluation.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")

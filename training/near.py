@@ -29,7 +29,7 @@ CHUNK = 256
 def nouns(index: Path) -> list[str]:
     """Single-word nouns of WordNet's index that occur in its tagged texts."""
     words = []
-    for line in index.read_text().splitlines():
+    for line in index.read_text(encoding="utf-8").splitlines():
         if line.startswith(" "):
             continue
         fields = line.split()
@@ -73,7 +73,7 @@ def near_words(things: list[Thing], words: list[str], meanings: Meanings) -> dic
 
 def read() -> dict[str, list[str]]:
     """Read near_words.txt: for each thing's label, the words nearest to it."""
-    lines = [line.partition("|") for line in paths.NEAR_WORDS.read_text().splitlines()]
+    lines = [line.partition("|") for line in paths.NEAR_WORDS.read_text("utf-8").splitlines()]
     return {label.strip(): words.split() for label, bar, words in lines if bar}
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     things = read_things(download())
     found = near_words(things, nouns(arguments.wordnet), Meanings(arguments.minilm))
     lines = [f"{label} | {' '.join(words)}" for label, words in sorted(found.items())]
-    paths.NEAR_WORDS.write_text("\n".join(lines) + "\n")
+    paths.NEAR_WORDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

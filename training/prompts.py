@@ -58,9 +58,9 @@ def make(things: list[Thing]) -> list[Prompt]:
 
 def write(prompts: list[Prompt]) -> None:
     lines = [json.dumps(asdict(prompt), separators=(",", ":")) for prompt in prompts]
-    paths.PROMPTS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    paths.PROMPTS.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 def read() -> list[Prompt]:
-    entries = json.loads(paths.PROMPTS.read_text())
+    entries = json.loads(paths.PROMPTS.read_text("utf-8"))
     return [Prompt(**{**entry, "scene": scene_of(entry["scene"])}) for entry in entries]

@@ -228,7 +228,7 @@ class Recipe:
         numbers["samples"] = self.samples()
         numbers["size_mb"] = export.size_mb(folder)
         evaluate.report(numbers, folder)
-        card.write(json.loads((folder / "evaluation.json").read_text()), folder)
+        card.write(json.loads((folder / "evaluation.json").read_text("utf-8")), folder)
         log.info("%s", numbers)
 
 

@@ -31,7 +31,7 @@ class Stranger:
 
 
 def read() -> list[Stranger]:
-    entries = json.loads(paths.STRANGERS.read_text())
+    entries = json.loads(paths.STRANGERS.read_text("utf-8"))
     lists = ("right", "second", "warn")
     return [
         Stranger(entry["prompt"], *(tuple(entry.get(name, ())) for name in lists))

@@ -56,7 +56,7 @@ def _read_line(line: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _labels(packages: Path, language: str) -> dict[str, list[str]]:
@@ -86,7 +86,7 @@ def read_things(packages: Path) -> list[Thing]:
     keywords: dict[str, list[str]] = _json(packages / EMOJILIB / "dist/emoji-en-US.json")
     labels = {language: _labels(packages, language) for language in LANGUAGES}
     things = []
-    for line in paths.THINGS.read_text().splitlines():
+    for line in paths.THINGS.read_text("utf-8").splitlines():
         if "|" not in line or line.startswith("#"):
             continue
         label, aliases = _read_line(line)

@@ -66,10 +66,10 @@ def build(all_names: list[Names], folder: Path) -> CLIPTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.model.save(str(folder))
     file = folder / "vocab.json"
-    vocabulary: dict[str, int] = json.loads(file.read_text())
+    vocabulary: dict[str, int] = json.loads(file.read_text("utf-8"))
     for byte in alphabet:  # any byte may end a word, so that every word can be encoded
         vocabulary.setdefault(byte + suffix, len(vocabulary))
-    file.write_text(json.dumps(vocabulary, ensure_ascii=False))
+    file.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     clip = CLIPTokenizer(
         vocab=str(file),
         merges=str(folder / "merges.txt"),

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SHEETS = ("style.css", "studio.css")
-STYLE = "".join((Path(__file__).parent / name).read_text() for name in SHEETS)
+STYLE = "".join((Path(__file__).parent / name).read_text("utf-8") for name in SHEETS)
 VERSION = hashlib.sha256(STYLE.encode()).hexdigest()[:12]
 LINK = f'<link rel="stylesheet" href="./style.css?v={VERSION}">'
 FOR_EVER = "public, max-age=31536000, immutable"

@@ -56,7 +56,7 @@ class LocalBackend:
         self._settings = settings
         self._load = load
         self._version = version
-        self._started_s = time.monotonic()
+        self._started_s = time.perf_counter()
         self._state = State.STARTING
         self._message = "Starting."
         self._jobs = JobRegistry(settings.result_ttl_s)
@@ -114,7 +114,7 @@ class LocalBackend:
         watching = follow(self._engine.watchdog, self._stuck, self._recovered)
         self._watching = [asyncio.create_task(watching)]
         if settings.idle_unload_s:
-            self._used_s = time.monotonic()
+            self._used_s = time.perf_counter()
             self._watching.append(asyncio.create_task(self._unload_when_idle()))
 
     def _broke(self) -> None:
@@ -163,10 +163,10 @@ class LocalBackend:
     # Unloading when idle
 
     async def _unload_when_idle(self) -> None:
-        while (left_s := self._used_s + self._settings.idle_unload_s - time.monotonic()) > 0:
+        while (left_s := self._used_s + self._settings.idle_unload_s - time.perf_counter()) > 0:
             await asyncio.sleep(left_s)
             if self._counts != Counts(0, 0):
-                self._used_s = time.monotonic()
+                self._used_s = time.perf_counter()
         async with self._moving:
             await self._unload()
             idle = f"{self._settings.idle_unload_s:g} s without a request"
@@ -186,7 +186,7 @@ class LocalBackend:
 
     async def _wake(self) -> None:
         """Load the model again if it was unloaded; concurrent callers share one load."""
-        self._used_s = time.monotonic()
+        self._used_s = time.perf_counter()
         if self._state is not State.READY or self._engine is not None:
             return
         if self._waking is None or self._waking.done():
@@ -202,14 +202,14 @@ class LocalBackend:
     async def submit(
         self, draft: Draft, *, client: str, deadline_s: float | None
     ) -> AsyncGenerator[Event, None]:
-        deadline_at_s = None if deadline_s is None else time.monotonic() + deadline_s
+        deadline_at_s = None if deadline_s is None else time.perf_counter() + deadline_s
         await self._wake()
         draft = await self._read_pictures(draft, client)
         job = self._join_or_start(draft, client, deadline_at_s)
         with self._jobs.attend(job, self._abort):
             async for event in job.events():
                 yield event
-        self._used_s = time.monotonic()
+        self._used_s = time.perf_counter()
 
     async def _read_pictures(self, draft: Draft, client: str) -> Draft:
         """`draft` with its initial picture and mask decoded, on another thread."""
@@ -278,7 +278,7 @@ class LocalBackend:
             draft.request_id,
             client,
             params,
-            time.monotonic(),
+            time.perf_counter(),
             deadline_at_s,
             engine.num_chunks(params),
         )
@@ -310,7 +310,7 @@ class LocalBackend:
             state=self._state,
             message=self._message,
             version=self._version,
-            uptime_s=time.monotonic() - self._started_s,
+            uptime_s=time.perf_counter() - self._started_s,
             models=self._models,
             queued=counts.queued,
             running=counts.running,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from backend.engine.cost import CostModel
+from backend.engine.cost import LEAST_MS, CostModel
 from backend.errors import OutOfMemory
 
 MOST_ROWS = 32
@@ -78,11 +78,11 @@ class Calibration:
         for size in self.sizes:
             key = size.height, size.width
             cost.caps[key] = min(size.cap, most_rows) if most_rows else size.cap
-            cost.decodes[key] = size.decode_ms
+            cost.decodes[key] = max(LEAST_MS, size.decode_ms)
             if size.row_bytes:
                 cost.row_bytes[key] = size.row_bytes
             for rows, ms in size.steps.items():
-                cost.steps[*key, rows] = ms
+                cost.steps[*key, rows] = max(LEAST_MS, ms)
             if cost.certified is not None:
                 cost.certified[key] = frozenset(size.certified)
         return cost
@@ -210,7 +210,7 @@ def _least_ms(sample: Callable[[], float]) -> float:
         len(samples) < MOST_SAMPLES and sum(samples) < ENOUGH_MS
     ):
         samples.append(sample())
-    return min(samples)
+    return max(LEAST_MS, min(samples))
 
 
 def _conclude(

@@ -23,6 +23,7 @@ UNMEASURED_STEP_MS_PER_MEGAPIXEL = 2000.0  # per row; used to order requests, ne
 UNMEASURED_DECODE_STEPS = 1.6  # cost of a VAE decode in guided SD 1.4 steps, by FLOPs
 UNMEASURED_ENCODE_MS = 10.0
 UNMEASURED_PICTURE_DECODES = 0.5  # cost of a VAE encode in decodes, by FLOPs of SD 1.4
+LEAST_MS = 0.01  # the floor of every measurement: costs are divisors
 RECOVERY_STEPS, MOST_PATIENCE = 200, 20_000  # steps between two doublings of a lowered cap
 
 
@@ -161,6 +162,7 @@ class CostModel:
 
     def observe(self, kind: Kind, key: BatchKey | None, rows: int, ms: float) -> None:
         """Add one measurement. `key` is None for an encode; `rows` is used for steps only."""
+        ms = max(LEAST_MS, ms)
         if kind == "encode":
             self.encode = _smooth(self.encode, ms)
         elif kind == "picture" and key is not None:
@@ -220,11 +222,9 @@ class CostModel:
 
     def _undisturbed_step_ms(self, height: int, width: int, rows: int) -> float:
         known = self.steps.get((height, width, rows))
-        if known is not None:
-            return known
-        return self._from_other_rows(height, width, rows) or self._from_other_sizes(
-            height, width, rows
-        )
+        if known is None:
+            known = self._from_other_rows(height, width, rows)
+        return self._from_other_sizes(height, width, rows) if known is None else known
 
     def _from_other_rows(self, height: int, width: int, rows: int) -> float | None:
         known = {r: ms for (h, w, r), ms in self.steps.items() if (h, w) == (height, width)}

@@ -65,7 +65,7 @@ class Engine:
         scheduler: Scheduler,
         cost: CostModel,
         observer: Observer,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
         watchdog: Watchdog | None = None,
     ) -> None:
         self._model = model

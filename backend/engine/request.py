@@ -66,7 +66,7 @@ class Task:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One call for `params.num_images` images. Times are `time.monotonic()` seconds."""
+    """One call for `params.num_images` images. Times are `time.perf_counter()` seconds."""
 
     id: str
     client: str

@@ -24,7 +24,7 @@ class _Sample(NamedTuple):
 class Statistics:
     """Counts every request once as received, and once by how it ended."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._samples: deque[_Sample] = deque(maxlen=MAX_SAMPLES)
         self._num_completed = 0

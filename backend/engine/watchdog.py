@@ -39,7 +39,7 @@ class Work(NamedTuple):
 class Watchdog:
     """Written by the engine's thread (`watch`), read by the event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._work: Work | None = None
 

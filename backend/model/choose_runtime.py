@@ -114,5 +114,6 @@ def _check_openvino(wanted: Wanted) -> None:
         )
     if wanted.components.device.type != "cpu":
         raise ModelFailed("RUNTIME=openvino runs on a CPU: set DEVICE=cpu, or RUNTIME=auto.")
-    if wanted.dtype != torch.float32 and _precision(wanted) == "f32":
+    asked = wanted.settings.dtype != "auto"  # torch's bfloat16 on Arm is none of OpenVINO's
+    if asked and wanted.dtype != torch.float32 and _precision(wanted) == "f32":
         raise ModelFailed("This CPU has no bfloat16 arithmetic: set DTYPE=auto or float32.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 
-if sys.platform != "win32":  # sockets on Windows don't have this limit
+if sys.platform != "win32":
     import resource
 
-# For model files, pipes, logs and our own sockets.
+WINDOWS_SELECT = 512  # sockets that Python's select() takes there, which our event loop calls
+# For the model's files, threads' pipes, the log and our own sockets.
 RESERVED = 128
 FEWEST = 16
 
@@ -22,9 +23,14 @@ def raise_limit() -> None:
 
 
 def connections_per_server(wanted: int, num_servers: int = 2) -> int:
-    """`wanted`, or fewer if the limit of file descriptors requires it."""
-    if sys.platform != "win32":
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY:
-            return max(FEWEST, min(wanted, (soft - RESERVED) // num_servers))
-    return wanted
+    """`wanted`, or fewer where the limit on file descriptors leaves less to each server."""
+    soft = _soft_limit()
+    return wanted if soft is None else max(FEWEST, min(wanted, (soft - RESERVED) // num_servers))
+
+
+def _soft_limit() -> int | None:
+    """File descriptors that the process may have open; None where there is no limit."""
+    if sys.platform == "win32":
+        return WINDOWS_SELECT
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft

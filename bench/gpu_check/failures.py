@@ -63,12 +63,12 @@ def server(
 def first_picture(bench: Bench) -> Iterator[Found]:
     """Time from process start to the first picture, with weights in the page cache."""
     folder = bench.large_folder()
-    started = time.monotonic()
+    started = time.perf_counter()
     with server(bench, MODEL=folder) as (_, client):
         client.wait_ready(START_S)
-        ready_s = time.monotonic() - started
+        ready_s = time.perf_counter() - started
         client.generate("a red apple", num_inference_steps=bench.steps)
-        first_s = time.monotonic() - started
+        first_s = time.perf_counter() - started
     yield Found("start to READY, s", round(ready_s, 1))
     yield Found("start to first picture, s", round(first_s, 1), "<= 20", first_s <= 20)
 
@@ -105,14 +105,14 @@ def lost_device(bench: Bench) -> Iterator[Found]:
             client.generate("a red apple", seed=666, num_inference_steps=4)
         except Text2ImageError as error:
             yield Found("the request that lost it", str(error))
-        lost_at_s = time.monotonic()
+        lost_at_s = time.perf_counter()
         try:
             told = client.status().state
             yield Found("state", told.name, "FAILED", told is State.FAILED)
         except (ModelFailed, Text2ImageError) as error:
             yield Found("state", str(error), "FAILED", False)
         code = process.wait(30)
-        took_s = time.monotonic() - lost_at_s
+        took_s = time.perf_counter() - lost_at_s
         yield Found("exit code", code, "3", code == 3)
         yield Found("ended after, s", round(took_s, 1), "<= 5", took_s <= 5)
 

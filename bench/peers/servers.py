@@ -68,12 +68,12 @@ def environment(name: str, folder: Path) -> Path:
     packages = list(PEERS[name].packages)
     if PEERS[name].is_ours:
         (installed,) = (folder / name / "lib").glob("python*/site-packages")
-        (installed / "shared.pth").write_text("\n".join(site.getsitepackages()))
+        (installed / "shared.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
         packages += ["-c", str(ROOT / "constraints.txt")]
     else:
         packages += [f"{same}=={version(same)}" for same in ("torch", "openvino")]
     install = [str(python), "-m", "pip", "install", "-q", *packages]
-    installing = subprocess.run(install, capture_output=True, text=True)
+    installing = subprocess.run(install, capture_output=True, text=True, encoding="utf-8")
     if installing.returncode:
         raise NotHere(f"{name} does not install: {installing.stderr.strip()[-200:]}")
     if not PEERS[name].is_ours and version("torch").endswith("+cpu"):
@@ -91,7 +91,7 @@ def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], 
         NotHere: it doesn't install or doesn't start.
     """
     python, port = environment(name, venvs), free_port()
-    log = (venvs / f"{name}.log").open("w")
+    log = (venvs / f"{name}.log").open("w", encoding="utf-8", encoding="utf-8")
     process = subprocess.Popen(
         [str(python), str(HERE / f"{name}_server.py"), *map(str, work), str(port)],
         cwd=venvs,
@@ -122,8 +122,8 @@ def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], 
 
 
 def _wait(draw: Callable[[int], None], process: subprocess.Popen[bytes], name: str) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
+    until = time.perf_counter() + START_S
+    while time.perf_counter() < until:
         if process.poll() is not None:
             raise NotHere(f"{name} ends at its start: see its log")
         try:

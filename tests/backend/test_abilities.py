@@ -132,7 +132,9 @@ def test_a_folder_without_the_file_has_no_limits(tmp_path: Path) -> None:
 
 def test_an_example_brings_its_picture(tmp_path: Path) -> None:
     examples = [{"prompt": "a red dog", "seed": 4}, {"prompt": "an elephant", "seed": 5}]
-    (tmp_path / "abilities.json").write_text(json.dumps({"version": 1, "examples": examples}))
+    (tmp_path / "abilities.json").write_text(
+        json.dumps({"version": 1, "examples": examples}), encoding="utf-8"
+    )
     (tmp_path / "examples").mkdir()
     assert thumbnail_name("a red dog", 4) == "a-red-dog-4.webp"
     (tmp_path / "examples" / "a-red-dog-4.webp").write_bytes(b"webp")

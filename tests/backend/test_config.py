@@ -22,7 +22,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pem(tmp_path: Path) -> str:
     path = tmp_path / "some.pem"
-    path.write_text("-")
+    path.write_text("-", encoding="utf-8")
     return str(path)
 
 

@@ -52,7 +52,9 @@ def test_nothing_was_kept_for_another_make(tmp_path: Path) -> None:
 def test_a_file_of_another_make_under_the_same_name_is_not_taken(tmp_path: Path) -> None:
     cache(tmp_path).save(KEPT)
     path = cache(tmp_path).path
-    path.write_text(path.read_text().replace('"version": "1"', '"version": "2"'))
+    path.write_text(
+        path.read_text("utf-8").replace('"version": "1"', '"version": "2"'), encoding="utf-8"
+    )
     assert cache(tmp_path).load() is None
 
 
@@ -91,7 +93,7 @@ def test_a_value_that_json_can_not_hold_leaves_the_last_one(tmp_path: Path) -> N
     ours.save(Kept("b", {1: object()}))  # type: ignore[dict-item]
     assert ours.load() == KEPT
     assert [path.name for path in ours.path.parent.iterdir()] == [ours.path.name]
-    assert json.loads(ours.path.read_text())["make"] == {"version": "1"}
+    assert json.loads(ours.path.read_text("utf-8"))["make"] == {"version": "1"}
 
 
 def test_many_may_save_at_once_and_every_reader_finds_a_whole_value(
@@ -129,7 +131,7 @@ def test_drafts_of_a_killed_process_do_not_stay(tmp_path: Path) -> None:
     cache(tmp_path).save(KEPT)
     old, young = (tmp_path / "things" / f"{name}.json.new" for name in ("old", "young"))
     for draft in (old, young):
-        draft.write_text("half")
+        draft.write_text("half", encoding="utf-8")
     os.utime(old, (0, 0))
     cache(tmp_path).save(KEPT)
     assert young.exists()

@@ -78,7 +78,7 @@ class TestRefusals:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         keys = tmp_path / "keys.json"
-        keys.write_text("[]")
+        keys.write_text("[]", encoding="utf-8")
         assert "holds no keys" in self.refusal(monkeypatch, capsys, API_KEYS_FILE=keys)
 
 
@@ -98,9 +98,9 @@ def test_a_second_one_is_refused_and_a_signal_while_the_model_loads_ends_the_fir
         with Text2ImageClient(first.address) as client:
             assert client.status(timeout=60).version
         started = time.monotonic()
-        assert first.stop(signal.SIGTERM) == 0, first.log.read_text()
+        assert first.stop(signal.SIGTERM) == 0, first.log.read_text("utf-8")
         assert time.monotonic() - started < 20
-        assert "Traceback" not in first.log.read_text()
+        assert "Traceback" not in first.log.read_text("utf-8")
         with Text2ImageClient(f"127.0.0.1:{port}") as client, pytest.raises(Unavailable):
             client.status()
 

@@ -60,7 +60,7 @@ class Process:
             raise RuntimeError(f"it ended:\n{self.output()[-3000:]}")
 
     def output(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace", encoding="utf-8")
 
     @property
     def pid(self) -> int:

@@ -77,12 +77,12 @@ def assert_drained(backend: BackendProcess, client: Text2ImageClient) -> None:
         generation: Generation = running.result(60)
         answered = datetime.now(UTC)
         assert len(generation.images) == 1
-        assert backend.process.wait(60) == 0, backend.log.read_text()
+        assert backend.process.wait(60) == 0, backend.log.read_text("utf-8")
         stopped = datetime.fromisoformat(backend.event("stopped")["timestamp"])
         assert stopped - answered < timedelta(seconds=10)  # and not the whole drain time
         watch.join(10)
         assert watched[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert "Traceback" not in backend.log.read_text()
+    assert "Traceback" not in backend.log.read_text("utf-8")
 
 
 def watch_health(channel: grpc.Channel, watched: list[int]) -> threading.Thread:

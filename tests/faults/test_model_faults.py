@@ -44,7 +44,7 @@ async def reason_for_failing(folder: Path, tmp_path: Path) -> str:
 async def test_a_data_folder_that_cannot_be_written_costs_no_model(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "data").write_text("a file, where the folder should be")
+    (tmp_path / "data").write_text("a file, where the folder should be", encoding="utf-8")
     wanted = settings(model=str(tiny_model), device="cpu", data_dir=tmp_path / "data" / "x")
     async with served(load=loader(wanted)) as running:
         told = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=30)

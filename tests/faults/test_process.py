@@ -46,7 +46,7 @@ def test_a_terminal_that_is_closed_drains(tmp_path: Path, monkeypatch: pytest.Mo
             backend.process.send_signal(signal.SIGHUP)
             assert len(running.result(60).images) == 1
         assert backend.process.wait(60) == 0
-        assert "draining" in backend.log.read_text()
+        assert "draining" in backend.log.read_text("utf-8")
 
 
 def test_what_a_killed_server_leaves_goes_with_the_next_start(
@@ -101,7 +101,7 @@ def test_every_line_of_a_json_log_is_json(tmp_path: Path) -> None:
             rude.recv(100)
         assert httpx.get(f"http://127.0.0.1:{backend.http_port}/v1/nothing").status_code == 404
         assert backend.stop() == 0
-    lines = [json.loads(line) for line in backend.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in backend.log.read_text("utf-8").splitlines()]
     assert "Invalid HTTP request received." in {line["event"] for line in lines}
     assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
 

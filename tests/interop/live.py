@@ -132,12 +132,12 @@ def live_backend(model: Path, data_dir: Path) -> Iterator[Live]:
 def _wait_ready(process: subprocess.Popen[bytes], live: Live, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the backend ended:\n{log.read_text()}"
+        assert process.poll() is None, f"the backend ended:\n{log.read_text(encoding='utf-8')}"
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{live.http}/readyz", trust_env=False).status_code == 200:
                 return
         time.sleep(0.1)
-    raise AssertionError(f"the backend never got ready:\n{log.read_text()}")
+    raise AssertionError(f"the backend never got ready:\n{log.read_text(encoding='utf-8')}")
 
 
 def _free_port() -> int:

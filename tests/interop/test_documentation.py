@@ -36,7 +36,7 @@ class Snippet(NamedTuple):
 
 
 def snippets(document: Path) -> list[Snippet]:
-    text = document.read_text()
+    text = document.read_text(encoding="utf-8")
     return [Snippet(m[1], m[2].strip(), m[3]) for m in FENCE.finditer(text)]
 
 
@@ -71,7 +71,7 @@ def test_it_runs(snippet: Snippet, live: Live, checkout: Path) -> None:
     for package in ("nodejs", "curl"):
         need(package)
     script = checkout / f"snippet.{ENDINGS[snippet.language]}"
-    script.write_text(pointed_at(live, snippet.code))
+    script.write_text(pointed_at(live, snippet.code), encoding="utf-8")
     command = [*INTERPRETERS[snippet.language], str(script)]
     result = subprocess.run(
         command, cwd=checkout, env=environment(live), capture_output=True, text=True, timeout=60

@@ -217,7 +217,9 @@ def test_our_proto_is_found_beside_a_package_of_the_same_name(tmp_path: Path) ->
     """proto-plus, which ray brings, installs a top-level package `proto`."""
     stranger = tmp_path / "site-packages" / "proto"
     stranger.mkdir(parents=True)
-    (stranger / "__init__.py").write_text("raise RuntimeError('the wrong proto')\n")
+    (stranger / "__init__.py").write_text(
+        "raise RuntimeError('the wrong proto')\n", encoding="utf-8"
+    )
     script = (
         "import site, sys; site.addsitedir(sys.argv[1]); "
         "import backend.transport.rpc.convert, client, proto.text2image_pb2 as pb; "

@@ -17,7 +17,7 @@ SKIPPED = {"name": "c", "skip_reason": "Dependency not found"}
 
 def audit(folder: Path, answer: str, code: int = 0, complaint: str = "") -> int:
     """Run it with a stand-in for pip-audit that answers so."""
-    (folder / "answer").write_text(answer)
+    (folder / "answer").write_text(answer, encoding="utf-8")
     program = folder / "pip-audit"
     program.write_text(
         f"#!/bin/sh\ncat {folder}/answer\necho '{complaint}' >&2\nexit {code}\n", encoding="utf-8"

@@ -17,13 +17,13 @@ ROOT = Path(__file__).parent.parent.parent
 DOCKERFILES = ("Dockerfile.backend", "Dockerfile.ui")
 PINNED = re.compile(r"[\w./-]+:\d[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?")
 
-compose: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+compose: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 services: dict[str, Any] = compose["services"]
 
 
 def lines(name: str, instruction: str) -> list[str]:
     """The arguments of every such instruction, continuation lines joined."""
-    text = (ROOT / name).read_text().replace("\\\n", " ")
+    text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
     return re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)
 
 
@@ -46,7 +46,7 @@ def test_images_are_pinned_unprivileged_and_watched(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_what_is_copied_is_there_and_reaches_the_build(name: str) -> None:
-    allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
     copied = [line.split()[:-1] for line in lines(name, "COPY") if "--from" not in line]
     for source in [source for sources in copied for source in sources]:
         assert (ROOT / source).exists(), source
@@ -57,12 +57,12 @@ def test_the_studio_gets_nothing_of_the_backend() -> None:
     copied = " ".join(lines("Dockerfile.ui", "COPY"))
     assert "backend" not in copied
     assert "models" not in copied
-    assert "-r locks/ui.txt" in (ROOT / "Dockerfile.ui").read_text()
+    assert "-r locks/ui.txt" in (ROOT / "Dockerfile.ui").read_text("utf-8")
 
 
 def test_every_backend_setting_in_the_files_exists() -> None:
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    in_image = set(re.findall(rf"({PREFIX}\w+)=", (ROOT / "Dockerfile.backend").read_text()))
+    in_image = set(re.findall(rf"({PREFIX}\w+)=", (ROOT / "Dockerfile.backend").read_text("utf-8")))
     in_compose = set(services["backend-cpu"]["environment"])
     assert (in_image | in_compose) - known == set()
 
@@ -106,7 +106,7 @@ def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
 
 
 def test_plain_up_means_the_cpu_profile() -> None:
-    assert "COMPOSE_PROFILES=cpu" in (ROOT / ".env").read_text().splitlines()
+    assert "COMPOSE_PROFILES=cpu" in (ROOT / ".env").read_text("utf-8").splitlines()
 
 
 def test_the_database_is_optional_pinned_and_has_no_password_of_ours() -> None:

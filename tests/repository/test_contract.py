@@ -36,9 +36,9 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def spoil(folder: Path, old: str, new: str) -> None:
     contract = folder / "proto/text2image.proto"
-    text = contract.read_text()
+    text = contract.read_text("utf-8")
     assert old in text
-    contract.write_text(text.replace(old, new))
+    contract.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

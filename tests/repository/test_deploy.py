@@ -20,8 +20,8 @@ OF_A_GPU = re.compile(r"text2image_gpu_\w+")
 
 def expressions() -> dict[str, str]:
     """Every query, by its panel's or alert's name."""
-    dashboard = json.loads((GRAFANA / "text2image.json").read_text())
-    rules = yaml.safe_load((GRAFANA / "alerts.yml").read_text())
+    dashboard = json.loads((GRAFANA / "text2image.json").read_text("utf-8"))
+    rules = yaml.safe_load((GRAFANA / "alerts.yml").read_text("utf-8"))
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
         for panel in dashboard["panels"]

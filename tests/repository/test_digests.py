@@ -52,7 +52,7 @@ def host() -> Iterator[str]:
 
 def project(folder: Path, image: str) -> Path:
     for name in digests.FILES:
-        (folder / name).write_text(f"ARG BASE={image}\nimage: ours:0.1.0\n")
+        (folder / name).write_text(f"ARG BASE={image}\nimage: ours:0.1.0\n", encoding="utf-8")
     return folder
 
 
@@ -61,7 +61,7 @@ def test_digests_are_written_behind_the_versions_and_renewed(tmp_path: Path, hos
     for _ in range(2):
         assert digests.main(project(tmp_path, image)) == 0
         for name in digests.FILES:
-            assert f"ARG BASE={image}@{DIGEST}\nimage: ours" in (tmp_path / name).read_text()
+            assert f"ARG BASE={image}@{DIGEST}\nimage: ours" in (tmp_path / name).read_text("utf-8")
         image = f"{host}/library/python:3.11.14-slim@sha256:{'0' * 64}"
         project(tmp_path, image)
         image = image.partition("@")[0]
@@ -72,7 +72,7 @@ def test_what_cannot_be_asked_stays_and_is_told(
 ) -> None:
     for image in (f"{host}/library/python:9", "localhost:1/library/python:3.11"):
         assert digests.main(project(tmp_path, image)) == 3
-        assert f"ARG BASE={image}\n" in (tmp_path / "Dockerfile.ui").read_text()
+        assert f"ARG BASE={image}\n" in (tmp_path / "Dockerfile.ui").read_text("utf-8")
         assert "stays as it is" in capsys.readouterr().out
 
 

@@ -40,7 +40,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     zipfile.ZipFile(wheel).extractall(site)
     (site / "proto").mkdir()
-    (site / "proto" / "__init__.py").write_text("raise RuntimeError('the wrong proto')\n")
+    (site / "proto" / "__init__.py").write_text(
+        "raise RuntimeError('the wrong proto')\n", encoding="utf-8"
+    )
     return site
 
 

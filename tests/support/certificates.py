@@ -68,6 +68,8 @@ class Authority:
         hosts: list[x509.GeneralName] = [x509.DNSName(host)]
         if host == "localhost":
             hosts.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -78,9 +80,27 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(hours=1))
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
             .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+            # Python refuses certificates without these three since 3.13.
+            .add_extension(own, critical=False)
+            .add_extension(issuer, critical=False)
+            .add_extension(_usage(is_authority), critical=True)
             .sign(self.key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _usage(is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _name(common_name: str) -> x509.Name:

@@ -58,7 +58,7 @@ class BackendProcess:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise AssertionError(f"no {name!r} in the log:\n{self.log.read_text()}")
+        raise AssertionError(f"no {name!r} in the log:\n{self.log.read_text('utf-8')}")
 
     def lines(self) -> list[dict[str, Any]]:
         """The whole lines of the log so far."""

@@ -263,5 +263,5 @@ def _feature_extractor() -> CLIPImageProcessorPil:
 
 def describe(folder: Path) -> dict[str, Any]:
     """The folder's model_index.json."""
-    found: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "model_index.json").read_text("utf-8"))
     return found

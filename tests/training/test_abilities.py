@@ -10,7 +10,7 @@ from training import abilities, captions, paths, strangers, tokenizer
 from training.sprites import Sprites
 from training.strangers import Stranger, is_fine, unknown_words, warned
 
-KNOWN = json.loads((paths.MODEL / "abilities.json").read_text())
+KNOWN = json.loads((paths.MODEL / "abilities.json").read_text("utf-8"))
 
 
 def test_the_file_that_ships_names_every_thing_once() -> None:
@@ -73,7 +73,7 @@ def test_an_answer_is_fine_if_it_is_right_or_honest() -> None:
 def test_sixty_strangers_ask_for_things_of_the_list() -> None:
     asked = strangers.read()
     assert len(asked) == 60
-    lines = paths.THINGS.read_text().splitlines()
+    lines = paths.THINGS.read_text("utf-8").splitlines()
     labels = {line.split("|")[0].lstrip("=+").strip().replace("’", "'") for line in lines}
     for stranger in asked:
         assert stranger.right or stranger.warn
@@ -82,7 +82,7 @@ def test_sixty_strangers_ask_for_things_of_the_list() -> None:
 
 def test_the_recipe_writes_the_file(sprites: Sprites, tmp_path: Path) -> None:
     abilities.write(sprites.things, tmp_path)
-    written = json.loads((tmp_path / "abilities.json").read_text())
+    written = json.loads((tmp_path / "abilities.json").read_text("utf-8"))
     assert written.keys() == KNOWN.keys()
     box = written["things"][1]
     assert box["plural"] == ["boxes", "round boxes"]

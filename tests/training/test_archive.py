@@ -29,13 +29,19 @@ def write_packages(root: Path) -> None:
             }
             for code, labels in LABELS.items()
         ]
-        (folder / "data.json").write_text(json.dumps(entries))
+        (folder / "data.json").write_text(json.dumps(entries), encoding="utf-8")
     (root / things.EMOJILIB / "dist").mkdir(parents=True)
-    (root / things.EMOJILIB / "dist/emoji-en-US.json").write_text('{"🐕": ["pet"]}')
+    (root / things.EMOJILIB / "dist/emoji-en-US.json").write_text(
+        '{"🐕": ["pet"]}', encoding="utf-8"
+    )
     (root / things.DRAWINGS).mkdir(parents=True)
-    (root / things.DRAWINGS / "chars.json").write_text(json.dumps({DOG: "dog", CAT: "cat"}))
+    (root / things.DRAWINGS / "chars.json").write_text(
+        json.dumps({DOG: "dog", CAT: "cat"}), encoding="utf-8"
+    )
     icons = {name: {"body": f"<g id='{name}'/>"} for name in ("dog", "cat")}
-    (root / things.DRAWINGS / "icons.json").write_text(json.dumps({"width": 32, "icons": icons}))
+    (root / things.DRAWINGS / "icons.json").write_text(
+        json.dumps({"width": 32, "icons": icons}), encoding="utf-8"
+    )
     (root / things.RENDERINGS).mkdir(parents=True)
     for code in (DOG, CAT):
         Image.new("RGBA", (8, 8), "red").save(root / things.RENDERINGS / f"{code}.webp")
@@ -46,7 +52,7 @@ def test_an_unpacked_archive_reads_the_same_things(
 ) -> None:
     root, there = tmp_path / "packages", tmp_path / "there"
     write_packages(root)
-    (tmp_path / "things.txt").write_text("# animals\ndog | hound\n")
+    (tmp_path / "things.txt").write_text("# animals\ndog | hound\n", encoding="utf-8")
     monkeypatch.setattr(paths, "THINGS", tmp_path / "things.txt")
     monkeypatch.setattr(packages, "download", lambda: root)
     archive.write(tmp_path / "training.tar", tmp_path)
@@ -56,5 +62,5 @@ def test_an_unpacked_archive_reads_the_same_things(
     assert Path(theirs.file).read_bytes() == Path(mine.file).read_bytes()
     assert replace(theirs, file=mine.file) == mine
     assert mine.foreign[0] == ("de", "hund")
-    assert "cat" not in (there / "packages" / things.DRAWINGS / "icons.json").read_text()
+    assert "cat" not in (there / "packages" / things.DRAWINGS / "icons.json").read_text("utf-8")
     assert not (there / "packages" / things.RENDERINGS / f"{CAT}.webp").exists()

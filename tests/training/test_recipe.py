@@ -87,16 +87,16 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     made.export_model(folder)
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     assert evaluate.Artist(pipe).draw(["a ball"], [1])[0].shape == (256, 256, 3)
-    known = json.loads((folder / "abilities.json").read_text())
+    known = json.loads((folder / "abilities.json").read_text("utf-8"))
     assert [thing["name"] for thing in known["things"]] == ["ball", "box", "hill", "bar"]
     assert known["sizes"] == [{"width": 256, "height": 256}]
 
     made.evaluate_model(folder)
-    numbers = json.loads((folder / "evaluation.json").read_text())
+    numbers = json.loads((folder / "evaluation.json").read_text("utf-8"))
     assert numbers["samples"] == 16
     assert numbers["picture_db"] > 0
     assert numbers["strangers"] == 60
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text("utf-8")
     assert f"{numbers['picture_db']:.1f} dB" in card
 
     recovered = tmp_path / "recovered"

@@ -81,7 +81,7 @@ def test_an_address_without_the_right_key_gets_nothing(browser: TestClient, path
 def test_an_id_that_climbs_out_of_the_folder_gets_nothing(
     browser: TestClient, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret").write_text("no")
+    (tmp_path / "secret").write_text("no", encoding="utf-8")
     me = identify(browser)
     for name in ("..", "..%2Fsecret", "a.b"):
         key = SIGNER.picture_key(me, name.replace("%2F", "/"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import uuid
@@ -20,7 +19,6 @@ FORMATS = {
     ".webp": ImageFormat.WEBP,
 }
 FORMAT_NAMES = {"png": ImageFormat.PNG, "jpeg": ImageFormat.JPEG, "webp": ImageFormat.WEBP}
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +122,16 @@ def write_file(file: Path, data: bytes, overwrite: bool) -> None:
 
 def _move_new(part: Path, file: Path) -> None:
     try:
-        os.link(part, file)  # unlike a rename, it fails if the name exists
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        os.link(part, file)  # unlike a rename it fails where the name is taken
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system, in each system's own words
+        file.open("xb").close()
+        try:
+            part.replace(file)
+        except OSError:
+            file.unlink(missing_ok=True)
             raise
-        if os.path.lexists(file):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file)) from None
-        part.replace(file)
 
 
 def rescue_file(file: Path, data: bytes) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 HTML = "<i hidden></i>\n"
-SCRIPT = Path(__file__).with_name("keys.js").read_text()
+SCRIPT = Path(__file__).with_name("keys.js").read_text("utf-8")
 
 
 def keys() -> None:

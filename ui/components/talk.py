@@ -13,7 +13,7 @@ from ui.components import html
 from ui.session import shared
 
 HTML = "<i hidden></i>\n"
-SCRIPT = Path(__file__).with_name("talk.js").read_text()
+SCRIPT = Path(__file__).with_name("talk.js").read_text("utf-8")
 TYPED = "_typed"  # the prompt as typed, not submitted yet
 REPLACED = "_replaced"
 PATIENCE_S = 0.5

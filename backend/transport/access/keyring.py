@@ -23,7 +23,7 @@ class Keyring:
         self,
         keys: tuple[ApiKey, ...] = (),
         path: Path | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._keys = {key.sha256: key for key in keys}
         self._path = path

@@ -48,6 +48,7 @@ def create_app(
     metrics: Metrics | None = None,
     openai_aliases: Sequence[str] = (),
     result_ttl_s: float = 300.0,
+    secret: str = "",
 ) -> Starlette:
     """The HTTP app in front of the gRPC server at `target`, for example 127.0.0.1:50051.
 
@@ -58,13 +59,14 @@ def create_app(
         metrics: the gRPC server's.
         openai_aliases: names of the default model under /v1/; see Aliases.
         result_ttl_s: how long images requested by URL are stored.
+        secret: what the gRPC server wants to see of this front, where it does.
     """
 
     metrics = metrics or Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.upstream = Upstream(target)
+        app.state.upstream = Upstream(target, secret)
         app.state.metrics = metrics
         app.state.aliases = Aliases(openai_aliases)
         app.state.shelf = shelf.Shelf(result_ttl_s)

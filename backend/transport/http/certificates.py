@@ -32,13 +32,13 @@ class Certificates:
         """Raises OSError or ssl.SSLError if a file is invalid."""
         self._tls = tls
         self._stamps = self._stamp()
-        self._looked_s = time.monotonic()
+        self._looked_s = time.perf_counter()
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
         """The current context; while changed files are invalid, the previous one."""
-        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
-            self._looked_s = time.monotonic()
+        if time.perf_counter() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = time.perf_counter()
             self._look()
         return self._context
 

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -46,17 +46,16 @@ class Connection:
 
 
 class Listener:
-    """Accepts on a listening socket until `close()`. Has the methods that uvicorn calls."""
+    """Accepts on listening sockets until `close()`. Has the methods that uvicorn asks of it."""
 
     def __init__(
         self,
-        sock: socket.socket,
+        sockets: Iterable[socket.socket],
         make_protocol: MakeProtocol,
         max_connections: int,
         handshake_s: float,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self._sock = sock
         self._make_protocol = make_protocol
         self._max_connections = max_connections
         self._max_per_peer = max(1, max_connections // PEER_SHARE)
@@ -65,24 +64,25 @@ class Listener:
         self._connections: dict[Connection, None] = {}  # oldest first
         self._by_peer: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
         self._opening: set[asyncio.Task[None]] = set()
-        sock.setblocking(False)
-        self._task = asyncio.create_task(self._accept())
+        self._tasks = [asyncio.create_task(self._accept(sock)) for sock in sockets]
 
     def close(self) -> None:
-        """Stop accepting; open connections continue."""
-        self._task.cancel()
+        """Take no more; those that are open go on."""
+        for accepting in self._tasks:
+            accepting.cancel()
         for task in self._opening:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until accepting has stopped."""
-        await asyncio.gather(self._task, *self._opening, return_exceptions=True)
+        """Return once no more are taken."""
+        await asyncio.gather(*self._tasks, *self._opening, return_exceptions=True)
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        listening.setblocking(False)
         while True:
             try:
-                sock, address = await loop.sock_accept(self._sock)
+                sock, address = await loop.sock_accept(listening)
             except OSError as error:
                 if not self._give_way(self._connections):
                     log.warning("no connection could be taken", error=str(error))

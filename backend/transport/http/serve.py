@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from backend.errors import ConfigError
-from backend.transport.address import explain
+from backend.transport.address import explain, is_free
 from backend.transport.http.certificates import Certificates, Tls
 from backend.transport.http.listener import Listener
 from backend.transport.http.protocol import BoundedProtocol, Deadlines
@@ -48,7 +48,6 @@ class _QuietServer(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise ConfigError("HTTP could not start; the log says why.")
-        [sock] = sockets or []
         deadlines = self._bounds.deadlines
 
         def make_protocol(on_lost: Callable[[], None]) -> BoundedProtocol:
@@ -61,7 +60,7 @@ class _QuietServer(uvicorn.Server):
             )
 
         listener = Listener(
-            sock,
+            sockets or [],
             make_protocol,
             self._bounds.max_connections,
             deadlines.handshake_s,
@@ -84,10 +83,10 @@ class _QuietServer(uvicorn.Server):
 class HttpServer:
     """A running HTTP server. `port` is the bound one."""
 
-    def __init__(self, server: _QuietServer, sock: socket.socket) -> None:
-        self.port: int = sock.getsockname()[1]
+    def __init__(self, server: _QuietServer, sockets: list[socket.socket]) -> None:
+        self.port: int = sockets[0].getsockname()[1]
         self._server = server
-        self._task = asyncio.create_task(server.serve([sock]))
+        self._task = asyncio.create_task(server.serve(sockets))
 
     async def started(self) -> None:
         while not self._server.started:
@@ -119,7 +118,10 @@ async def serve_http(
     Raises:
         ConfigError: the port is in use, the host unknown or a TLS file invalid.
     """
-    sock = _listen(host, port)
+    sockets = [_listen(host, port)]
+    if host == "127.0.0.1" and is_free("::1", port := sockets[0].getsockname()[1]):
+        with contextlib.suppress(ConfigError):  # "localhost" means either
+            sockets.append(_listen("::1", port))
     config = uvicorn.Config(
         app,
         http="h11",
@@ -134,10 +136,11 @@ async def serve_http(
     try:
         certificates = Certificates(tls) if tls is not None else None
     except (OSError, ssl.SSLError) as error:
-        sock.close()
+        for sock in sockets:
+            sock.close()
         raise ConfigError(f"The TLS files can't be used for HTTP: {error}") from None
     config.load()
-    server = HttpServer(_QuietServer(config, bounds or Bounds(), certificates), sock)
+    server = HttpServer(_QuietServer(config, bounds or Bounds(), certificates), sockets)
     await server.started()
     return server
 
@@ -148,7 +151,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
         sock = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        reason = explain(error, "TEXT2IMAGE_HTTP_PORT")
+        reason = explain(error, "TEXT2IMAGE_HTTP_PORT", port)
         raise ConfigError(f"HTTP can't listen on {host}:{port}: {reason}.") from None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in DEAD_PEERS.items():

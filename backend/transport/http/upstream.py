@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from backend.transport.http.credentials import authorization_of
 from backend.transport.http.problem import Problem, from_rpc_error, malformed
+from backend.transport.rpc.secret_door import HEADER
 from proto import text2image_pb2
 
 SERVICE = text2image_pb2.DESCRIPTOR.services_by_name["Text2ImageService"]
@@ -25,8 +26,12 @@ TRACE_PARENT = re.compile(r"[0-9a-f-]{55}")
 # Flags in a request's state: an rpc was called; it was refused although its status is 200.
 FORWARDED, REFUSED = "forwarded", "refused"
 
-# An image may be larger than gRPC's default of 4 MB; we trust our own server.
-_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
+# A picture may be larger than gRPC's default of 4 MB; the caller is ours.
+# Its port is on this machine: no proxy is asked.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.enable_http_proxy", 0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,14 @@ def _timeout_s(milliseconds: str | None) -> float | None:
 
 
 class Upstream:
-    """Forwards calls to the gRPC port at `target`. Created inside the running event loop."""
+    """Forwards calls to the gRPC port at `target`. Created inside the running event loop.
 
-    def __init__(self, target: str) -> None:
+    `secret` opens that port where it is a `SecretDoor`.
+    """
+
+    def __init__(self, target: str, secret: str = "") -> None:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._opening = ((HEADER, secret),) if secret else ()
 
     async def close(self) -> None:
         await self._channel.close()
@@ -94,7 +103,9 @@ class Upstream:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         try:
-            return await rpc(request, metadata=caller.metadata, timeout=caller.timeout_s)
+            return await rpc(
+                request, metadata=(*caller.metadata, *self._opening), timeout=caller.timeout_s
+            )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
 
@@ -111,7 +122,8 @@ class Upstream:
             request_serializer=_serialize,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        call = rpc(request, metadata=caller.metadata, timeout=caller.timeout_s)
+        metadata = (*caller.metadata, *self._opening)
+        call = rpc(request, metadata=metadata, timeout=caller.timeout_s)
         try:
             async for message in call:
                 yield message
@@ -125,7 +137,7 @@ class Upstream:
         request = health_pb2.HealthCheckRequest(service=SERVICE.full_name)
         stub: Any = health_pb2_grpc.HealthStub(self._channel)
         try:
-            answer = await stub.Check(request, timeout=2)
+            answer = await stub.Check(request, metadata=self._opening, timeout=2)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -22,13 +22,13 @@ class Call:
     model: str = ""
     code: str = "OK"
     timings: Timings | None = None
-    arrived_s: float = field(default_factory=time.monotonic)
+    arrived_s: float = field(default_factory=time.perf_counter)
     first_event_s: float | None = None  # after its arrival
 
     @property
     def total_s(self) -> float:
         """Seconds since its arrival."""
-        return time.monotonic() - self.arrived_s
+        return time.perf_counter() - self.arrived_s
 
 
 CURRENT: ContextVar[Call] = ContextVar("call")

@@ -14,6 +14,7 @@ from backend.errors import LockedOut, Unauthenticated
 from backend.transport.access.keyring import Keyring
 from backend.transport.access.keys import ApiKey
 from backend.transport.access.limits import Lockout
+from backend.transport.rpc import secret_door
 
 CLIENT_HEADER = "x-text2image-client"
 AUTHORIZATION = "authorization"
@@ -41,6 +42,7 @@ class Identifier:
         on_refused: Callable[[str, str], None] = lambda address, reason: None,
     ) -> None:
         """`on_refused` is called with address and reason for each caller without a valid key."""
+        self.front_secret = ""  # what the HTTP front shows where it has no Unix socket to come by
         self._keyring = keyring or Keyring()
         self._lockout = Lockout()
         self._on_refused = on_refused
@@ -55,12 +57,14 @@ class Identifier:
             LockedOut: too many wrong keys came from the address.
         """
         metadata = metadata_of(context)
-        address = _address(metadata, peer_address(context.peer()))
+        peer = _one_loopback(peer_address(context.peer()))
+        if secret_door.is_secret(metadata.get(secret_door.HEADER), self.front_secret):
+            peer = "unix"
+        address = _address(metadata, peer)
         key = self.check(metadata.get(AUTHORIZATION, ""), address)
         if key is not None:
             client = _delegated(metadata, key.name) if key.delegate else key.name
             return Caller(client, address, key)
-        peer = peer_address(context.peer())
         name = certificate_subject(context) or peer
         return Caller(_delegated(metadata, name) if is_local(peer) else name, address)
 
@@ -93,6 +97,11 @@ def _address(metadata: Mapping[str, str], peer: str) -> str:
     return metadata.get(CLIENT_HEADER, peer)[:MAX_CLIENT_CHARACTERS] if peer == "unix" else peer
 
 
+def _one_loopback(address: str) -> str:
+    """A client that calls us "localhost" comes by either family, and is the same one."""
+    return "127.0.0.1" if address == "::1" else address
+
+
 def metadata_of(context: Context) -> Mapping[str, str]:
     """The call's text metadata, without binary entries."""
     pairs = context.invocation_metadata() or ()
@@ -100,7 +109,7 @@ def metadata_of(context: Context) -> Mapping[str, str]:
 
 
 def _delegated(metadata: Mapping[str, str], own_name: str) -> str:
-    caller = metadata.get(CLIENT_HEADER, "")[:MAX_CLIENT_CHARACTERS]
+    caller = _one_loopback(metadata.get(CLIENT_HEADER, ""))[:MAX_CLIENT_CHARACTERS]
     return f"{own_name}/{caller}" if caller else own_name
 
 

@@ -207,7 +207,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def _write(self, context: Context, event: Any) -> None:
         """Send an event; disconnects a client that doesn't read it within `UNREAD_S`."""
-        peer, begun_s = peer_end(context.peer()), time.monotonic()
+        peer, begun_s = peer_end(context.peer()), time.perf_counter()
         self._unread[context] = begun_s
         try:
             # No timeout for our HTTP server: its connection is shared by all its clients.
@@ -221,7 +221,7 @@ class Guard(grpc.aio.ServerInterceptor):
             del self._unread[context]
 
     def _num_unread(self) -> int:
-        since_s = time.monotonic() - UNREAD_AT_STOP_S
+        since_s = time.perf_counter() - UNREAD_AT_STOP_S
         return sum(begun_s < since_s for begun_s in self._unread.values())
 
     def _trim_soon(self) -> None:

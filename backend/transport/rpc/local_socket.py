@@ -6,12 +6,18 @@ import contextlib
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "text2image-"
 NAME = "grpc.sock"
+
+
+def is_supported() -> bool:
+    """Whether grpc has Unix sockets; on Windows it has none, whatever Python's `socket` knows."""
+    return sys.platform != "win32"
 
 
 def new_folder(port: int) -> Path:

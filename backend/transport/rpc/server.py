@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from backend.config import Settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError
 from backend.transport.access.keyring import Keyring
-from backend.transport.address import why_not
+from backend.transport.address import is_free, why_not
 from backend.transport.descriptors import connections_per_server
 from backend.transport.metrics import Metrics
 from backend.transport.rpc import local_socket, reflection
 from backend.transport.rpc.connections import Caretaker
 from backend.transport.rpc.identity import Identifier
 from backend.transport.rpc.interceptor import Guard
+from backend.transport.rpc.secret_door import SecretDoor
 from backend.transport.rpc.servicer import Text2ImageServicer
 from backend.transport.rpc.tls import server_credentials
 from backend.transport.tracing import tracer_of_environment
@@ -93,15 +95,21 @@ class Server:
         )
         self._health = _Health(backend)
         self._max_connections = connections_per_server(settings.max_connections)
-        connections = ("grpc.max_allowed_incoming_connections", self._max_connections)
-        self._server = grpc.aio.server(interceptors=(self._guard,), options=(*OPTIONS, connections))
-        servicer = Text2ImageServicer(backend)
-        pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server = self._new_server(self._guard)
         reflection.enable((SERVICE, health.SERVICE_NAME), self._server)
+        self._door: grpc.aio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._socket_folder: Path | None = None
         self.local_target = ""
+        self.local_secret = ""
+
+    def _new_server(self, *interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+        connections = ("grpc.max_allowed_incoming_connections", self._max_connections)
+        server = grpc.aio.server(interceptors=interceptors, options=(*OPTIONS, connections))
+        servicer = Text2ImageServicer(self._backend)
+        pb_grpc.add_Text2ImageServiceServicer_to_server(servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
 
     async def start(self) -> int:
         """Open the port and return it.
@@ -115,10 +123,11 @@ class Server:
             port = self._bind()
             self.local_target = self._bind_locally(port)
         except ConfigError:
-            await self._server.stop(None)
-            self._remove_socket()
+            await self._close(None)
             raise
         await self._server.start()
+        if self._door is not None:
+            await self._door.start()
         caretaker = Caretaker(port, self._max_connections, self._guard.has_call_from)
         self._guard.hang_up = caretaker.hang_up
         self._tasks = [
@@ -130,23 +139,29 @@ class Server:
     def _bind(self) -> int:
         settings, address = self._settings, _address(self._settings)
         credentials = server_credentials(settings)
-        try:
+
+        def add(address: str) -> int:
             if credentials is None:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, credentials)
+
+        try:
+            port = add(address)
         except RuntimeError:
             reason = why_not(settings.host, settings.port, "TEXT2IMAGE_PORT")
             raise ConfigError(f"Can't listen on {address}: {reason}.") from None
+        if settings.host == "127.0.0.1" and is_free("::1", port):  # "localhost" means either
+            with contextlib.suppress(RuntimeError):
+                add(f"[::1]:{port}")
+        return port
 
     def _bind_locally(self, port: int) -> str:
         """Open the target for this process's HTTP server: a Unix socket in a private folder.
 
-        On Windows it is the port itself, without TLS.
+        A Unix socket in a folder that is ours alone; on Windows, a port that wants a secret.
         """
-        if not hasattr(socket, "AF_UNIX"):
-            if self._settings.tls_cert is not None:
-                raise ConfigError("JSON over HTTP beside TLS needs Unix sockets: set HTTP_PORT=0.")
-            return f"127.0.0.1:{port}"
+        if not local_socket.is_supported():
+            return self._open_door()
         self._socket_folder = local_socket.new_folder(port)
         target = f"unix:{self._socket_folder / local_socket.NAME}"
         try:
@@ -155,7 +170,21 @@ class Server:
             raise ConfigError(f"Can't listen on {target}: is TMPDIR's path too long?") from None
         return target
 
-    def _remove_socket(self) -> None:
+    def _open_door(self) -> str:
+        """A port of loopback, where the front is wanted at all."""
+        if self._settings.http_port == 0:
+            return ""
+        self.local_secret = self.identifier.front_secret = secrets.token_hex(32)
+        self._door = self._new_server(SecretDoor(self.local_secret), self._guard)
+        try:
+            return f"127.0.0.1:{self._door.add_insecure_port('127.0.0.1:0')}"
+        except RuntimeError:
+            raise ConfigError("Can't listen on any port of 127.0.0.1.") from None
+
+    async def _close(self, grace_s: float | None) -> None:
+        await self._server.stop(grace_s)
+        if self._door is not None:
+            await self._door.stop(grace_s)
         if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
 
@@ -178,8 +207,7 @@ class Server:
             log.warning(
                 "still running after the drain time; ending it", drain_s=self._settings.drain_s
             )
-        await self._server.stop(STOP_GRACE_S)
-        self._remove_socket()
+        await self._close(STOP_GRACE_S)
         await self._backend.stop()
 
 

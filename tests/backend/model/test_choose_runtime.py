@@ -20,15 +20,15 @@ from backend.model.openvino import convert
 
 @pytest.fixture
 def choose(components: Components, tmp_path: Path) -> Choose:
-    def choose(dtype: torch.dtype = torch.float32, **settings: str) -> Choice:
+    def choose(like: torch.dtype = torch.float32, **settings: str) -> Choice:
         made = Settings(data_dir=tmp_path, **settings)  # type: ignore[arg-type]
-        return choose_runtime(Wanted(components, made, dtype, "r1"))
+        return choose_runtime(Wanted(components, made, like, "r1"))
 
     return choose
 
 
 class Choose(Protocol):
-    def __call__(self, dtype: torch.dtype = torch.float32, **settings: str) -> Choice: ...
+    def __call__(self, like: torch.dtype = torch.float32, **settings: str) -> Choice: ...
 
 
 def test_torch_as_set(choose: Choose) -> None:
@@ -73,7 +73,16 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(
 ) -> None:
     monkeypatch.setattr(convert, "precisions", lambda: ("f32",))
     with pytest.raises(ModelFailed, match="no bfloat16"):
-        choose(torch.bfloat16, runtime="openvino")
+        choose(torch.bfloat16, runtime="openvino", dtype="bfloat16")
+
+
+def test_bfloat16_that_only_torch_has_is_none_that_was_asked_for(
+    choose: Choose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Arm torch computes in bfloat16 where OpenVINO does not."""
+    monkeypatch.setattr(convert, "precisions", lambda: ("f32",))
+    choice = choose(torch.bfloat16, runtime="openvino", dtype="auto")
+    assert " float32, " in choice.runtime.description
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

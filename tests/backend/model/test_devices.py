@@ -46,5 +46,6 @@ def test_cuda_is_set_up_however_it_is_named(
 def test_metal_that_does_not_compute_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert pick_device(Settings(device="auto")).type == "cpu"  # this machine has none
+    settings = Settings(device="auto", model="someone/model")
+    assert pick_device(settings).type == "cpu"  # this machine has none
     assert pick_device(Settings(device="mps")).type == "mps"  # but who asks for it gets it

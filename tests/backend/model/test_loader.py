@@ -36,7 +36,9 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def edit_json(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
 
 
 # Folders that are not whole
@@ -48,7 +50,7 @@ def test_a_folder_without_an_index_is_no_model(tmp_path: Path) -> None:
 
 
 def test_an_index_that_is_no_json_is_told(folder: Path) -> None:
-    (folder / "model_index.json").write_text("{")
+    (folder / "model_index.json").write_text("{", encoding="utf-8")
     with pytest.raises(ModelFailed, match=r"model_index\.json is not JSON"):
         load_tiny(folder)
 
@@ -152,7 +154,7 @@ def test_the_revision_follows_the_content(folder: Path) -> None:
     edit_json(path, beta_end=0.013)
     changed = fingerprint(folder)
     assert changed != before
-    (folder / "notes.md").write_text("not part of the model")
+    (folder / "notes.md").write_text("not part of the model", encoding="utf-8")
     assert fingerprint(folder) == changed
 
 

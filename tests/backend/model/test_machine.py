@@ -24,6 +24,10 @@ model name\t: another
         (VIRTUAL, "AMD EPYC (cpu family 25, model 1)"),
         ("model name\t: Chip 9 \n", "Chip 9"),
         ("processor\t: 0\nBogoMIPS\t: 50.00\n", ""),
+        (
+            "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n",
+            "Arm (CPU implementer 0x41, CPU part 0xd0b)",
+        ),
         ("", ""),
     ],
 )

@@ -48,7 +48,7 @@ async def both(**changes: Any) -> AsyncIterator[tuple[Served, httpx.AsyncClient]
 
 def keys_file(folder: Path, **limits: int) -> Path:
     path = folder / "keys.json"
-    path.write_text(json.dumps([{"name": "alice", "key": KEY, **limits}]))
+    path.write_text(json.dumps([{"name": "alice", "key": KEY, **limits}]), encoding="utf-8")
     return path
 
 

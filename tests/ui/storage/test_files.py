@@ -115,7 +115,7 @@ def test_thumbnails_and_notes_of_no_picture_are_leftovers(
     assert path is not None
     path.unlink()
     stranger = path.with_name("notes.txt")
-    stranger.write_text("somebody's own file")
+    stranger.write_text("somebody's own file", encoding="utf-8")
     assert files.remove_leftovers() == 2
     assert files.all_of("abc") == []
     assert stranger.exists()

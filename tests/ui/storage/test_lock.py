@@ -60,7 +60,7 @@ def test_a_second_studio_ends_with_one_line(tmp_path: Path) -> None:
 
 def test_who_holds_it_is_not_needed_to_refuse(tmp_path: Path) -> None:
     with holder(tmp_path):
-        (tmp_path / "studio.json").write_text("[]")
+        (tmp_path / "studio.json").write_text("[]", encoding="utf-8")
         with pytest.raises(FolderInUse, match="another studio"):
             hold(tmp_path)
 

@@ -104,7 +104,7 @@ def test_a_few_pictures_without_row_and_note_are_set_aside_with_the_reason(
     assert contents(quarantine.folder) == sorted([png("red"), png("white")])
     assert len(contents(files.folder)) == 3
     reasons = list(quarantine.folder.rglob(REASON_FILE))
-    why = json.loads(reasons[0].read_text())
+    why = json.loads(reasons[0].read_text("utf-8"))
     assert len(reasons) == 1
     assert "no row" in why["reason"]
     assert len(why["files"]) == 4  # each with its thumbnail
@@ -256,7 +256,7 @@ def test_a_quarantine_that_cannot_be_written_leaves_the_files(
     engine: Engine, files: PictureFiles, quarantine: Quarantine, pictures: list[Picture],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    quarantine.folder.write_text("a file stands where the folder should")
+    quarantine.folder.write_text("a file stands where the folder should", encoding="utf-8")
     remove_notes(files)
     forget_rows(engine, pictures[0].id)
     before = contents(files.folder)

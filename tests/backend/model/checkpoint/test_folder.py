@@ -37,7 +37,9 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8"
+    )
 
 
 def refusal(folder: Path) -> str:
@@ -60,7 +62,7 @@ def test_a_noise_scheduler_that_is_not_offered_has_a_stand_in(folder: Path, name
 
 def test_a_model_with_deis_loads_and_draws_with_its_schedule(folder: Path) -> None:
     change(folder / "model_index.json", scheduler=["diffusers", DEIS["_class_name"]])
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(DEIS))
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(DEIS), encoding="utf-8")
     model = load_tiny(folder)
     assert model.info.default_scheduler == "dpmpp_2m"
     trajectory = model.prepare(tiny_params(scheduler="dpmpp_2m"), 0)

@@ -32,7 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(path, folder / path.parent.name / path.name)
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
     (folder / "sd-v1-4.ckpt").write_bytes(b"pickle")
-    (folder / "README.md").write_text("# Tiny")
+    (folder / "README.md").write_text("# Tiny", encoding="utf-8")
     return folder
 
 
@@ -84,7 +84,7 @@ def test_a_missing_shard_is_noticed(hub: FakeHub, tmp_path: Path) -> None:
     folder = fetch(MODEL, None, half=False, endpoint=hub.endpoint, cache=tmp_path)
     shards = {"weight_map": {"a": "diffusion_pytorch_model.safetensors", "b": "second.safetensors"}}
     index = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
-    index.write_text(json.dumps(shards))
+    index.write_text(json.dumps(shards), encoding="utf-8")
     assert cached_folder(MODEL, cache=tmp_path) is None
     (folder / "unet" / "second.safetensors").touch()
     assert cached_folder(MODEL, cache=tmp_path) == folder

@@ -130,7 +130,7 @@ def test_files_that_changed_meanwhile_are_refused(folder: Path, data_dir: Path) 
     opened(folder, data_dir)
     components = opened(folder, data_dir).components
     config = folder / "unet" / "config.json"
-    config.write_text(config.read_text() + "\n")
+    config.write_text(config.read_text("utf-8") + "\n", encoding="utf-8")
     with pytest.raises(ModelFailed, match=r"tiny can't be loaded\. Its files are others.*restart"):
         components.read()
 

@@ -59,7 +59,7 @@ def test_the_embedded_model_is_the_only_folder_with_an_index(tmp_path: Path) -> 
     (tmp_path / "notes").mkdir()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "model_index.json").write_text("{}")
+        (tmp_path / name / "model_index.json").write_text("{}", encoding="utf-8")
         if name == "one":
             assert embedded_model(tmp_path) == tmp_path / "one"
     with pytest.raises(ModelFailed, match="several models: one, two"):

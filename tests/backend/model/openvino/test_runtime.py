@@ -98,7 +98,7 @@ def test_what_another_version_converted_of_the_model_leaves_the_disk(
 def test_a_folder_that_cannot_be_written_costs_time_and_no_model(
     components: Components, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "data").write_text("a file, where the folder should be")
+    (tmp_path / "data").write_text("a file, where the folder should be", encoding="utf-8")
     converter = convert.Converter(components, tmp_path / "data" / "openvino" / "x")
     path = converter.text_encoder()
     assert convert.import_openvino().Core().read_model(path).get_ops()

@@ -44,7 +44,7 @@ def test_with_the_last_key_revoked_nobody_may_call(path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", json.dumps([{"name": "a"}])])
 def test_a_file_that_is_no_good_changes_nothing(path: Path, content: str) -> None:
     ring = Keyring.of_file(path)
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     assert found(ring, ALICE) == "alice"
     path.unlink()
     assert found(ring, ALICE) == "alice"

@@ -80,7 +80,7 @@ class TestKeysFile:
     @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
     def test_one_that_others_may_change_is_refused(self, tmp_path: Path, mode: int) -> None:
         path = tmp_path / "keys.json"
-        path.write_text(json.dumps([{"name": "a", "key": SECRET}]))
+        path.write_text(json.dumps([{"name": "a", "key": SECRET}]), encoding="utf-8")
         path.chmod(mode)
         with pytest.raises(ConfigError, match="chmod 600"):
             load_api_keys(path)
@@ -104,7 +104,7 @@ class TestCommand:
         first = self.add(capsys, "studio", "--delegate")
         second = self.add(capsys, "alice", "--requests-per-minute", "60")
         assert len(first) == len(second) == 43
-        assert first not in path.read_text()
+        assert first not in path.read_text(encoding="utf-8")
         assert path.stat().st_mode & 0o777 == 0o600
         assert load_api_keys(path) == (
             ApiKey("studio", digest(first), delegate=True),
@@ -114,9 +114,9 @@ class TestCommand:
     def test_keys_as_they_are_become_digests(
         self, path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        path.write_text(json.dumps([{"name": "old", "key": SECRET}]))
+        path.write_text(json.dumps([{"name": "old", "key": SECRET}]), encoding="utf-8")
         self.add(capsys, "new")
-        assert SECRET not in path.read_text()
+        assert SECRET not in path.read_text(encoding="utf-8")
         assert load_api_keys(path)[0] == ApiKey("old", digest(SECRET))
 
     def test_listing_shows_no_key(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:

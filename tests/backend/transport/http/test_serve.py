@@ -32,7 +32,7 @@ async def test_a_host_that_is_unknown_is_one_clear_error() -> None:
 
 async def test_tls_files_that_are_none_are_one_clear_error(tmp_path: Path) -> None:
     junk = tmp_path / "junk.pem"
-    junk.write_text("junk")
+    junk.write_text("junk", encoding="utf-8")
     with pytest.raises(ConfigError, match="TLS files"):
         await serve_http(create_app("127.0.0.1:1"), "127.0.0.1", 0, Tls(junk, junk))
 

@@ -20,7 +20,7 @@ FOX = {"prompt": "a fox", "num_inference_steps": 3, "seed": 1}
 
 async def test_a_key_is_asked_for_and_passed_on(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]')
+    keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]', encoding="utf-8")
     good = {"authorization": "Bearer 0123456789abcdef"}
     async with served(api_keys_file=keys) as running, front(running.server.local_target) as http:
         for path in (GENERATE, STREAM, IMAGES):
@@ -33,7 +33,7 @@ async def test_a_key_is_asked_for_and_passed_on(tmp_path: Path) -> None:
 
 async def test_readiness_follows_the_health_that_nobody_needs_a_key_for(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]')
+    keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]', encoding="utf-8")
     async with served(api_keys_file=keys) as running, front(running.server.local_target) as http:
         async with asyncio.timeout(10):
             while (await http.get("/readyz")).status_code != 200:

@@ -160,7 +160,7 @@ class TestRefusals:
 
     async def test_keys_are_asked_for_where_there_are_some(self, tmp_path: Path) -> None:
         keys = tmp_path / "keys.json"
-        keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]')
+        keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]', encoding="utf-8")
         async with served(api_keys_file=keys) as running:
             for call in (
                 running.stub.GetStatus(pb.GetStatusRequest(), timeout=15),
@@ -173,7 +173,7 @@ class TestRefusals:
 
     async def test_nobody_is_asked_for_a_key_to_learn_the_health(self, tmp_path: Path) -> None:
         keys = tmp_path / "keys.json"
-        keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]')
+        keys.write_text('[{"name": "alice", "key": "0123456789abcdef"}]', encoding="utf-8")
         async with served(api_keys_file=keys) as running:
             assert await running.health_of("") == SERVING
 

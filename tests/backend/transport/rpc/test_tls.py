@@ -157,13 +157,17 @@ class TestFiles:
 
     async def test_a_key_that_is_garbage(self, ours: Authority, tmp_path: Path) -> None:
         key = tmp_path / "bad.key"
-        key.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+        key.write_text(
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", encoding="utf-8"
+        )
         text = await self.start(tls_cert=ours.issue("server").cert, tls_key=key)
         assert f"{key}: can't be read" in text
 
     async def test_a_certificate_that_is_garbage(self, ours: Authority, tmp_path: Path) -> None:
         cert = tmp_path / "bad.pem"
-        cert.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        cert.write_text(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="utf-8"
+        )
         text = await self.start(tls_cert=cert, tls_key=ours.issue("server").key)
         assert text.startswith(f"{cert} and ")
 
@@ -194,7 +198,9 @@ class TestFiles:
     async def test_an_authority_that_is_garbage(self, ours: Authority, tmp_path: Path) -> None:
         cert, key = ours.issue("server")
         authority = tmp_path / "ca.pem"
-        authority.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        authority.write_text(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="utf-8"
+        )
         text = await self.start(tls_cert=cert, tls_key=key, tls_client_ca=authority)
         assert text == f"{authority}: can't be read as a certificate."
 

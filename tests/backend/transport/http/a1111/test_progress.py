@@ -123,7 +123,9 @@ async def freed(running: Served, gate: Gate) -> None:
 async def with_keys(folder: Path, model: FakeModel) -> AsyncIterator[tuple[Served, str]]:
     """A server with keys of alice and bob, and the front's address."""
     keys = folder / "keys.json"
-    keys.write_text(json.dumps([{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]))
+    keys.write_text(
+        json.dumps([{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]), encoding="utf-8"
+    )
     async with served(model, api_keys_file=keys) as running:
         app = create_app(running.server.local_target, identifier=running.server.identifier)
         server = await serve_http(app, "127.0.0.1", 0)

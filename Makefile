@@ -15,8 +15,8 @@ help: ## Show this list
 
 install: $(VENV)/.demo ## Set up .venv with all that the product needs
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 install" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+	  || { echo "Python 3.11 to 3.14 is needed: make PYTHON=python3.13 install" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@scripts/torch-hint

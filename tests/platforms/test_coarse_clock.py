@@ -12,7 +12,7 @@ from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
 from backend.engine.request import BatchKey
 from backend.engine.scheduler import Scheduler
-from tests.support.fakes import FakeModel, Told, fake_request
+from tests.support.fakes import FakeModel, RecordingObserver, fake_request
 
 TICK_S = 0.015625
 NATIVE = BatchKey(64, 64, ())
@@ -24,7 +24,7 @@ def coarse_clock() -> float:
 
 @pytest.mark.parametrize("size", [64, 80, 96])
 def test_sizes_that_nobody_calibrated_are_drawn(size: int) -> None:
-    cost, told = CostModel(), Told()
+    cost, told = CostModel(), RecordingObserver()
     cost.observe("step", NATIVE, 2, 3.5)
     engine = Engine(FakeModel(), Scheduler(cost, max_queue=10), cost, told, coarse_clock)
     for number in range(3):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,7 +157,7 @@ def _text(path: Path) -> str:
 
 def _apples_name() -> str:
     """For example Apple M2; elsewhere nothing."""
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return ""
     command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
     try:

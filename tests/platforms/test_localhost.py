@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 from typing import Any
 
 import httpx
 import pytest
 
 from backend import __main__ as main
-from backend.transport import address
 from backend.transport.address import explain, free_port, is_free
 from backend.transport.http import create_app, serve_http
 from proto import text2image_pb2 as pb
@@ -43,7 +43,7 @@ async def test_another_program_on_one_of_them_is_left_alone() -> None:
 def test_a_port_that_windows_reserves_is_explained_and_another_suggested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(address.sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
     error = OSError(errno.EACCES, "An attempt was made (while attempting to bind on address ...)")
     text = explain(error, "TEXT2IMAGE_PORT", 50051)
     suggested = int(text.rpartition(" ")[2])

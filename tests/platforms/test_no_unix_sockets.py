@@ -52,7 +52,11 @@ async def test_json_is_served_wherever_the_backend_listens(
 async def test_beside_tls_with_certificates_of_callers(tmp_path: Path) -> None:
     authority = Authority.create(tmp_path / "ours")
     files = authority.issue("server")
-    tls = {"tls_cert": files.cert, "tls_key": files.key, "tls_client_ca": authority.ca}
+    tls: dict[str, Any] = {
+        "tls_cert": files.cert,
+        "tls_key": files.key,
+        "tls_client_ca": authority.ca,
+    }
     async with served(http_port=8080, **tls) as running, front_of(running.server) as http:
         assert (await http.post(STATUS, json={})).status_code == 200
 

@@ -91,7 +91,7 @@ def peer_server(name: str, venvs: Path, work: Work) -> Iterator[Callable[[int], 
         NotHere: it doesn't install or doesn't start.
     """
     python, port = environment(name, venvs), free_port()
-    log = (venvs / f"{name}.log").open("w", encoding="utf-8", encoding="utf-8")
+    log = (venvs / f"{name}.log").open("w", encoding="utf-8")
     process = subprocess.Popen(
         [str(python), str(HERE / f"{name}_server.py"), *map(str, work), str(port)],
         cwd=venvs,

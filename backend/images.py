@@ -94,14 +94,15 @@ class Provenance:
         )
 
     def _origin(self) -> dict[str, float | str]:
-        """Hashes of the initial picture and mask, if there are any, to recognise the files by."""
+        """Settings of a second pass; hashes of initial picture and mask, to recognise the files."""
         params = self.params
+        origin: dict[str, float | str] = {}
+        if params.upscaled is not None:
+            origin = {"upscale": params.upscale, "upscale_strength": params.upscale_strength}
         if params.init_image is None:
-            return {}
-        origin: dict[str, float | str] = {
-            "strength": params.strength,
-            "init_image_sha256": params.init_image.sha256,
-        }
+            return origin
+        origin["strength"] = params.strength
+        origin["init_image_sha256"] = params.init_image.sha256
         if params.mask is not None:
             origin["mask_sha256"] = params.mask.sha256
         return origin
@@ -121,6 +122,11 @@ class Provenance:
         }
         if params.init_image is not None:
             settings["Denoising strength"] = f"{params.strength:g}"
+        elif params.upscaled is not None:
+            settings["Denoising strength"] = f"{params.upscale_strength:g}"
+        if params.upscaled is not None:
+            settings["Hires upscale"] = f"{params.upscale:g}"
+            settings["Hires upscaler"] = "Lanczos"
         if params.clip_skip != 1:
             settings["Clip skip"] = str(params.clip_skip)
         if params.prompt_syntax is not PromptSyntax.PLAIN:
@@ -156,6 +162,14 @@ def convert(png: bytes, image_format: ImageFormat, quality: int) -> bytes:
     exif = exif_block(texts.get("parameters", ""), note, f"text2image {VERSION}")
     out = io.BytesIO()
     image.save(out, image_format.value, quality=quality, exif=exif, method=4)
+    return out.getvalue()
+
+
+def encode_plain(pixels: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
+    """Encode `pixels` ([height, width, 3], RGB) with nothing beside them."""
+    out = io.BytesIO()
+    options = {"compress_level": 4} if image_format is ImageFormat.PNG else {"quality": QUALITY}
+    Image.fromarray(pixels).save(out, image_format.value, **options)
     return out.getvalue()
 
 

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.errors import Violation
@@ -14,13 +14,16 @@ from backend.prompt_syntax import MAX_WEIGHT, PromptSyntax, heaviest, take_loras
 from backend.source_picture import (
     DEFAULT_MASKED_STRENGTH,
     DEFAULT_STRENGTH,
+    DEFAULT_UPSCALE_STRENGTH,
     MAX_PICTURE_BYTES,
     MAX_PICTURE_PIXELS,
+    MAX_UPSCALE,
     NO_SOURCES,
     SourcePicture,
     Sources,
     denoising_steps,
     strength_violations,
+    upscaled_size,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +121,10 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParams:
-    """One request with all defaults and the seed filled in. Units: see `text2image.proto`."""
+    """One request with all defaults and the seed filled in. Units: see `text2image.proto`.
+
+    `upscaled`: height and width of the second pass, None without one.
+    """
 
     prompt: str
     height: int
@@ -138,10 +144,39 @@ class GenerationParams:
     strength: float = 1.0
     prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
     clip_skip: int = 1
+    upscale: float = 1.0
+    upscale_strength: float = DEFAULT_UPSCALE_STRENGTH
+    upscaled: tuple[int, int] | None = None
+
+    def second_pass(self, picture: SourcePicture) -> GenerationParams:
+        """What is drawn of the first pass's `picture`, which is already enlarged."""
+        assert self.upscaled is not None
+        height, width = self.upscaled
+        return replace(
+            self,
+            height=height,
+            width=width,
+            init_image=picture,
+            strength=self.upscale_strength,
+            upscaled=None,
+        )
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """Height and width of the finished pictures."""
+        return self.upscaled or (self.height, self.width)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are run, of both passes."""
+        if self.upscaled is None:
+            return self.num_denoising_steps
+        second = denoising_steps(self.num_inference_steps, self.upscale_strength)
+        return self.num_denoising_steps + second
 
     @property
     def num_denoising_steps(self) -> int:
-        """Number of steps to run: with an init_image only the last of `num_inference_steps`."""
+        """Steps to run in this pass: with an init_image the last of `num_inference_steps`."""
         if self.init_image is None:
             return self.num_inference_steps
         return denoising_steps(self.num_inference_steps, self.strength)
@@ -160,7 +195,8 @@ class GenerationParams:
             *_check_pixels(self, limits),
             *_check_numbers(self, limits, model),
             *_check_names(self, model.schedulers, model.loras),
-            *strength_violations(self.strength, self.num_inference_steps, self.init_image),
+            *_check_strengths(self),
+            *_check_upscale(self, limits),
         ]
 
 
@@ -192,6 +228,8 @@ class Draft:
     init_image: bytes = field(default=b"", repr=False)
     mask: bytes = field(default=b"", repr=False)
     strength: float | None = None
+    upscale: float | None = None
+    upscale_strength: float | None = None
     sources: Sources = NO_SOURCES
     prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
     clip_skip: int | None = None
@@ -201,11 +239,14 @@ class Draft:
     def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
         """Fill in everything missing: the model's and the documented defaults, and a seed."""
         prompt, loras = self._take_loras()
+        height = _given(self.height, model.native_height)
+        width = _given(self.width, model.native_width)
+        upscale = round(_given(self.upscale, 1.0), 6)
         return GenerationParams(
             prompt=prompt,
             negative_prompt=self.negative_prompt.strip(),
-            height=_given(self.height, model.native_height),
-            width=_given(self.width, model.native_width),
+            height=height,
+            width=width,
             guidance_scale=_given(self.guidance_scale, DEFAULT_GUIDANCE_SCALE),
             num_inference_steps=_given(self.num_inference_steps, DEFAULT_NUM_INFERENCE_STEPS),
             seed=self._resolve_seed(client),
@@ -220,6 +261,9 @@ class Draft:
             init_image=self.sources.init_image,
             mask=self.sources.mask,
             strength=self._resolve_strength(),
+            upscale=upscale,
+            upscale_strength=round(_given(self.upscale_strength, DEFAULT_UPSCALE_STRENGTH), 6),
+            upscaled=upscaled_size(height, width, upscale, model.size_multiple),
         )
 
     def violations(self, params: GenerationParams) -> list[Violation]:
@@ -269,7 +313,8 @@ def _max_file_bytes(params: GenerationParams) -> int:
 
     A character takes at most 4 bytes as UTF-8 (in the file and in the message) and 6 as JSON.
     """
-    pixels = params.height * (3 * params.width + 1)  # each line starts with a filter byte
+    height, width = params.final_size
+    pixels = height * (3 * width + 1)  # each line starts with a filter byte
     texts = (params.prompt, params.negative_prompt)
     characters = sum(min(len(text), MAX_TEXT_CHARACTERS) for text in texts)
     return pixels + pixels // 1000 + (4 + 4 + 6) * characters + FILE_OVERHEAD_BYTES
@@ -333,6 +378,36 @@ def _check_pixels(params: GenerationParams, limits: Limits) -> list[Violation]:
         f"not {params.height * params.width}."
     )
     return [Violation("height", text, "TOO_MANY_PIXELS")]
+
+
+def _check_strengths(params: GenerationParams) -> list[Violation]:
+    steps = params.num_inference_steps
+    return [
+        *strength_violations(
+            "strength", params.strength, steps, is_used=params.init_image is not None
+        ),
+        *strength_violations(
+            "upscale_strength", params.upscale_strength, steps, is_used=params.upscaled is not None
+        ),
+    ]
+
+
+def _check_upscale(params: GenerationParams, limits: Limits) -> list[Violation]:
+    if params.upscale != 1 and params.upscaled is None:
+        return [Violation("upscale", f"Must be 1 to {MAX_UPSCALE:g}.", "OUT_OF_RANGE")]
+    if params.upscaled is None:
+        return []
+    if params.mask is not None:
+        text = "Can't be combined with a mask: enlarge the result afterwards."
+        return [Violation("upscale", text, "UNSUPPORTED")]
+    height, width = params.upscaled
+    if max(height, width) <= limits.max_size and height * width <= limits.max_pixels:
+        return []
+    text = (
+        f"The larger picture may have {limits.max_size} pixels a side and {limits.max_pixels} in "
+        f"all, not {width} × {height}."
+    )
+    return [Violation("upscale", text, "TOO_MANY_PIXELS")]
 
 
 def _check_numbers(params: GenerationParams, limits: Limits, model: ModelInfo) -> list[Violation]:

@@ -15,9 +15,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from backend.errors import Violation
+from backend import images
+from backend.domain import GeneratedImage
+from backend.errors import InvalidParams, Violation
 from backend.params import Draft, Limits, ModelInfo
 from backend.source_picture import SourcePicture, Sources
+from backend.upscale import Enlargement, enlarge
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 ORIENTATION = 0x0112  # EXIF's tag
@@ -53,6 +56,11 @@ class PictureReader:
         """`draft` with `sources` instead of its files; errors become `early_violations`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, read_sources, draft, model, limits)
+
+    async def upscale(self, wanted: Enlargement, limits: Limits) -> GeneratedImage:
+        """See `upscale`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, upscale, wanted, limits)
 
 
 class _Opened(NamedTuple):
@@ -93,6 +101,34 @@ def read_sources(draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
     if max(size) > limits.max_size or size[0] * size[1] > limits.max_pixels or min(size) < 1:
         return _with(draft, Sources(), bad)  # refused later for its size, so don't decode
     return _with(draft, _decode_both(picture, mask, size, bad), bad)
+
+
+def upscale(wanted: Enlargement, limits: Limits) -> GeneratedImage:
+    """The enlarged picture.
+
+    Raises:
+        InvalidParams: with every bad field.
+    """
+    bad = [*wanted.early_violations, *wanted.violations()]
+    picture = None
+    if not wanted.data:
+        bad.append(Violation("image", "Send a picture.", "REQUIRED"))
+    elif len(wanted.data) > limits.max_picture_bytes:
+        text = f"At most {limits.max_picture_bytes:,} bytes: send it smaller."
+        bad.append(Violation("image", text, "TOO_LARGE"))
+    else:
+        picture = _try("image", bad, lambda: _open(wanted.data, limits))
+    if picture is None or bad:
+        raise InvalidParams(tuple(bad))
+    width, height = (max(1, round(side * wanted.scale)) for side in picture.size)
+    if width * height > limits.max_pixels:
+        text = f"The larger picture may have {limits.max_pixels:,} pixels, not {width} × {height}."
+        raise InvalidParams((Violation("scale", text, "TOO_MANY_PIXELS"),))
+    decoded = _try("image", bad, lambda: _decode(picture, picture.size, "RGB"))
+    if decoded is None:
+        raise InvalidParams(tuple(bad))
+    data = images.encode_plain(enlarge(decoded.pixels, width, height), wanted.output_format)
+    return GeneratedImage(data, wanted.output_format.mime_type, width, height, 0)
 
 
 def size_like(width: int, height: int, model: ModelInfo, limits: Limits) -> tuple[int, int]:

@@ -16,6 +16,8 @@ MAX_PICTURE_BYTES = 4 * 2**20 - 64 * 1024  # room for texts in a message of 4 MB
 MAX_PICTURE_PIXELS = 2**24
 DEFAULT_STRENGTH = 0.8
 DEFAULT_MASKED_STRENGTH = 1.0
+DEFAULT_UPSCALE_STRENGTH = 0.5
+MAX_UPSCALE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,26 @@ def denoising_steps(num_inference_steps: int, strength: float) -> int:
     return min(int(num_inference_steps * strength), num_inference_steps)
 
 
+def upscaled_size(
+    height: int, width: int, upscale: float, size_multiple: int
+) -> tuple[int, int] | None:
+    """Height and width of the second pass; None where there is none."""
+    if not math.isfinite(upscale) or not 1 < upscale <= MAX_UPSCALE:
+        return None
+
+    def enlarged(side: int) -> int:
+        return round(side * upscale / size_multiple) * size_multiple
+
+    return enlarged(height), enlarged(width)
+
+
 def strength_violations(
-    strength: float, num_inference_steps: int, init_image: SourcePicture | None
+    field: str, strength: float, num_inference_steps: int, *, is_used: bool
 ) -> list[Violation]:
-    """What is wrong with a strength."""
+    """What is wrong with a strength, or with one that nothing uses."""
     if not math.isfinite(strength) or not 0 < strength <= 1:
-        return [Violation("strength", "Must be above 0, and at most 1.", "OUT_OF_RANGE")]
-    if init_image is None or num_inference_steps < 1:
+        return [Violation(field, "Must be above 0, and at most 1.", "OUT_OF_RANGE")]
+    if not is_used or num_inference_steps < 1:
         return []
     if denoising_steps(num_inference_steps, strength) >= 1:
         return []
@@ -58,4 +73,4 @@ def strength_violations(
         f"{strength:g} of {num_inference_steps} steps leaves none to run: "
         f"at least {math.ceil(1e4 / num_inference_steps) / 1e4:g}."
     )
-    return [Violation("strength", text, "OUT_OF_RANGE")]
+    return [Violation(field, text, "OUT_OF_RANGE")]

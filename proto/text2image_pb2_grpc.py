@@ -55,6 +55,11 @@ class Text2ImageServiceStub:
                 request_serializer=proto_dot_text2image__pb2.CheckPromptRequest.SerializeToString,
                 response_deserializer=proto_dot_text2image__pb2.CheckPromptResponse.FromString,
                 _registered_method=True)
+        self.Upscale = channel.unary_unary(
+                '/text2image.Text2ImageService/Upscale',
+                request_serializer=proto_dot_text2image__pb2.UpscaleRequest.SerializeToString,
+                response_deserializer=proto_dot_text2image__pb2.UpscaleResponse.FromString,
+                _registered_method=True)
 
 
 class Text2ImageServiceServicer:
@@ -97,6 +102,15 @@ class Text2ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Upscale(self, request, context):
+        """Enlarges a picture without drawing anything anew; never waits for the
+        model. To have details drawn, start from the picture instead: see
+        GenerateImageRequest.init_image, with twice its height and width.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_Text2ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +133,11 @@ def add_Text2ImageServiceServicer_to_server(servicer, server):
                     servicer.CheckPrompt,
                     request_deserializer=proto_dot_text2image__pb2.CheckPromptRequest.FromString,
                     response_serializer=proto_dot_text2image__pb2.CheckPromptResponse.SerializeToString,
+            ),
+            'Upscale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Upscale,
+                    request_deserializer=proto_dot_text2image__pb2.UpscaleRequest.FromString,
+                    response_serializer=proto_dot_text2image__pb2.UpscaleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +249,33 @@ class Text2ImageService:
             '/text2image.Text2ImageService/CheckPrompt',
             proto_dot_text2image__pb2.CheckPromptRequest.SerializeToString,
             proto_dot_text2image__pb2.CheckPromptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upscale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/text2image.Text2ImageService/Upscale',
+            proto_dot_text2image__pb2.UpscaleRequest.SerializeToString,
+            proto_dot_text2image__pb2.UpscaleResponse.FromString,
             options,
             channel_credentials,
             insecure,

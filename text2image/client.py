@@ -13,7 +13,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc
 from text2image.channel import DEFAULT_ADDRESS, SERVICE, Keepalive, Tls, open_channel
-from text2image.convert import request_to_pb, status_from_pb, syntax_to_pb, warnings_from_pb
+from text2image.convert import (
+    request_to_pb,
+    status_from_pb,
+    syntax_to_pb,
+    upscale_to_pb,
+    upscaled_from_pb,
+    warnings_from_pb,
+)
 from text2image.errors import (
     DeadlineExceeded,
     Incompatible,
@@ -27,9 +34,11 @@ from text2image.types import (
     Generation,
     GenerationOptions,
     GenerationWarning,
+    ImageFormat,
     PromptSyntax,
     ServiceStatus,
     State,
+    Upscaled,
 )
 
 ADDRESS_VARIABLE = "TEXT2IMAGE_ADDRESS"
@@ -118,6 +127,27 @@ class Text2ImageClient:
                 metadata=self._metadata(None),
             )
         return warnings_from_pb(message.warnings)
+
+    def upscale(
+        self,
+        image: bytes,
+        scale: float = 2.0,
+        *,
+        output_format: ImageFormat = ImageFormat.PNG,
+        timeout: float | None = 60.0,
+    ) -> Upscaled:
+        """Enlarge a picture without drawing anything anew.
+
+        Raises:
+            Text2ImageError: for example InvalidRequest, if it can't be read or would be too large.
+        """
+        with map_rpc_errors(self.address):
+            message = self._stub.Upscale(
+                upscale_to_pb(image, scale, output_format),
+                timeout=timeout,
+                metadata=self._metadata(None),
+            )
+        return upscaled_from_pb(message)
 
     def generate(
         self,

@@ -85,6 +85,16 @@ def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
+def upscale_to_pb(
+    image: bytes, scale: float, output_format: types.ImageFormat
+) -> pb.UpscaleRequest:
+    return pb.UpscaleRequest(image=image, scale=scale, output_format=_FORMATS[output_format])
+
+
+def upscaled_from_pb(message: pb.UpscaleResponse) -> types.Upscaled:
+    return types.Upscaled(_flat(types.Image, message.image), message.upscaler)
+
+
 def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:
     """The event; None for one that this client doesn't know (from a newer service)."""
     match message.WhichOneof("event"):
@@ -116,6 +126,7 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         loras=tuple(message.loras),
         embeddings=tuple(message.embeddings),
         adapters=tuple(types.Adapter(a.name, tuple(a.trigger_words)) for a in message.adapters),
+        upscalers=tuple(message.upscalers),
     )
 
 
@@ -208,4 +219,8 @@ def _params(message: pb.GenerateImageRequest) -> types.GenerationParams:
         strength=message.strength if message.HasField("strength") else None,
         prompt_syntax=_SYNTAXES_BACK.get(message.prompt_syntax, types.PromptSyntax.PLAIN),
         clip_skip=message.clip_skip or 1,
+        upscale=message.upscale if message.HasField("upscale") else None,
+        upscale_strength=(
+            message.upscale_strength if message.HasField("upscale_strength") else None
+        ),
     )

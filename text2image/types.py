@@ -81,6 +81,9 @@ class GenerationOptions(TypedDict, total=False):
     prompt_syntax: PromptSyntax | None
     # The text encoder's layer, counted from its end: 1, the last.
     clip_skip: int | None
+    # Draw it a second time, so many times as large.
+    upscale: float | None
+    upscale_strength: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,14 @@ class Image:
     height: int
     seed: int
     nsfw_detected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled:
+    """An enlarged picture, and the method that was used."""
+
+    image: Image
+    upscaler: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,8 @@ class GenerationParams:
     strength: float | None = None  # None: not from a picture
     prompt_syntax: PromptSyntax = PromptSyntax.PLAIN
     clip_skip: int = 1
+    upscale: float | None = None  # None: no second pass
+    upscale_strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,3 +332,4 @@ class ServiceStatus:
     loras: tuple[str, ...]
     embeddings: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
+    upscalers: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 
 from backend.config import Settings
-from backend.domain import Event, ServiceStatus, State
+from backend.domain import Event, GeneratedImage, ServiceStatus, State
 from backend.engine.jobs import Job, JobRegistry
 from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.request import Request
@@ -34,6 +34,7 @@ from backend.errors import (
 from backend.params import Draft, GenerationParams, ModelInfo
 from backend.picture_reader import PictureReader
 from backend.resources import ResourceReader
+from backend.upscale import Enlargement
 
 log = structlog.get_logger(__name__)
 
@@ -210,6 +211,9 @@ class LocalBackend:
             async for event in job.events():
                 yield event
         self._used_s = time.perf_counter()
+
+    async def upscale(self, wanted: Enlargement) -> GeneratedImage:
+        return await self._pictures.upscale(wanted, self._limits)
 
     async def _read_pictures(self, draft: Draft, client: str) -> Draft:
         """`draft` with its initial picture and mask decoded, on another thread."""

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from backend.engine.request import BatchKey, Request, Stage, Task
+from backend.engine.request import BatchKey, Request, Stage, Task, predict_evaluations
+from backend.params import GenerationParams
 
 Kind = Literal["step", "decode", "encode", "picture"]
 Size = tuple[int, int]  # height, width in pixels
@@ -125,16 +126,26 @@ class CostModel:
 
     def remaining_ms(self, task: Task) -> float:
         """Remaining time of `task` if it ran alone."""
-        height, width = task.request.batch_key[:2]
+        height, width = task.batch_key[:2]
         if task.stage is Stage.FINISHED:
             return 0.0
+        following_ms = 0.0 if task.following is None else self._pass_ms(task.following)
         if task.stage is Stage.DECODING:
-            return self.decode_ms(height, width)
+            return self.decode_ms(height, width) + following_ms
         steps = task.num_evaluations - task.step_index
         total = steps * self.step_ms(height, width, task.num_rows) + self.decode_ms(height, width)
-        if task.needs_source and task.index == 0:  # the request's images share it
+        is_shared = task.index > 0 and not task.evaluations_before  # the first image's
+        if task.needs_source and not is_shared:
             total += self.encode_picture_ms(height, width)
+        total += following_ms
         return total + self.encode_ms if task.stage is Stage.WAITING else total
+
+    def _pass_ms(self, params: GenerationParams) -> float:
+        """One image's second pass, run alone."""
+        height, width = params.height, params.width
+        rows = 2 if params.do_classifier_free_guidance else 1
+        steps_ms = predict_evaluations(params) * self.step_ms(height, width, rows)
+        return steps_ms + self.encode_picture_ms(height, width) + self.decode_ms(height, width)
 
     def request_ms(self, request: Request) -> float:
         """Remaining time of `request` if its images ran alone, one after another."""
@@ -151,6 +162,7 @@ class CostModel:
             task.num_evaluations - task.step_index
             for task in request.tasks
             if task.stage in (Stage.WAITING, Stage.DENOISING)
+            and task.batch_key == request.batch_key
         )
         return self.request_ms(request) - steps * max(0.0, saved_ms)
 

@@ -13,7 +13,7 @@ from backend.domain import Progress, Queued, Timings
 from backend.engine.cost import CostModel
 from backend.engine.lap import HostLap, Laps
 from backend.engine.protocols import AnyModel, Lap, Picture, Pixels
-from backend.engine.request import Request, Stage, Task
+from backend.engine.request import BatchKey, Request, Stage, Task
 from backend.engine.scheduler import Decode, Denoise, Encode, Scheduler
 from backend.engine.watchdog import Watchdog
 from backend.errors import BackendError, DeviceLost, GenerationFailed, OutOfMemory
@@ -109,7 +109,7 @@ class Engine:
             case Decode(task):
                 self._decode(task)
             case Encode(task):
-                self._encode(task.request)
+                self._encode(task)
             case None:
                 return False
         return True
@@ -125,21 +125,23 @@ class Engine:
             self._report_positions()
         self._advance([task for task in tasks if task.trajectory is not None])
 
-    def _encode(self, request: Request) -> None:
-        """Encode the initial picture of `request`."""
-        timing, key = self._requests[request], request.batch_key
+    def _encode(self, task: Task) -> None:
+        """Encode the picture that `task` starts from, for all images that share it."""
+        request, params, key = task.request, task.params, task.batch_key
+        timing = self._requests[request]
         self._begin(request)
         lap = self._start_lap()
         try:
             with self._watchdog.watch("Encoding a picture", self._cost.pictures.get(key[:2])):
-                source = self._model.encode(request.params)
+                source = self._model.encode(params)
         except DeviceLost:
             raise
         except Exception as error:
             self._fail(request, error)
             return
-        for task in request.tasks:
-            task.source = source
+        for other in request.tasks:
+            if other.needs_source and other.params.init_image is params.init_image:
+                other.source = source
 
         def record(took_ms: float, is_typical: bool) -> None:
             timing.encode_ms += took_ms
@@ -159,7 +161,7 @@ class Engine:
         lap = self._start_lap()
         try:
             with self._watchdog.watch("Encoding a prompt", self._cost.encode):
-                task.trajectory = self._model.prepare(request.params, task.index, task.source)
+                task.trajectory = self._model.prepare(task.params, task.index, task.source)
         except DeviceLost:
             raise
         except Exception as error:
@@ -188,7 +190,7 @@ class Engine:
         except Exception as error:
             self._split(tasks, error)
             return
-        key, rows = tasks[0].request.batch_key, sum(task.num_rows for task in tasks)
+        key, rows = tasks[0].batch_key, sum(task.num_rows for task in tasks)
         timings = [self._requests[request] for request in {task.request for task in tasks}]
 
         def record(took_ms: float, is_typical: bool) -> None:
@@ -206,14 +208,14 @@ class Engine:
         self._report_progress(tasks)
 
     def _expected_step(self, tasks: Sequence[Task]) -> tuple[str, float | None]:
-        height, width = tasks[0].request.batch_key[:2]
+        height, width = tasks[0].batch_key[:2]
         rows = sum(task.num_rows for task in tasks)
         is_measured = (height, width, rows) in self._cost.steps
         name = f"A step of {rows} rows of {width} × {height} pixels"
         return name, self._cost.step_ms(height, width, rows) if is_measured else None
 
-    def _expected_decode(self, request: Request) -> tuple[str, float | None]:
-        height, width = request.batch_key[:2]
+    def _expected_decode(self, key: BatchKey) -> tuple[str, float | None]:
+        height, width = key[:2]
         is_measured = (height, width) in self._cost.decodes
         name = f"Decoding {width} × {height} pixels"
         return name, self._cost.decode_ms(height, width) if is_measured else None
@@ -221,7 +223,7 @@ class Engine:
     def _split(self, tasks: Sequence[Task], error: Exception) -> None:
         if isinstance(error, OutOfMemory):
             rows = sum(task.num_rows for task in tasks)
-            self._cost.ran_out_of_memory(tasks[0].request.batch_key, rows)
+            self._cost.ran_out_of_memory(tasks[0].batch_key, rows)
         if len(tasks) == 1:
             self._fail(tasks[0].request, error)
             return
@@ -232,24 +234,27 @@ class Engine:
     # Decoding
 
     def _decode(self, task: Task) -> None:
-        request, timing = task.request, self._requests[task.request]
+        request, timing, key = task.request, self._requests[task.request], task.batch_key
         lap = self._start_lap()
         try:
-            with self._watchdog.watch(*self._expected_decode(request)):
+            with self._watchdog.watch(*self._expected_decode(key)):
                 picture = self._model.decode(task.trajectory)
         except DeviceLost:
             raise
         except Exception as error:
             self._fail(request, error)
             return
-        task.stage, task.trajectory = Stage.FINISHED, None
 
         def record(took_ms: float, is_typical: bool) -> None:
             timing.decode_ms += took_ms
             if is_typical:
-                self._cost.observe("decode", request.batch_key, 0, took_ms)
+                self._cost.observe("decode", key, 0, took_ms)
 
         self._laps.stop(lap, record)
+        if task.following is not None and not picture.nsfw_detected:
+            task.start_following(picture.pixels)
+            return
+        task.stage, task.trajectory = Stage.FINISHED, None
         self._observer.on_image(request, task.index, picture)
         if request.is_finished:
             self._finish(request)
@@ -278,7 +283,7 @@ class Engine:
             if step == timing.step and preview is None:
                 continue  # PNDM and Heun evaluate the UNet more often than they step
             timing.step = step
-            event = Progress(step, request.params.num_denoising_steps, eta_ms)
+            event = Progress(step, request.params.num_steps, eta_ms)
             self._observer.on_progress(request, event, preview)
 
     def _preview(self, task: Task, timing: _Timing) -> Pixels | None:
@@ -331,16 +336,11 @@ class Engine:
 
 def steps_done(request: Request) -> int:
     """Steps done, averaged over the request's images; at least 1."""
-    done = sum(_evaluations_done(task) for task in request.tasks)
-    all_evaluations = sum(task.num_evaluations for task in request.tasks)
-    return -(-done * request.params.num_denoising_steps // all_evaluations)
+    done = sum(task.evaluations_done for task in request.tasks)
+    all_evaluations = sum(task.evaluations_in_all for task in request.tasks)
+    return -(-done * request.params.num_steps // all_evaluations)
 
 
 def _task_steps_done(task: Task) -> int:
     """Steps done for one image."""
-    return -(-task.step_index * task.request.params.num_denoising_steps // task.num_evaluations)
-
-
-def _evaluations_done(task: Task) -> int:
-    finished = task.stage in (Stage.DECODING, Stage.FINISHED)
-    return task.num_evaluations if finished else task.step_index
+    return -(-task.evaluations_done * task.request.params.num_steps // task.evaluations_in_all)

@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.domain import Event, Exactness, GenerationWarning, ServiceStatus
+from backend.domain import Event, Exactness, GeneratedImage, GenerationWarning, ServiceStatus
 from backend.errors import Violation
 from backend.params import Draft, GenerationParams, ModelInfo
+from backend.upscale import Enlargement
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 
@@ -152,6 +153,13 @@ class Backend(Protocol):
 
         Raises:
             BackendError: see `backend.errors`.
+        """
+
+    async def upscale(self, wanted: Enlargement) -> GeneratedImage:
+        """Enlarge a picture, beside the engine.
+
+        Raises:
+            InvalidParams: with every bad field.
         """
 
     def status(self) -> ServiceStatus:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from backend.engine.protocols import Trajectory
+import numpy as np
+
+from backend.engine.protocols import Pixels, Trajectory
 from backend.params import GenerationParams, Lora
+from backend.source_picture import SourcePicture
+from backend.upscale import enlarge
+
+UNDRAWN = SourcePicture("", np.empty((0, 0, 3), np.uint8))  # of a second pass to come
 
 
 class Stage(enum.Enum):
@@ -37,12 +43,49 @@ class Task:
     stage: Stage = Stage.WAITING
     trajectory: Trajectory | None = None
     source: Any = None  # the model's encoding of the initial picture
+    params: GenerationParams = field(init=False)  # of the pass that it is in
+    following: GenerationParams | None = field(init=False)  # of the second pass, still to come
+    evaluations_before: int = 0  # of the first pass, in the second
+
+    def __post_init__(self) -> None:
+        params = self.params = self.request.params
+        self.following = params.second_pass(UNDRAWN) if params.upscaled is not None else None
+
+    def start_following(self, pixels: Pixels) -> None:
+        """Begin the second pass with what the first one drew."""
+        assert self.following is not None
+        enlarged = enlarge(pixels, self.following.width, self.following.height)
+        self.evaluations_before = self.num_evaluations
+        self.params = replace(self.following, init_image=SourcePicture("", enlarged))
+        self.stage, self.trajectory, self.following = Stage.WAITING, None, None
+
+    @property
+    def batch_key(self) -> BatchKey:
+        key = self.request.batch_key
+        return key._replace(height=self.params.height, width=self.params.width)
+
+    @property
+    def is_untouched(self) -> bool:
+        is_waiting = self.stage is Stage.WAITING and self.source is None
+        return is_waiting and not self.evaluations_before
 
     @property
     def needs_source(self) -> bool:
         """Whether a picture has to be encoded before the first step."""
         is_waiting = self.stage is Stage.WAITING and self.source is None
-        return is_waiting and self.request.params.init_image is not None
+        return is_waiting and self.params.init_image is not None
+
+    @property
+    def evaluations_in_all(self) -> int:
+        """Of both passes."""
+        following = 0 if self.following is None else predict_evaluations(self.following)
+        return self.evaluations_before + self.num_evaluations + following
+
+    @property
+    def evaluations_done(self) -> int:
+        """Of both passes."""
+        is_over = self.stage in (Stage.DECODING, Stage.FINISHED)
+        return self.evaluations_before + (self.num_evaluations if is_over else self.step_index)
 
     @property
     def num_rows(self) -> int:
@@ -61,7 +104,7 @@ class Task:
         """UNet evaluations in all; a prediction until the trajectory exists."""
         if self.trajectory is not None:
             return self.trajectory.num_evaluations
-        return predict_evaluations(self.request.params)
+        return predict_evaluations(self.params)
 
 
 @dataclass(eq=False, slots=True)
@@ -89,7 +132,7 @@ class Request:
     @property
     def is_waiting(self) -> bool:
         """Whether no image has been started."""
-        return all(task.stage is Stage.WAITING and task.source is None for task in self.tasks)
+        return all(task.is_untouched for task in self.tasks)
 
     @property
     def is_finished(self) -> bool:

@@ -88,7 +88,7 @@ class Scheduler:
         head = next(tasks, None)
         if head is None:
             return None
-        height, width = head.request.batch_key[:2]
+        height, width = head.batch_key[:2]
         if head.stage is Stage.DECODING:
             self._policy.charge([(head.request, self._cost.decode_ms(height, width))])
             return Decode(head)
@@ -140,7 +140,7 @@ class Scheduler:
         That is the smallest whose rows/ms reach `NEARLY` of the best: a few percent more
         throughput is not worth a step that takes twice as long for everyone in it.
         """
-        key = head.request.batch_key
+        key = head.batch_key
         height, width = key[:2]
         most = self._cost.max_rows(height, width)
         batch, rows = [head], head.num_rows
@@ -148,7 +148,7 @@ class Scheduler:
         if rows >= most:
             return batch
         for task in others:
-            if task.stage is Stage.DECODING or task.request.batch_key != key:
+            if task.stage is Stage.DECODING or task.batch_key != key:
                 continue
             if rows + task.num_rows > most:
                 continue
@@ -162,7 +162,7 @@ class Scheduler:
         return batch[: min(size for size, rate in rates.items() if rate >= enough)]
 
     def _is_exact(self, batch: list[Task], rows: int) -> bool:
-        key = batch[0].request.batch_key
+        key = batch[0].batch_key
         allowed = (
             self._cost.allowed_rows(key.height, key.width, alone, key.num_chunks)
             for alone in {task.num_rows for task in batch}
@@ -183,8 +183,10 @@ class Scheduler:
             return
         if request.deadline_at_s <= now_s:
             raise DeadlineExceeded(PASSED)
-        if not self._cost.is_measured(request.params.height, request.params.width):
-            return  # never refuse on a guess
+        params = request.params
+        for size in {(params.height, params.width), params.final_size}:
+            if not self._cost.is_measured(*size):
+                return  # never refuse on a guess
         left_ms = (request.deadline_at_s - now_s) * 1000
         alone_ms = self._cost.request_ms(request)
         ahead_ms = self.etas_ms([request], now_s).get(request, alone_ms) - alone_ms

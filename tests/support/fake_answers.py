@@ -45,6 +45,8 @@ def ready_status() -> pb.GetStatusResponse:
             max_num_inference_steps=150,
             max_num_images=8,
             max_prompt_characters=2000,
+            max_picture_bytes=4_128_768,
+            max_picture_pixels=16_777_216,
             max_negative_prompt_characters=2000,
             max_guidance_scale=50.0,
             max_seed=2**53 - 1,

@@ -204,6 +204,10 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
                 model.ClearField("abilities")
         return status
 
+    def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:
+        image = pb.Image(data=request.image[::-1], mime_type="image/png", width=int(request.scale))
+        return pb.UpscaleResponse(image=image, upscaler="fake")
+
     def CheckPrompt(self, request: pb.CheckPromptRequest, context: Any) -> pb.CheckPromptResponse:
         self._service.checked.append(request.prompt)
         if self._service.status_failure:

@@ -272,3 +272,8 @@ def test_a_prompt_can_be_checked(service: FakeService, client: Text2ImageClient)
     expected = GenerationWarning("prompt", "No.", "R", "wolf", ("dog",))
     assert client.check_prompt("a wolf") == (expected,)
     assert client.check_prompt("a dog") == ()
+
+
+def test_a_picture_is_enlarged(client: Text2ImageClient) -> None:
+    found = client.upscale(b"png", 3)
+    assert (found.image.data, found.image.width, found.upscaler) == (b"gnp", 3, "fake")

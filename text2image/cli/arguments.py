@@ -22,6 +22,7 @@ environment:
 examples:
   python client.py status
   python client.py generate "a red apple" --output apple.png
+  python client.py generate "a green apple" --init-image apple.png --strength 0.6
   python client.py generate "a red apple" --num-images 3 --seed 7 --save-metadata -o apple.webp
 """
 _FILES_HELP = """\
@@ -100,6 +101,21 @@ def _add_picture(parser: argparse.ArgumentParser) -> None:
     )
     picture.add_argument(
         "--num-images", type=_at_least_one, default=1, metavar="N", help="picture i uses seed + i"
+    )
+    picture.add_argument(
+        "--init-image", type=Path, metavar="FILE", help="start from this PNG, JPEG or WebP"
+    )
+    picture.add_argument(
+        "--strength", type=float, metavar="X", help="how far to depart from it, above 0 to 1"
+    )
+    picture.add_argument(
+        "--mask", type=Path, metavar="FILE", help="of its size: draw anew what is white here"
+    )
+    picture.add_argument(
+        "--upscale", type=float, metavar="X", help="then draw it again, so many times as large"
+    )
+    picture.add_argument(
+        "--upscale-strength", type=float, metavar="X", help="how far that may depart from it"
     )
     picture.add_argument("--scheduler", metavar="NAME", help="noise scheduler; see status")
     picture.add_argument("--model", metavar="NAME", help="see status")

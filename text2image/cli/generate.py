@@ -10,11 +10,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from text2image.cli.display import Display, choose_display
 from text2image.cli.files import Plan, choose_format, rescue_file, write_file
-from text2image.cli.report import ExitCode, complain, fail, print_json, printable, seconds, to_json
+from text2image.cli.report import (
+    ExitCode,
+    UsageError,
+    complain,
+    fail,
+    print_json,
+    printable,
+    seconds,
+    to_json,
+)
 from text2image.client import Text2ImageClient
 from text2image.errors import Text2ImageError
 from text2image.stream import GenerationStream
@@ -27,6 +36,8 @@ from text2image.types import (
     PromptSyntax,
     Queued,
 )
+
+MANY_BYTES = 2**20  # below, a message has room for them whatever the service
 
 
 def plan_files(args: argparse.Namespace) -> Plan:
@@ -48,10 +59,11 @@ def plan_files(args: argparse.Namespace) -> Plan:
 
 def generate(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> ExitCode:
     """Generate and show progress; each image is written as soon as it arrives."""
+    sources = read_sources(args, client)
     display = choose_display(args.quiet, sys.stderr)
     run = Run(plan, display, print_files=not args.json)
     try:
-        with start(args, client, plan) as stream:
+        with start(args, client, plan, sources) as stream:
             run.follow(stream)
     except Text2ImageError as error:
         display.clear()
@@ -63,7 +75,42 @@ def generate(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> 
     return run.exit_code
 
 
-def start(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> GenerationStream:
+class Sources(NamedTuple):
+    """The files that a picture starts from."""
+
+    init_image: bytes | None
+    mask: bytes | None
+
+
+def read_sources(args: argparse.Namespace, client: Text2ImageClient) -> Sources:
+    """Read the files to start from.
+
+    Raises:
+        UsageError: one can't be read, or they are larger than the service takes.
+    """
+    if args.mask and not args.init_image:
+        raise UsageError("--mask needs --init-image")
+    sources = Sources(_read(args.init_image), _read(args.mask))
+    size = sum(len(data) for data in sources if data)
+    if size > MANY_BYTES:
+        limit = client.status().limits.max_picture_bytes
+        if size > limit > 0:
+            raise UsageError(f"{size:,} bytes to start from; the service takes {limit:,}")
+    return sources
+
+
+def _read(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}") from None
+
+
+def start(
+    args: argparse.Namespace, client: Text2ImageClient, plan: Plan, sources: Sources
+) -> GenerationStream:
     return client.stream(
         args.prompt,
         negative_prompt=args.negative_prompt,
@@ -80,6 +127,11 @@ def start(args: argparse.Namespace, client: Text2ImageClient, plan: Plan) -> Gen
         loras=tuple(args.loras),
         prompt_syntax=args.prompt_syntax and PromptSyntax(args.prompt_syntax),
         clip_skip=args.clip_skip,
+        init_image=sources.init_image,
+        mask=sources.mask,
+        strength=args.strength,
+        upscale=args.upscale,
+        upscale_strength=args.upscale_strength,
         request_id=args.request_id,
         timeout=args.timeout,
     )

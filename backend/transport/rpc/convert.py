@@ -31,6 +31,7 @@ from backend.params import (
 )
 from backend.prompt_syntax import PromptSyntax
 from backend.source_picture import SourcePicture
+from backend.upscale import UPSCALERS, Enlargement
 from proto import text2image_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -90,6 +91,10 @@ def draft_from_pb(
         init_image=request.init_image,
         mask=request.mask,
         strength=request.strength if request.HasField("strength") else None,
+        upscale=request.upscale if request.HasField("upscale") else None,
+        upscale_strength=(
+            request.upscale_strength if request.HasField("upscale_strength") else None
+        ),
         max_answer_bytes=max_answer_bytes,
         prompt_syntax=SYNTAX_FROM_PB.get(request.prompt_syntax, PromptSyntax.PLAIN),
         clip_skip=request.clip_skip if request.HasField("clip_skip") else None,
@@ -121,6 +126,8 @@ def params_to_pb(params: GenerationParams, request_id: str) -> pb.GenerateImageR
         strength=params.strength if params.init_image is not None else None,
         prompt_syntax=SYNTAX_TO_PB[params.prompt_syntax],
         clip_skip=params.clip_skip,
+        upscale=params.upscale if params.upscaled is not None else None,
+        upscale_strength=params.upscale_strength if params.upscaled is not None else None,
     )
 
 
@@ -132,6 +139,18 @@ def image_to_pb(image: GeneratedImage) -> pb.Image:
         height=image.height,
         seed=image.seed,
         nsfw_detected=image.nsfw_detected,
+    )
+
+
+def enlargement_from_pb(request: pb.UpscaleRequest) -> Enlargement:
+    """The request as it came."""
+    known_format = request.output_format in FORMAT_FROM_PB
+    return Enlargement(
+        data=request.image,
+        scale=round(request.scale, 6) if request.HasField("scale") else 2.0,
+        upscaler=request.upscaler or UPSCALERS[0],
+        output_format=FORMAT_FROM_PB.get(request.output_format, ImageFormat.PNG),
+        early_violations=() if known_format else (UNKNOWN_FORMAT,),
     )
 
 
@@ -223,6 +242,7 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
         adapters=[_flat(answer.Adapter, one) for one in status.models[0].adapters]
         if status.models
         else (),
+        upscalers=UPSCALERS,
     )
 
 

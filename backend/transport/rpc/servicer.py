@@ -18,6 +18,7 @@ from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.convert import (
     SYNTAX_FROM_PB,
     draft_from_pb,
+    enlargement_from_pb,
     event_to_pb,
     image_to_pb,
     info_to_pb,
@@ -81,6 +82,11 @@ class Text2ImageServicer(pb_grpc.Text2ImageServiceServicer):
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
         return status_to_pb(self._backend.status(), include_abilities=request.include_abilities)
+
+    async def Upscale(self, request: pb.UpscaleRequest, context: Context) -> pb.UpscaleResponse:
+        wanted = enlargement_from_pb(request)
+        image = await self._backend.upscale(wanted)
+        return pb.UpscaleResponse(image=image_to_pb(image), upscaler=wanted.upscaler)
 
     async def CheckPrompt(
         self, request: pb.CheckPromptRequest, context: Context

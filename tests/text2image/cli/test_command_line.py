@@ -33,7 +33,10 @@ def test_every_option_is_sent(service: FakeService) -> None:
     arguments = """--width 72 --height 80 --steps 4 --guidance-scale 0 --negative-prompt pears
         --seed 0 --num-images 2 --scheduler euler --model fake --format webp
         --lora pixel --lora ink:-0.5 --prompt-syntax a1111 --clip-skip 2
-        --request-id mine -o out"""
+        --request-id mine -o out
+        --init-image start.png --mask mask.png --strength 0.5 --upscale 2 --upscale-strength 0.25"""
+    Path("start.png").write_bytes(b"start")
+    Path("mask.png").write_bytes(b"mask")
     assert main(["generate", "a red apple", *arguments.split()]) == 0
     expected = pb.GenerateImageRequest(
         prompt="a red apple",
@@ -51,9 +54,14 @@ def test_every_option_is_sent(service: FakeService) -> None:
         prompt_syntax=pb.PROMPT_SYNTAX_A1111,
         clip_skip=2,
         request_id="mine",
+        init_image=b"start",
+        mask=b"mask",
+        strength=0.5,
+        upscale=2,
+        upscale_strength=0.25,
     )
     assert service.requests == [expected]
-    assert names() == ["out", "out-2"]
+    assert names() == ["mask.png", "out", "out-2", "start.png"]
     assert Image.open("out").format == "WEBP"
 
 
@@ -63,6 +71,29 @@ def test_every_option_is_sent(service: FakeService) -> None:
 def test_the_ending_chooses_the_format(service: FakeService, name: str, kind: str) -> None:
     assert main(["generate", "x", "-o", name]) == 0
     assert Image.open(name).format == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--init-image", "none.png"], "can't read none.png: No such file"),
+        (["--mask", "here.png"], "--mask needs --init-image"),
+        (
+            ["--init-image", "here.png"],
+            "5,000,000 bytes to start from; the service takes 4,128,768",
+        ),
+    ],
+)
+def test_files_that_can_not_be_started_from_are_refused_here(
+    service: FakeService,
+    arguments: list[str],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("here.png").write_bytes(b"x" * 5_000_000)
+    assert main(["generate", "x", *arguments]) == 2
+    assert complaint in capsys.readouterr().err
+    assert service.requests == []
 
 
 def test_metadata_lies_beside_each_picture(service: FakeService) -> None:

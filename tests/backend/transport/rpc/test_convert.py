@@ -40,7 +40,7 @@ from tests.support.fakes import INFO, fake_params
 
 OPTIONAL = [
     "height", "width", "guidance_scale", "num_inference_steps", "seed", "num_images",
-    "preview_interval", "strength",
+    "preview_interval", "strength", "upscale", "upscale_strength",
 ]  # fmt: skip
 PICTURE = GeneratedImage(b"png", "image/png", 64, 72, 7)
 TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, 11.0)
@@ -63,6 +63,7 @@ class TestDraft:
             ("num_inference_steps", 30), ("negative_prompt", "blurry"), ("seed", 2**53 - 1),
             ("seed", -1), ("num_images", 4), ("scheduler", "heun"), ("model", "sd"),
             ("preview_interval", 5), ("init_image", b"png"), ("mask", b"webp"), ("strength", 0.5),
+            ("upscale", 2.0), ("upscale_strength", 0.25),
         ],
     )  # fmt: skip
     def test_every_field_arrives(self, field: str, value: Any) -> None:
@@ -124,6 +125,9 @@ class TestInfo:
             init_image=SourcePicture("ab" * 32, np.zeros((64, 64, 3), np.uint8)),
             mask=SourcePicture("cd" * 32, np.zeros((64, 64), np.uint8)),
             strength=0.5,
+            upscale=2.0,
+            upscale_strength=0.25,
+            upscaled=(128, 128),
         )
         warnings = (GenerationWarning("prompt", "Cut: “b”.", "PROMPT_CUT", "b", ("a",)),)
         info = info_to_pb(Done("mine", params, INFO, Exactness.TOLERANT, TIMINGS, warnings))

@@ -18,7 +18,7 @@ MAX_SCALE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Enlargement:
-    """A file to enlarge, as it came. `early_violations`: fields that the wire format shows to be wrong."""
+    """A file to enlarge, as it was sent. `early_violations` were found while converting it."""
 
     data: bytes = field(repr=False)
     scale: float

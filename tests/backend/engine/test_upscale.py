@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def run(model: FakeModel | LatentDiffusion, *wanted: GenerationParams) -> Record
     return told
 
 
-def twice(**changes: object) -> GenerationParams:
+def twice(**changes: Any) -> GenerationParams:
     draft: Draft = fake_draft(upscale=2.0, **changes)
     return draft.resolve(INFO, "me")
 
@@ -100,7 +102,7 @@ class TestParams:
             ({"upscale": 2.0, "upscale_strength": 0.1}, "upscale_strength"),
         ],
     )
-    def test_what_can_not_be_drawn_is_refused(self, changes: dict[str, float], field: str) -> None:
+    def test_what_can_not_be_drawn_is_refused(self, changes: dict[str, Any], field: str) -> None:
         params = fake_draft(**changes).resolve(INFO, "me")
         assert [one.field for one in params.violations(Limits(), INFO)] == [field]
 

@@ -60,6 +60,7 @@ class TestReflection:
                 "StreamGenerateImage",
                 "GetStatus",
                 "CheckPrompt",
+                "Upscale",
             }
 
     async def test_new_clients_ask_for_v1(self) -> None:

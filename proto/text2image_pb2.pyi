@@ -37,7 +37,7 @@ EXACTNESS_CERTIFIED: Exactness
 EXACTNESS_TOLERANT: Exactness
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras", "prompt_syntax", "clip_skip", "init_image", "strength", "mask")
+    __slots__ = ("prompt", "height", "width", "guidance_scale", "num_inference_steps", "negative_prompt", "seed", "num_images", "scheduler", "model", "output_format", "request_id", "preview_interval", "loras", "prompt_syntax", "clip_skip", "init_image", "strength", "mask", "upscale", "upscale_strength")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,8 @@ class GenerateImageRequest(_message.Message):
     INIT_IMAGE_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
+    UPSCALE_FIELD_NUMBER: _ClassVar[int]
+    UPSCALE_STRENGTH_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     height: int
     width: int
@@ -76,7 +78,29 @@ class GenerateImageRequest(_message.Message):
     init_image: bytes
     strength: float
     mask: bytes
-    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ..., prompt_syntax: _Optional[_Union[PromptSyntax, str]] = ..., clip_skip: _Optional[int] = ..., init_image: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ...) -> None: ...
+    upscale: float
+    upscale_strength: float
+    def __init__(self, prompt: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., num_inference_steps: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., seed: _Optional[int] = ..., num_images: _Optional[int] = ..., scheduler: _Optional[str] = ..., model: _Optional[str] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[int] = ..., loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ..., prompt_syntax: _Optional[_Union[PromptSyntax, str]] = ..., clip_skip: _Optional[int] = ..., init_image: _Optional[bytes] = ..., strength: _Optional[float] = ..., mask: _Optional[bytes] = ..., upscale: _Optional[float] = ..., upscale_strength: _Optional[float] = ...) -> None: ...
+
+class UpscaleRequest(_message.Message):
+    __slots__ = ("image", "scale", "output_format", "upscaler")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    UPSCALER_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    scale: float
+    output_format: ImageFormat
+    upscaler: str
+    def __init__(self, image: _Optional[bytes] = ..., scale: _Optional[float] = ..., output_format: _Optional[_Union[ImageFormat, str]] = ..., upscaler: _Optional[str] = ...) -> None: ...
+
+class UpscaleResponse(_message.Message):
+    __slots__ = ("image", "upscaler")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    UPSCALER_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    upscaler: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., upscaler: _Optional[str] = ...) -> None: ...
 
 class Lora(_message.Message):
     __slots__ = ("name", "scale")
@@ -292,7 +316,7 @@ class Abilities(_message.Message):
     def __init__(self, about: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., reads_emoji: _Optional[bool] = ..., token_limit: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[Abilities.Size, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[Abilities.Thing, _Mapping]]] = ..., colours: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., backgrounds: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., landscapes: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., compositions: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Abilities.Example, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters")
+    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters", "upscalers")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[GetStatusResponse.State]
@@ -445,6 +469,7 @@ class GetStatusResponse(_message.Message):
     LORAS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    UPSCALERS_FIELD_NUMBER: _ClassVar[int]
     state: GetStatusResponse.State
     message: str
     version: str
@@ -459,4 +484,5 @@ class GetStatusResponse(_message.Message):
     loras: _containers.RepeatedScalarFieldContainer[str]
     embeddings: _containers.RepeatedScalarFieldContainer[str]
     adapters: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Adapter]
-    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ...) -> None: ...
+    upscalers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., upscalers: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -35,7 +35,7 @@ EXIT_CONFIG = 2
 EXIT_DEVICE_LOST = 3
 FAREWELL_S = 2.0  # time for health checks and callers to be informed
 # SIGHUP: the terminal was closed. Windows does not have it.
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # the last on Windows, from scripts.demo
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 

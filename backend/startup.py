@@ -10,6 +10,9 @@ from contextlib import contextmanager
 
 from backend.config import Settings
 from backend.engine.loading import Load, Loaded, OnProgress
+from backend.errors import ModelFailed
+
+DLL_MISSING = (126, 127)  # Windows' error numbers: the DLL, or a function in it
 
 
 def loader(settings: Settings) -> Load:
@@ -19,7 +22,7 @@ def loader(settings: Settings) -> Load:
         on_progress("Importing torch.")
         _quieten_imports()
         # Importing torch and diffusers takes seconds; the port must be open before that.
-        with _no_garbage(), _unneeded("torch._dynamo"):
+        with _no_garbage(), _unneeded("torch._dynamo"), naming_missing_runtime():
             from backend.model.devices import visible_gpus
             from backend.model.loader import load_model
             from backend.model.measure.costs import Costs
@@ -47,6 +50,24 @@ def _quieten_imports() -> None:
     """Both warn on stderr, while being imported, that torchvision is missing: it is not needed."""
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+
+
+@contextmanager
+def naming_missing_runtime() -> Iterator[None]:
+    """Name what torch needs on Windows and no wheel contains.
+
+    Raises:
+        ModelFailed: a DLL is missing.
+    """
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "winerror", None) not in DLL_MISSING:
+            raise
+        raise ModelFailed(
+            "torch can't be loaded because a DLL is missing: install the Microsoft Visual C++ "
+            "Redistributable from https://aka.ms/vs/17/release/vc_redist.x64.exe."
+        ) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,11 +27,12 @@ STOP_S = 35.0  # the backend's drain time, and a little
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
-    children = {name: subprocess.Popen(command, cwd=ROOT) for name, command in COMMANDS.items()}
+    children = {name: start(command) for name, command in COMMANDS.items()}
     address = f"127.0.0.1:{os.environ.get('TEXT2IMAGE_PORT', '50051')}"
     threading.Thread(target=announce_ready, args=(address, started), daemon=True).start()
     try:
-        announce(children["studio"], started)
+        studio = (children["studio"], started)
+        threading.Thread(target=announce, args=studio, daemon=True).start()
         return wait(children)
     except KeyboardInterrupt:
         return 130
@@ -38,12 +40,24 @@ def main() -> int:
         stop(list(children.values()))
 
 
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a child; on Windows in a group of its own, so that Ctrl-C reaches only us."""
+    host = os.environ.get("TEXT2IMAGE_UI_HOST")
+    environ = {**os.environ, "STREAMLIT_SERVER_ADDRESS": host} if host else None
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    return subprocess.Popen(command, cwd=ROOT, env=environ, creationflags=group)
+
+
 def announce(studio: subprocess.Popen[bytes], started: float) -> None:
     """Print the address once the studio answers."""
-    url = f"http://localhost:{os.environ.get('STREAMLIT_SERVER_PORT', '8501')}"
+    port = os.environ.get("STREAMLIT_SERVER_PORT", "8501")
+    host = os.environ.get("TEXT2IMAGE_UI_HOST", "")
+    is_elsewhere = host not in ("", "0.0.0.0", "::", "localhost")
+    url, asked = f"http://localhost:{port}", host if is_elsewhere else "127.0.0.1"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
     while studio.poll() is None:
         try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+            direct.open(f"http://{asked}:{port}/_stcore/health", timeout=1).close()
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
             continue
@@ -88,11 +102,18 @@ def wait(children: dict[str, subprocess.Popen[bytes]]) -> int:
         time.sleep(0.2)
 
 
+def ask_to_end(child: subprocess.Popen[bytes]) -> None:
+    """Send a signal that lets the child finish; on Windows `terminate` would kill it."""
+    number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        child.send_signal(number)
+
+
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
     """Terminate them, and kill those that don't exit."""
     for child in children:
         if child.poll() is None:
-            child.terminate()
+            ask_to_end(child)
     deadline = time.monotonic() + STOP_S
     for child in children:
         try:

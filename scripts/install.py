@@ -42,11 +42,21 @@ def command(uv: str | None, index_url: str | None) -> list[str]:
 
 
 def install(extras: list[str]) -> None:
-    """Install packages, with uv if that works.
+    """Install packages, with uv if that works; without OpenVINO where it has no build.
 
     Raises:
         subprocess.CalledProcessError: pip failed.
     """
+    try:
+        _install(extras)
+    except subprocess.CalledProcessError:
+        if "openvino" not in extras:
+            raise
+        print("Trying again without OpenVINO: torch can run the model.", file=sys.stderr)
+        _install([extra for extra in extras if extra != "openvino"])
+
+
+def _install(extras: list[str]) -> None:
     wanted = ["--quiet", "-c", str(ROOT / "constraints.txt"), *requirements(extras)]
     index_url, uv = os.environ.get("TORCH_INDEX_URL"), shutil.which("uv")
     if uv is not None and not subprocess.run([*command(uv, index_url), *wanted]).returncode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -48,6 +49,8 @@ def _listen_where_told(settings: Settings) -> None:
         return
     os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
     _let_go_of_sockets()
+    if os.name == "nt":  # execv there starts another process, and ends this one
+        sys.exit(subprocess.call([sys.executable, *sys.orig_argv[1:]]))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

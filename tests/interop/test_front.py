@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from connectrpc.client import ConnectClientSync
 from connectrpc.method import IdempotencyLevel, MethodInfo
+from PIL import Image
 
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
@@ -51,6 +54,25 @@ async def node(script: str, base_url: str) -> list[str]:
 async def test_openais_sdk_for_node(base_url: str) -> None:
     checks = await node("openai_images.mjs", base_url)
     assert checks == [f"ok {n}" for n in ("models", "generate", "url", "stream", "refusal")]
+
+
+async def test_openais_sdk_edits_and_varies_a_picture(base_url: str, service: FakeService) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(out, "PNG")
+    picture = ("fox.png", out.getvalue(), "image/png")
+    async with openai.AsyncOpenAI(base_url=f"{base_url}/v1", api_key="unused") as sdk:
+        extra = {"strength": 0.5, "steps": 4, "seed": 5}
+        edited = await sdk.images.edit(
+            image=[picture, picture], mask=picture, prompt="a fox", n=2, extra_body=extra
+        )
+        varied = await sdk.images.create_variation(image=picture, model="dall-e-2")
+    first, second = service.requests
+    assert (first.init_image, first.mask, first.prompt) == (picture[1], picture[1], "a fox")
+    assert (first.strength, first.num_inference_steps, first.num_images) == (0.5, 4, 2)
+    assert len(edited.data or []) == 2
+    assert second.init_image == picture[1]
+    assert second.prompt
+    assert len(varied.data or []) == 1
 
 
 @pytest.mark.node

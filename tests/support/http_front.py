@@ -16,6 +16,8 @@ GENERATE = "/text2image.Text2ImageService/GenerateImage"
 STREAM = "/text2image.Text2ImageService/StreamGenerateImage"
 STATUS = "/text2image.Text2ImageService/GetStatus"
 IMAGES = "/v1/images/generations"
+EDITS = "/v1/images/edits"
+VARIATIONS = "/v1/images/variations"
 
 
 @asynccontextmanager

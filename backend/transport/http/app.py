@@ -12,15 +12,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from backend.transport.http import a1111, connect, mcp, openapi, probes
 from backend.transport.http.a1111.sessions import Sessions
 from backend.transport.http.body import ClientDisconnected
 from backend.transport.http.gate import KeyGuard, RefusalLog
 from backend.transport.http.lingering import Lingering
+from backend.transport.http.openai import edits, images, models, shelf
 from backend.transport.http.openai import errors as openai_errors
-from backend.transport.http.openai import images, models, shelf
 from backend.transport.http.openai.aliases import Aliases
 from backend.transport.http.origin import OriginGuard
 from backend.transport.http.problem import Problem, connect_error
@@ -101,6 +101,8 @@ def _routes() -> list[Route]:
     return [
         *(_rpc_route(name) for name in SERVICE.methods_by_name),
         Route("/v1/images/generations", images.generate, methods=["POST"]),
+        Route("/v1/images/edits", edits.edit, methods=["POST"]),
+        Route("/v1/images/variations", edits.vary, methods=["POST"]),
         Route(f"{shelf.PATH}{{name}}", shelf.serve, methods=["GET"]),
         Route("/v1/models", models.list_all, methods=["GET"]),
         Route("/v1/models/capabilities", models.capabilities, methods=["GET"]),
@@ -157,12 +159,21 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if request.method == "OPTIONS" and error.status_code == 405:
-        return Response(status_code=204, headers=headers)
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     is_missing = error.status_code == 404
     text = "No such path; see /openapi.json." if is_missing else error.detail
     code = grpc.StatusCode.UNIMPLEMENTED if is_missing else grpc.StatusCode.UNKNOWN
     return render(request, Problem(code, text, http_status=error.status_code, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes, of all its routes: Starlette names those of the first."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:

@@ -14,15 +14,35 @@ from backend.transport.http.a1111.document import paths as a1111_paths
 from backend.transport.http.a1111.document import schemas as a1111_schemas
 from backend.transport.http.comments import comments
 from backend.transport.http.compression import respond
-from backend.transport.http.openai.request import ImagesRequest
-from backend.transport.http.picture import FORMATS as PICTURES
+from backend.transport.http.openai import document as openai
 from backend.transport.http.upstream import SERVICE, path_of
 from proto import text2image_pb2
 
 Json = dict[str, Any]
 
-# ProtoJSON writes 64-bit integers as strings, and also accepts numbers.
+# ProtoJSON writes 64-bit integers as strings.
 _INT64 = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?(0|[1-9][0-9]*)$"}
+# It reads numbers in quotes, null for what is not given, and the numbers of an enum.
+_QUOTED = {"pattern": r"^(-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity)$"}
+_READ: dict[int, Json] = {
+    FieldDescriptor.CPPTYPE_INT32: {
+        "type": ["integer", "string", "null"],
+        "minimum": -(2**31),
+        "maximum": 2**31 - 1,
+        **_QUOTED,
+    },
+    FieldDescriptor.CPPTYPE_INT64: {
+        "type": ["integer", "string", "null"],
+        "minimum": -(2**63),
+        "maximum": 2**63 - 1,
+        **_QUOTED,
+    },
+    FieldDescriptor.CPPTYPE_FLOAT: {"type": ["number", "string", "null"], **_QUOTED},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": ["number", "string", "null"], **_QUOTED},
+    FieldDescriptor.CPPTYPE_BOOL: {"type": ["boolean", "null"]},
+    FieldDescriptor.CPPTYPE_STRING: {"type": ["string", "null"]},
+}
+_REQUIRED = {"text2image.GenerateImageRequest": ["prompt"]}
 _SCALARS: dict[int, Json] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_INT64: _INT64,
@@ -55,13 +75,18 @@ def build() -> Json:
         },
         "paths": {
             **_rpc_paths(),
-            **_openai_paths(),
+            **openai.paths(_error_answers("OpenAIError")),
             **a1111_paths(),
             **_mcp_path(),
             **_probe_paths(),
         },
         "components": {
-            "schemas": {**_contract_schemas(), **_own_schemas(), **a1111_schemas()},
+            "schemas": {
+                **_contract_schemas(),
+                "ConnectError": _connect_error(),
+                **openai.schemas(),
+                **a1111_schemas(),
+            },
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"apiKey": []}],
@@ -96,16 +121,16 @@ def _rpc(method: MethodDescriptor) -> Json:
 def _rpc_answer(method: MethodDescriptor) -> Json:
     schema = _reference(method.output_type)
     if method.server_streaming:
-        text = "Events named after the message's oneof; `failed` carries a ConnectError."
-        return {"description": text, "content": {"text/event-stream": {"schema": schema}}}
-    content: Json = {"application/json": {"schema": schema}}
+        text = (
+            f"Server-sent events named after the oneof of {_name(method.output_type)}, their data "
+            "that message as JSON; `failed` carries a ConnectError."
+        )
+        content: Json = {"text/event-stream": {"schema": openai.EVENT}}
+        return {"description": text, "content": content}
+    content = {"application/json": {"schema": schema}}
     if method.output_type is text2image_pb2.GenerateImageResponse.DESCRIPTOR:
-        content |= _pictures()
+        content |= openai.pictures()
     return {"description": "Done; with Accept: image/* the picture itself.", "content": content}
-
-
-def _pictures() -> Json:
-    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
 
 
 def _error_answers(schema: str) -> Json:
@@ -117,9 +142,13 @@ def _error_answers(schema: str) -> Json:
         "403": {"description": "Not allowed, or withheld.", "content": content},
         "404": {"description": "No such model.", "content": content},
         "409": {"description": "The request id is another request's.", "content": content},
+        "405": {"description": "Not a method of this path.", "content": content},
+        "406": {"description": "What is accepted is not served.", "content": content},
         "413": {"description": "The body is too large.", "content": content},
         "415": {"description": "Not a media type that is served.", "content": content},
+        "500": {"description": "A fault of the service.", "content": content},
         "429": {"description": "Queue full.", "headers": retry_after, "content": content},
+        "501": {"description": "Not supported.", "content": content},
         "503": {"description": "Loading or draining.", "headers": retry_after, "content": content},
         "504": {"description": "The caller's deadline passed.", "content": content},
     }
@@ -128,8 +157,11 @@ def _error_answers(schema: str) -> Json:
 def _contract_schemas() -> Json:
     file = text2image_pb2.DESCRIPTOR
     schemas: Json = {}
+    requests = {method.input_type for method in SERVICE.methods}
     for message in file.message_types_by_name.values():
         _add_message(message, schemas)
+        if message in requests:
+            schemas[_name(message)] |= _as_read(message)
     for enum in file.enum_types_by_name.values():
         schemas[_name(enum)] = _enum(enum)
     return schemas
@@ -147,6 +179,31 @@ def _add_message(message: Descriptor, schemas: Json) -> None:
         _add_message(nested, schemas)
     for enum in message.enum_types:
         schemas[_name(enum)] = _enum(enum)
+
+
+def _as_read(message: Descriptor) -> Json:
+    """Each field by its name in JSON and by that in the contract."""
+    properties: Json = {}
+    for field in message.fields:
+        schema = _read_field(field)
+        properties[field.name] = {**schema, "description": f"The same as {field.json_name}."}
+        properties[field.json_name] = {**schema, **_described(field.full_name)}
+    required = _REQUIRED.get(message.full_name)
+    return {"properties": properties} | ({"required": required} if required else {})
+
+
+def _read_field(field: FieldDescriptor) -> Json:
+    if field.is_repeated:
+        return {"type": ["array", "null"], "items": _value(field)}
+    if field.enum_type is not None:
+        names = [value.name for value in field.enum_type.values]
+        bounds = {"minimum": -(2**31), "maximum": 2**31 - 1}
+        return {"anyOf": [{"enum": [*names, None]}, {"type": "integer", **bounds}]}
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {"type": ["string", "null"], "contentEncoding": "base64"}
+    if field.message_type is not None:
+        return {"anyOf": [_reference(field.message_type), {"type": "null"}]}
+    return _READ[field.cpp_type]
 
 
 def _field(field: FieldDescriptor) -> Json:
@@ -188,64 +245,6 @@ def _named(schema: str) -> Json:
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def _openai_paths() -> Json:
-    body = {"required": True, "content": {"application/json": {"schema": _named("ImagesRequest")}}}
-    content = {
-        "application/json": {"schema": _named("ImagesResponse")},
-        "text/event-stream": {"schema": {"type": "string"}},
-    }
-    errors = _error_answers("OpenAIError")
-    models = {"application/json": {"schema": {"type": "object"}}}
-    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-    return {
-        "/v1/images/generations": {
-            "post": {
-                "operationId": "createImage",
-                "requestBody": body,
-                "responses": {"200": {"description": "Pictures.", "content": content}, **errors},
-            }
-        },
-        "/v1/models": {
-            "get": {
-                "operationId": "listModels",
-                "responses": {
-                    "200": {"description": "The models served.", "content": models},
-                    **errors,
-                },
-            }
-        },
-        "/v1/models/capabilities": {
-            "get": {
-                "operationId": "listCapabilities",
-                "responses": {
-                    "200": {"description": "What each model can do.", "content": models},
-                    **errors,
-                },
-            }
-        },
-        "/v1/images/files/{name}": {
-            "get": {
-                "operationId": "retrieveFile",
-                "parameters": [{**name, "name": "name"}],
-                "responses": {
-                    "200": {"description": "The picture.", "content": _pictures()},
-                    "404": errors["404"],
-                },
-            }
-        },
-        "/v1/models/{model}": {
-            "get": {
-                "operationId": "retrieveModel",
-                "parameters": [name],
-                "responses": {
-                    "200": {"description": "One model.", "content": models},
-                    **errors,
-                },
-            }
-        },
-    }
-
-
 def _mcp_path() -> Json:
     """https://modelcontextprotocol.io/specification describes its messages."""
     messages: Json = {"application/json": {"schema": {}}, "text/event-stream": {"schema": {}}}
@@ -278,38 +277,16 @@ def _probe_paths() -> Json:
         "/metrics": {
             "get": {
                 "operationId": "metrics",
-                "responses": {"200": {"description": "Prometheus text format."}},
+                "responses": {
+                    "200": {"description": "Prometheus text format."},
+                    **_error_answers("ConnectError"),
+                },
             }
         },
     }
 
 
-def _own_schemas() -> Json:
+def _connect_error() -> Json:
     text: Json = {"type": "string"}
-    images = ImagesRequest.model_json_schema(ref_template="#/components/schemas/OpenAI{model}")
-    return {
-        "ConnectError": _object(
-            {"code": text, "message": text, "details": {"type": "array", "items": {}}}
-        ),
-        "OpenAIError": _object(
-            {
-                "error": _object(
-                    {
-                        "message": text,
-                        "type": text,
-                        "param": {"type": ["string", "null"]},
-                        "code": text,
-                    }
-                )
-            }
-        ),
-        **{f"OpenAI{name}": schema for name, schema in images.pop("$defs").items()},
-        "ImagesRequest": images,
-        "ImagesResponse": _object(
-            {"created": {"type": "integer"}, "data": {"type": "array", "items": {"type": "object"}}}
-        ),
-    }
-
-
-def _object(properties: Json) -> Json:
-    return {"type": "object", "properties": properties}
+    details = {"type": "array", "items": {"type": "object"}}
+    return {"type": "object", "properties": {"code": text, "message": text, "details": details}}

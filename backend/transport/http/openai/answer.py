@@ -61,6 +61,7 @@ def body(images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int
 
 async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGenerator[bytes]:
     """The events of a stream; a failure before the first event is raised."""
+    kind = asked.event_kind
     begun = False
     previews = shown = num_withheld = 0
     try:
@@ -70,13 +71,13 @@ async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGe
                     begun = True
                     yield ACCEPTED
                 if event.progress.HasField("preview") and previews < (asked.partial_images or 0):
-                    yield await asyncio.to_thread(_partial, event.progress.preview, previews)
+                    yield await asyncio.to_thread(_partial, kind, event.progress.preview, previews)
                     previews += 1
                 elif event.HasField("image") and event.image.image.nsfw_detected:
                     num_withheld += 1
                 elif event.HasField("image"):
                     shown += 1
-                    yield await asyncio.to_thread(_completed, event.image.image, asked.lossy)
+                    yield await asyncio.to_thread(_completed, kind, event.image.image, asked.lossy)
         if num_withheld and not shown:
             raise withheld(http_status=OPENAI_BLOCKED)
         if num_withheld:  # as a comment, since SDKs fail on unknown events
@@ -87,15 +88,15 @@ async def streamed(events: AsyncGenerator[Any], asked: ImagesRequest) -> AsyncGe
         yield sse.event("error", errors.body(problem))
 
 
-def _partial(preview: pb.Image, index: int) -> bytes:
-    data = _streamed_data("image_generation.partial_image", preview)
+def _partial(kind: str, preview: pb.Image, index: int) -> bytes:
+    data = _streamed_data(f"{kind}.partial_image", preview)
     return sse.event(data["type"], {**data, "partial_image_index": index})
 
 
-def _completed(image: pb.Image, lossy: Lossy) -> bytes:
+def _completed(kind: str, image: pb.Image, lossy: Lossy) -> bytes:
     image = _encoded(image, lossy)
     # We count no tokens: null instead of an invented number.
-    data = {**_streamed_data("image_generation.completed", image), "usage": None}
+    data = {**_streamed_data(f"{kind}.completed", image), "usage": None}
     return sse.event(data["type"], {**data, "seed": image.seed})
 
 

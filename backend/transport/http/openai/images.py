@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -35,22 +35,28 @@ async def generate(request: Request) -> Response:
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
     body = await read_body(request)
-    asked = await parse_aside(body, lambda body: read_request(protojson.load(body)))
+    asked = await parse_aside(body, lambda body: read_request(protojson.load(body), ImagesRequest))
     request_id = request.headers.get("idempotency-key", "")
     return await draw(request, asked, asked.message(request_id, request.app.state.aliases))
 
 
 async def draw(
-    request: Request, asked: ImagesRequest, message: pb.GenerateImageRequest
+    request: Request,
+    asked: ImagesRequest,
+    message: pb.GenerateImageRequest,
+    ignored: Sequence[str] = (),
 ) -> Response:
-    """Generate the images and answer in the requested form."""
+    """Generate the images and answer in the requested form.
+
+    `ignored`: names of what else had no effect.
+    """
     shelf: Shelf = request.app.state.shelf
     if asked.wants_urls and shelf.ttl_s == 0:
         text = "Must be b64_json: this server keeps no pictures (TEXT2IMAGE_RESULT_TTL_S=0)."
         raise bad_fields([("response_format", text, "UNSUPPORTED")])
     upstream: Upstream = request.app.state.upstream
     events = upstream.stream(GENERATE, message, caller_of(request))
-    headers = header_of(asked.ignored())
+    headers = header_of([*asked.ignored(), *ignored])
     if asked.stream:
         response = await sse.respond(request, answer.streamed(events, asked))
         response.headers.update(headers)

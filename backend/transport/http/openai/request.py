@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,7 @@ PARAMS = {
     "height": "size",
     "width": "size",
     "preview_interval": "partial_images",
+    "init_image": "image",
 }
 # Other servers' names of our parameters, which their clients send.
 SYNONYMS = {
@@ -41,6 +42,7 @@ REASONS = {
     "missing": "REQUIRED",
     "literal_error": "UNSUPPORTED",
     "unsupported": "UNSUPPORTED",
+    "greater_than": "OUT_OF_RANGE",
     "greater_than_equal": "OUT_OF_RANGE",
     "less_than": "OUT_OF_RANGE",
     "less_than_equal": "OUT_OF_RANGE",
@@ -53,6 +55,7 @@ MAX_NAME_CHARACTERS = 64
 
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 Float = Annotated[float, Field(strict=True)]
+Strength = Annotated[float, Field(strict=True, gt=0, le=1)]
 Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 SYNONYM = "The same as `{}`, which counts where both are given."
 
@@ -173,6 +176,11 @@ class ImagesRequest(BaseModel):
         return names
 
     @property
+    def event_kind(self) -> str:
+        """How the names of a stream's events begin."""
+        return "image_generation"
+
+    @property
     def _has_size(self) -> bool:
         return self.size not in (None, "", "auto")
 
@@ -194,14 +202,17 @@ class ImagesRequest(BaseModel):
         return max(1, steps // (self.partial_images + 1))
 
 
-def read_request(body: dict[str, Any]) -> ImagesRequest:
+Asked = TypeVar("Asked", bound=ImagesRequest)
+
+
+def read_request(body: dict[str, Any], kind: type[Asked]) -> Asked:
     """Check a request body.
 
     Raises:
         Problem: INVALID_ARGUMENT with every bad field.
     """
     try:
-        return ImagesRequest.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as error:
         raise _problem(error) from None
 

@@ -174,6 +174,9 @@ async def test_options_say_what_there_is(http: httpx.AsyncClient) -> None:
     answer = await http.options(IMAGES)
     assert (answer.status_code, answer.headers["allow"]) == (204, "POST")
     assert (await http.options("/v1/nothing")).status_code == 404
+    both = await http.options("/sdapi/v1/options")  # two routes have this path
+    assert both.headers["allow"] == "GET, HEAD, POST"
+    assert (await http.delete("/sdapi/v1/options")).headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize(("output_format", "pillow"), [("jpeg", "JPEG"), ("webp", "WEBP")])

@@ -116,7 +116,7 @@ async def test_every_parameter_arrives(http: httpx.AsyncClient, service: FakeSer
         "user": "12",
         "input_fidelity": "high",
     }
-    more = [("image[]", ("a.png", b"second", "image/png")), ("extra", ("b", b"x"))]
+    more: list[Any] = [("image[]", ("a.png", b"second", "image/png")), ("extra", ("b", b"x"))]
     answer = await http.post(EDITS, data=fields, files=[FILE, *more])
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["data"]) == 2

@@ -19,6 +19,8 @@ from ui.sessions.runner import Runner
 from ui.sessions.sessions import Sessions
 from ui.sessions.store import Store
 from ui.settings import PREFIX, Settings, load_settings
+from ui.shared_album import Shelf
+from ui.storage.albums import Albums
 from ui.storage.database import prepare
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery
@@ -39,6 +41,7 @@ class Services:
     service: Text2ImageClient
     engine: Engine
     gallery: Gallery
+    albums: Albums
     journal: Journal
     jobs: Jobs
     monitor: Monitor
@@ -56,6 +59,12 @@ def services() -> Services:
         OSError: the data folder can't be written.
     """
     return _open()
+
+
+def shelf() -> Shelf:
+    """Where the routes find albums; raises as `services`."""
+    found = services()
+    return Shelf(found.albums, found.gallery, PictureFiles(found.settings.data_dir / "pictures"))
 
 
 def close() -> None:
@@ -95,6 +104,7 @@ def _open() -> Services:
         service=service,
         engine=engine,
         gallery=gallery,
+        albums=Albums(engine),
         journal=journal,
         jobs=jobs,
         monitor=monitor,

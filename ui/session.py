@@ -49,6 +49,11 @@ def address(picture: Picture | str, kind: str = "full") -> str:
     return picture_address(services().signer, browser() or _session_id(), picture_id, kind, base)
 
 
+def site() -> str:
+    """The studio's own address, as this visitor's browser has it."""
+    return (st.context.url or "").split("?")[0].rsplit("/", 1)[0]
+
+
 def shared() -> Services:
     """The process's long-lived things."""
     return services()

@@ -35,6 +35,7 @@ from ui.sessions.guesses import Guesses  # noqa: E402
 from ui.sessions.passes import Passes  # noqa: E402
 from ui.sessions.routes import SessionRoutes, Shared  # noqa: E402
 from ui.settings import Settings, SettingsError, load_settings  # noqa: E402
+from ui.shared_album import Shelf, album_routes  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
 from ui.storage.lock import hold  # noqa: E402
 from ui.styled_page import StyledPage, style_route  # noqa: E402
@@ -97,6 +98,12 @@ def _shared() -> Shared:
     return Shared(services.sessions, services.runner, files)
 
 
+def _shelf() -> Shelf:
+    from ui import connection
+
+    return connection.shelf()
+
+
 try:
     settings = load_settings()
     _listen_where_told(settings)
@@ -120,6 +127,7 @@ app = st.App(
         *web.routes(files, signer, base),
         *SessionRoutes(_shared, passes, guesses, base).routes(),
         host_route(passes, guesses, base),
+        *album_routes(_shelf, signer, base),
         style_route(base),
         example_route(base),
     ],

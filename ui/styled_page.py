@@ -68,7 +68,9 @@ class _Styling:
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return
-        body = self._body.replace(b"</head>", f"{LINK}</head>".encode(), 1)
+        body = self._body
+        if LINK.encode() not in body:
+            body = body.replace(b"</head>", f"{LINK}</head>".encode(), 1)
         headers = MutableHeaders(scope=start)
         headers["content-length"] = str(len(body))
         for name in ("etag", "last-modified", "accept-ranges"):

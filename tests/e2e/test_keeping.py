@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import Enter
-from tests.e2e.test_pages import make_pictures
+from tests.e2e.test_pages import make_pictures, open_stack, serious_violations
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def visitor(enter: Enter) -> Visitor:
     made = enter()
     make_pictures(made, 3)
     made.go("Gallery")
+    open_stack(made, 3)
     return made
 
 
@@ -102,3 +103,38 @@ def test_chosen_pictures_come_as_one_zip(visitor: Visitor) -> None:
         for name in archive.namelist():
             with archive.open(name) as file, Image.open(file) as picture:
                 assert "a red apple" in picture.info["parameters"]
+
+
+def test_an_album_s_link_shows_it_to_a_stranger_until_it_is_ended(
+    enter: Enter, visitor: Visitor
+) -> None:
+    page = visitor.page
+    page.locator(".st-key-choosing label").click()
+    visitor.button("All on this page").click()
+    visitor.button("Album").click()
+    page.get_by_label("New album").fill("Apples")
+    page.get_by_label("New album").press("Enter")
+    visitor.button("Make it").click()
+    expect(page.get_by_text("3 pictures added to")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("combobox", name="Album").click()
+    page.get_by_role("option", name="Apples").click()
+    visitor.button("Share").click()
+    visitor.button("Make a link").click()
+    link = page.locator(".stCode code").inner_text()
+    stranger = enter()
+    guest = stranger.page
+    guest.goto(link)
+    expect(guest.get_by_role("heading", name="Apples")).to_be_visible()
+    expect(guest.locator("main img")).to_have_count(3)
+    assert guest.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert serious_violations(guest) == []
+    with guest.expect_download() as download:
+        guest.get_by_role("link", name="Download all").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 3
+    visitor.button("End all its links").click()
+    expect(page.get_by_role("button", name="Make a link")).to_be_visible()
+    guest.reload()
+    expect(guest.get_by_text("expired")).to_be_visible()
+    stranger.forgive("status 404: .*/album")

@@ -13,7 +13,7 @@ from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import Enter
 from tests.e2e.processes import Backend
 from tests.e2e.test_making import READY_MS, start_long
-from tests.e2e.test_pages import PHONE
+from tests.e2e.test_pages import PHONE, open_stack
 
 HOLD_MS = 500  # a slow press: longer than Streamlit takes to redraw after a field is left
 MAX_SHIFT_LOADING = 0.05
@@ -149,7 +149,7 @@ def test_leafing_through_pictures_is_one_step_back(enter: Enter) -> None:
     visitor.button("Generate").click()
     expect(visitor.page.locator("[class*=st-key-card-result-]")).to_have_count(4, timeout=READY_MS)
     page = visitor.go("Gallery")
-    page.locator("[class*=st-key-open-gallery] button").first.click()
+    open_stack(visitor, 4).first.click()
     page.wait_for_url("**img=**")
     for _ in range(3):
         before = page.url

@@ -72,7 +72,13 @@ def generate(app: AppTest, prompt: str = "a cat") -> AppTest:
     return app.button(key="generate").click().run()
 
 
-def keep(prompt: str, seed: int = 1, colour: str = "red", owner: str = OWNER) -> Picture:
+def keep(
+    prompt: str,
+    seed: int = 1,
+    colour: str = "red",
+    owner: str = OWNER,
+    job_id: str | None = None,
+) -> Picture:
     """Put a picture into the gallery of the app under test."""
     recipe = Recipe(prompt, width=64, height=64, seed=seed, scheduler="ddim", model="fake")
-    return services().gallery.add(owner, png(colour), recipe)
+    return services().gallery.add(owner, png(colour), recipe, job_id=job_id)

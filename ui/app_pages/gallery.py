@@ -6,13 +6,16 @@ import streamlit as st
 
 from ui.components import html
 from ui.components.actions import MAX_ZIP, zip_button
-from ui.components.cards import cards, chosen_ids
+from ui.components.albums import add_to_album, album_bar, album_filter, remove_button
+from ui.components.cards import chosen_ids, stacks
 from ui.components.header import page_header
 from ui.components.importer import STUDIO, drop_picture
 from ui.components.lightbox import delete, lightbox, undo_bar
 from ui.session import owner, shared
+from ui.storage.albums import Album
 from ui.storage.gallery import PAGE_SIZE, Search
 
+GROUP = "group"  # the query parameter that shows the pictures of one click alone
 SORTS = ("Newest first", "Oldest first")
 SIZES = {"Small": 150, "Large": 260}
 
@@ -20,26 +23,33 @@ SIZES = {"Small": 150, "Large": 260}
 def main() -> None:
     """Draw the page."""
     page_header("Gallery")
-    search, min_width, choosing = _toolbar()
+    search, album, min_width, choosing = _toolbar()
     undo_bar()
+    if search.group:
+        _group_bar(search)
+    elif album is not None:
+        album_bar(album)
     total = shared().gallery.count(owner(), search)
     bulk = st.container()
     body = st.container(key="body")
-    num_pages = max(1, -(-total // PAGE_SIZE))
-    number = _pages(num_pages, total)
-    pictures = shared().gallery.page(owner(), search, number)
+    together = not search.group
+    num_cards = shared().gallery.count_stacks(owner(), search) if together else total
+    number = _pages(max(1, -(-num_cards // PAGE_SIZE)), total, "page" if together else "part")
+    found = shared().gallery.stacks(owner(), search, number, together=together)
     if choosing:
         with bulk:
-            _bulk([picture.id for picture in pictures])
+            _bulk([picture_id for stack in found for picture_id in stack.picture_ids], album)
     with body:
-        if pictures:
-            cards(pictures, key="gallery", min_width=min_width, choosing=choosing)
+        if found:
+            stacks(
+                found, key="gallery", min_width=min_width, choosing=choosing, on_open=_open_group
+            )
         else:
-            _nothing(search)
+            _nothing(search, album)
     lightbox(search)
 
 
-def _toolbar() -> tuple[Search, int, bool]:
+def _toolbar() -> tuple[Search, Album | None, int, bool]:
     """The controls above the grid: what to show, how large, and whether to choose."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         text = st.text_input(
@@ -50,6 +60,7 @@ def _toolbar() -> tuple[Search, int, bool]:
             bind="query-params",
             width=260,
         )
+        album = album_filter()
         sort = st.selectbox("Sort", SORTS, key="sort", bind="query-params", width=160)
         size = st.segmented_control(
             "Size of the pictures",
@@ -64,20 +75,45 @@ def _toolbar() -> tuple[Search, int, bool]:
         choosing = st.toggle("Select", key="choosing")
         with st.popover("Import", icon=":material/upload:", key="import"):
             drop_picture("gallery")
-    return Search(text or "", favourites, sort == SORTS[1]), SIZES[size or "Small"], choosing
+    search = Search(
+        text or "",
+        favourites,
+        sort == SORTS[1],
+        group=st.query_params.get(GROUP, ""),
+        album=album.id if album else "",
+    )
+    return search, album, SIZES[size or "Small"], choosing
 
 
-def _pages(num_pages: int, total: int) -> int:
+def _group_bar(search: Search) -> None:
+    """Above the pictures of one click: what they are, and the way back."""
+    with st.container(horizontal=True, vertical_alignment="center", key="group-bar"):
+        st.button(
+            "All pictures", key="leave-group", icon=":material/arrow_back:", on_click=_open_group
+        )
+        st.markdown("Pictures that were made together")
+
+
+def _open_group(group: str = "") -> None:
+    """Show the pictures of one click alone, or all again."""
+    st.session_state.pop("part", None)
+    if group:
+        st.query_params[GROUP] = group
+    else:
+        st.query_params.pop(GROUP, None)
+
+
+def _pages(num_pages: int, total: int, key: str) -> int:
     with st.container(horizontal=True, horizontal_alignment="center", key="pages"):
         number = 1
         if num_pages > 1:
-            number = st.pagination(num_pages, key="page", bind="query-params")
+            number = st.pagination(num_pages, key=key, bind="query-params")
     if total:
         st.html(f'<p class="ink-count">{total:,} picture{"s" if total > 1 else ""}</p>')
     return number
 
 
-def _bulk(on_page: list[str]) -> None:
+def _bulk(on_page: list[str], album: Album | None) -> None:
     """What can be done with the chosen pictures."""
     chosen = chosen_ids()
     with st.container(horizontal=True, vertical_alignment="center", key="bulk"):
@@ -85,6 +121,9 @@ def _bulk(on_page: list[str]) -> None:
         st.button("All on this page", key="choose-page", on_click=chosen.update, args=(on_page,))
         st.button("None", key="choose-none", on_click=chosen.clear, disabled=not chosen)
         zip_button(sorted(chosen), "bulk")
+        add_to_album(sorted(chosen), "bulk")
+        if album is not None:
+            remove_button(album, sorted(chosen), "bulk")
         st.button(
             "Delete",
             key="bulk-delete",
@@ -101,8 +140,12 @@ def _delete_chosen() -> None:
     chosen_ids().clear()
 
 
-def _nothing(search: Search) -> None:
+def _nothing(search: Search, album: Album | None) -> None:
     found_nothing = bool(search.text or search.favourites)
+    if album is not None and not found_nothing:
+        how = "Select pictures in the gallery, and put them in with “Album”."
+        st.html(html.empty("An empty album", how))
+        return
     if found_nothing:
         what = f"“{search.text}”" if search.text else "your favourites"
         st.html(html.empty("Nothing here", f"Nothing matches {what}."))

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
 from collections.abc import Sequence
 
 import streamlit as st
 
 from ui.session import owner, shared
 from ui.storage.gallery import Gallery, Picture
+from ui.zipping import file_name, zip_pictures
 
 PINS = "_pins"
-SUFFIX = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 MAX_ZIP = 200
-NAME_CHARACTERS = 40
-
-
-def file_name(picture: Picture) -> str:
-    """A name that says what is in it, on every file system."""
-    words = re.sub(r"[^\w]+", "-", picture.prompt.lower(), flags=re.ASCII).strip("-")
-    stem = words[:NAME_CHARACTERS].rstrip("-") or "picture"
-    return f"{stem}-{picture.seed}.{SUFFIX[picture.mime_type]}"
 
 
 def download_button(picture: Picture, where: str, width: str = "content") -> None:
@@ -105,23 +94,5 @@ def zip_button(picture_ids: Sequence[str], where: str) -> None:
 
 
 def bundle(gallery: Gallery, who: str, picture_ids: Sequence[str]) -> bytes:
-    """A zip of the originals; pictures are packed already, so they are only stored.
-
-    What somebody removed from the disk is named in `missing.txt`.
-    """
-    file = io.BytesIO()
-    used: set[str] = set()
-    missing = []
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for picture in gallery.get_many(who, picture_ids):
-            name = file_name(picture)
-            if name in used:
-                name = f"{picture.id[:8]}-{name}"
-            used.add(name)
-            try:
-                archive.writestr(name, gallery.read(picture))
-            except FileNotFoundError:
-                missing.append(name)
-        if missing:
-            archive.writestr("missing.txt", "\n".join(missing))
-    return file.getvalue()
+    """A zip of those of the pictures that are theirs."""
+    return zip_pictures(gallery, gallery.get_many(who, picture_ids))

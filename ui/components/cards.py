@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import streamlit as st
 
 from ui.components import html
+from ui.components.header import short_name
 from ui.session import address
 from ui.storage.decoding import THUMBNAIL_SIDE
 from ui.storage.gallery import Picture
+from ui.storage.search import Stack
 
 IMAGE = "img"  # the query parameter that opens the lightbox
 CHOSEN = "_chosen"
 LABEL_CHARACTERS = 60
 
 Open = Callable[[str], None]
+OpenGroup = Callable[[str], None]
+State = Literal["card", "chosen", "current"]
 
 
 def show(picture_id: str) -> None:
@@ -23,67 +28,92 @@ def show(picture_id: str) -> None:
     st.query_params[IMAGE] = picture_id
 
 
-def cards(
-    pictures: Sequence[Picture],
-    *,
-    key: str,
-    min_width: int = 190,
-    columns: int | None = None,
-    choosing: bool = False,
-    on_open: Open = show,
-) -> None:
-    """Draw the pictures' cards: in `columns`, else as many as fit at `min_width` pixels."""
-    if columns is None:
-        grid = st.grid("auto", min_column_width=min_width, gap="small", key=f"grid-{key}")
-    else:
-        grid = st.grid(columns, gap="small", key=f"grid-{key}")
+def cards(pictures: Sequence[Picture], *, key: str, columns: int, on_open: Open = show) -> None:
+    """Draw the pictures' cards in columns."""
+    grid = st.grid(columns, gap="small", key=f"grid-{key}")
     for picture in pictures:
         with grid.cell():
+            card(picture, key, on_open, (picture.id,))
+
+
+def stacks(
+    found: Sequence[Stack], *, key: str, min_width: int, choosing: bool, on_open: OpenGroup
+) -> None:
+    """Draw stacks as captioned cards, as many in a row as fit at `min_width` pixels.
+
+    A click opens a picture that lies alone, and calls `on_open` for what lies below others.
+    """
+    grid = st.grid("auto", min_column_width=min_width, gap="small", key=f"grid-{key}")
+    for stack in found:
+        ids = stack.picture_ids
+        marked = choosing and chosen_ids().issuperset(ids)
+        with grid.cell():
             if choosing:
-                card(
-                    picture, key, on_open=_choose, marked=picture.id in chosen_ids(), choosing=True
-                )
+                on_click: Callable[..., None] = _choose
+                args: tuple[Any, ...] = (ids, not marked)
+                label = "Leave out: " if marked else "Choose: "
+            elif len(ids) > 1:
+                on_click, args, label = on_open, (stack.group,), f"{len(ids)} pictures: "
             else:
-                card(picture, key, on_open=on_open)
+                on_click, args, label = show, ids, ""
+            state: State = "chosen" if marked else "card"
+            card(
+                stack.top,
+                key,
+                on_click,
+                args,
+                state=state,
+                label=label,
+                count=len(ids),
+                caption=True,
+            )
 
 
 def card(
     picture: Picture,
     key: str,
+    on_click: Callable[..., None],
+    args: tuple[Any, ...],
     *,
-    on_open: Open = show,
-    marked: bool = False,
-    choosing: bool = False,
+    state: State = "card",
+    label: str = "",
+    count: int = 1,
+    caption: bool = False,
 ) -> None:
-    """One thumbnail under its button. `marked`: it is chosen, or on the stage."""
-    state = "card" if not marked else "chosen" if choosing else "current"
+    """One thumbnail under its button. `state`: whether it is chosen, or on the stage.
+
+    `label` stands before the prompt in the button's name; `count` pictures lie in the stack.
+    """
     with st.container(key=f"{state}-{key}-{picture.id}", gap=None):
         scale = THUMBNAIL_SIDE / max(picture.width, picture.height)
-        st.html(
-            html.thumbnail(
-                address(picture, "thumb"),
-                round(picture.width * scale),
-                round(picture.height * scale),
-            )
-            + ('<span class="ink-heart" aria-hidden="true">♥</span>' if picture.favourite else "")
-            + ('<span class="ink-tick" aria-hidden="true">✓</span>' if choosing and marked else "")
+        image = html.thumbnail(
+            address(picture, "thumb"), round(picture.width * scale), round(picture.height * scale)
         )
+        st.html(image + _marks(picture, state, count) + (_caption(picture) if caption else ""))
         st.button(
-            _label(picture, choosing, marked),
+            label + html.plain(picture.prompt[:LABEL_CHARACTERS]) or "Open",
             key=f"open-{key}-{picture.id}",
-            on_click=on_open,
-            args=(picture.id,),
+            on_click=on_click,
+            args=args,
             width="stretch",
             wrap=False,
         )
 
 
-def _label(picture: Picture, choosing: bool, chosen: bool) -> str:
-    """The prompt as a button's name, where nothing is Markdown."""
-    text = html.plain(picture.prompt[:LABEL_CHARACTERS])
-    if choosing:
-        return f"{'Leave out' if chosen else 'Choose'}: {text}"
-    return text or "Open"
+def _marks(picture: Picture, state: State, count: int) -> str:
+    """Small signs over a corner; the button says the same in words."""
+    heart = '<span class="ink-heart" aria-hidden="true">♥</span>' if picture.favourite else ""
+    tick = '<span class="ink-tick" aria-hidden="true">✓</span>' if state == "chosen" else ""
+    stack = f'<span class="ink-stack" aria-hidden="true">{count}</span>' if count > 1 else ""
+    return heart + tick + stack
+
+
+def _caption(picture: Picture) -> str:
+    """What it shows and who drew it, below the picture."""
+    return (
+        f'<div class="ink-caption" aria-hidden="true"><p>{html.escape(picture.prompt)}</p>'
+        f"<small>{html.escape(short_name(picture.model))}</small></div>"
+    )
 
 
 def chosen_ids() -> set[str]:
@@ -92,5 +122,8 @@ def chosen_ids() -> set[str]:
     return chosen
 
 
-def _choose(picture_id: str) -> None:
-    chosen_ids().symmetric_difference_update({picture_id})
+def _choose(picture_ids: tuple[str, ...], choose: bool) -> None:
+    if choose:
+        chosen_ids().update(picture_ids)
+    else:
+        chosen_ids().difference_update(picture_ids)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from ui.components.cards import card
+from ui.components.cards import State, card
 from ui.components.submit import show_on_stage
 from ui.storage.gallery import Picture
 
@@ -21,7 +21,8 @@ def filmstrip(
         _arrow("previous", ":material/chevron_left:", _at(ids, place, -1))
         with st.container(horizontal=True, key="film-row", wrap=False, gap="small"):
             for picture in pictures:
-                card(picture, "film", on_open=on_open, marked=picture.id == current)
+                state: State = "current" if picture.id == current else "card"
+                card(picture, "film", on_open, (picture.id,), state=state)
         _arrow("next", ":material/chevron_right:", _at(ids, place, 1))
 
 

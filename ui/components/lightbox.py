@@ -10,10 +10,11 @@ import streamlit as st
 from ui import form
 from ui.components import html
 from ui.components.actions import download_button, favourite_button, pin_button
+from ui.components.albums import add_to_album
 from ui.components.cards import IMAGE, show
 from ui.components.importer import STUDIO, use
 from ui.recipe_link import to_link
-from ui.session import address, owner, shared
+from ui.session import address, owner, shared, site
 from ui.storage.gallery import Picture, Search
 
 UNDO = "_undo"
@@ -133,6 +134,7 @@ def _actions(picture: Picture) -> None:
         favourite_button(picture, "lightbox", shortcut="F")
         download_button(picture, "lightbox")
         pin_button(picture, "lightbox")
+        add_to_album([picture.id], "lightbox")
         _link(picture)
         _delete(picture)
 
@@ -141,8 +143,7 @@ def _link(picture: Picture) -> None:
     with st.popover("Link", icon=":material/link:", key="link"):
         st.caption("Opens the studio with these settings. The prompt is part of the address.")
         query = urlencode(to_link(picture.recipe), quote_via=quote)
-        base = (st.context.url or "").split("?")[0].rsplit("/", 1)[0]
-        st.code(f"{base}/?{query}", language=None, wrap_lines=True)
+        st.code(f"{site()}/?{query}", language=None, wrap_lines=True)
 
 
 def _delete(picture: Picture) -> None:

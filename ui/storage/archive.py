@@ -33,7 +33,8 @@ from ui.storage.whole import DRAFT_PREFIX, sync_folder, write_whole
 FORMAT = "inkling-backup"
 VERSION = 1
 PICTURE_NAME = re.compile(r"pictures/\w{2}/\w{2,64}(\.\w{1,8}){1,3}", re.ASCII)
-LATER_TABLES = {"sessions", "guests", "guest_pictures"}  # backups of 0.1 lack them
+# Backups of 0.1 lack them.
+LATER_TABLES = {"sessions", "guests", "guest_pictures", "albums", "album_pictures"}
 ASIDE = ".restore-"
 
 

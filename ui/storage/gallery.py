@@ -9,7 +9,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,21 +19,14 @@ from ui.storage.decoding import mime_type_of
 from ui.storage.files import PictureFiles
 from ui.storage.parts import parts
 from ui.storage.picture import Picture as Picture
-from ui.storage.picture import check, fold
-from ui.storage.schema import JOBS, PICTURES
+from ui.storage.picture import check
+from ui.storage.schema import ALBUM_PICTURES, ALBUMS, JOBS, PICTURES, group_of
+from ui.storage.search import Search as Search
+from ui.storage.search import Stack, members, ordered, tops, where
 
 PAGE_SIZE = 24
 UNDO_MS = 3_600_000  # deleted pictures can be brought back for an hour
 GONE = PICTURES.c.deleted_at.is_not(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which pictures, and in what order."""
-
-    text: str = ""
-    favourites: bool = False
-    oldest_first: bool = False
 
 
 class QuotaFull(OSError):
@@ -95,16 +87,44 @@ class Gallery:
 
     def page(self, owner: str, search: Search, number: int, size: int = PAGE_SIZE) -> list[Picture]:
         """One page of pictures, the first being number 1."""
-        query = self._ordered(owner, search).limit(size).offset((number - 1) * size)
-        return self._pictures(query)
+        return self._pictures(ordered(owner, search).limit(size).offset((number - 1) * size))
+
+    def stacks(
+        self,
+        owner: str,
+        search: Search,
+        number: int,
+        size: int = PAGE_SIZE,
+        *,
+        together: bool = True,
+    ) -> list[Stack]:
+        """One page of pictures: those that one click made in one stack, or each by itself."""
+        if not together:
+            alone = self.page(owner, search, number, size)
+            return [Stack(picture, picture.id, (picture.id,)) for picture in alone]
+        query = tops(owner, search).limit(size).offset((number - 1) * size)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).mappings().all()
+            groups = [row["group_id"] for row in found]
+            ids: defaultdict[str, list[str]] = defaultdict(list)
+            rows = connection.execute(members(owner, search, groups)).all()
+            for _created_at, picture_id, group in sorted(map(tuple, rows)):
+                ids[group].append(picture_id)
+        return [
+            Stack(Picture.from_row(row), group, tuple(ids[group]) or (row["id"],))
+            for row, group in zip(found, groups, strict=True)
+        ]
 
     def count(self, owner: str, search: Search | None = None) -> int:
         """How many pictures a search finds."""
-        where = _where(owner, search or Search())
-        return int(self._scalar(sa.select(sa.func.count()).select_from(PICTURES).where(*where)))
+        return self._count(sa.func.count(), owner, search or Search())
+
+    def count_stacks(self, owner: str, search: Search) -> int:
+        """How many stacks they lie in."""
+        return self._count(sa.func.count(group_of(PICTURES).distinct()), owner, search)
 
     def ids(self, owner: str, search: Search, limit: int) -> list[str]:
-        query = self._ordered(owner, search).with_only_columns(PICTURES.c.id).limit(limit)
+        query = ordered(owner, search).with_only_columns(PICTURES.c.id).limit(limit)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
@@ -186,6 +206,7 @@ class Gallery:
         self.delete(owner, ids)
         removed = self._remove(ids)
         self._run(JOBS.delete().where(JOBS.c.owner == owner))
+        self._run(ALBUMS.delete().where(ALBUMS.c.owner == owner))
         return removed
 
     def bytes_used(self, owner: str) -> int:
@@ -241,14 +262,9 @@ class Gallery:
             if not self._ids(PICTURES.c.id == picture.id):
                 raise
 
-    def _ordered(self, owner: str, search: Search) -> sa.Select[Any]:
-        columns = (PICTURES.c.created_at, PICTURES.c.id)
-        order = [c.asc() if search.oldest_first else c.desc() for c in columns]
-        return _all().where(*_where(owner, search)).order_by(*order)
-
     def _first_id(self, owner: str, search: Search, side: Any, order: list[Any]) -> str | None:
-        where = (*_where(owner, search), side)
-        query = sa.select(PICTURES.c.id).where(*where).order_by(*order).limit(1)
+        conditions = (*where(owner, search), side)
+        query = sa.select(PICTURES.c.id).where(*conditions).order_by(*order).limit(1)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 
@@ -272,12 +288,17 @@ class Gallery:
         """
         gone = [i for i in picture_ids if self._files.remove_deleted(i)]
         for part in parts(gone):
+            self._run(ALBUM_PICTURES.delete().where(ALBUM_PICTURES.c.picture_id.in_(part)))
             self._run(PICTURES.delete().where(PICTURES.c.id.in_(part)))
         return len(gone)
 
     def _pictures(self, query: sa.Select[Any]) -> list[Picture]:
         with self._engine.connect() as connection:
             return [Picture.from_row(row) for row in connection.execute(query).mappings()]
+
+    def _count(self, what: Any, owner: str, search: Search) -> int:
+        query = sa.select(what).select_from(PICTURES).where(*where(owner, search))
+        return int(self._scalar(query))
 
     def _scalar(self, query: sa.Select[Any]) -> Any:
         with self._engine.connect() as connection:
@@ -290,16 +311,6 @@ class Gallery:
 
 def _all() -> sa.Select[Any]:
     return sa.select(PICTURES)
-
-
-def _where(owner: str, search: Search) -> list[Any]:
-    conditions: list[Any] = [PICTURES.c.owner == owner, ~GONE]
-    if search.text.strip():
-        wanted = fold(search.text.strip())
-        conditions.append(PICTURES.c.prompt_folded.contains(wanted, autoescape=True))
-    if search.favourites:
-        conditions.append(PICTURES.c.favourite.is_(True))
-    return conditions
 
 
 def _columns(recipe: Recipe) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    func,
     text,
 )
 
@@ -53,6 +56,15 @@ Index(
     sqlite_where=text("batch_id IS NOT NULL"),
     postgresql_where=text("batch_id IS NOT NULL"),
 )
+
+
+def group_of(table: Any) -> Any:
+    """What names the click that made a picture, as SQL; an index holds this very expression."""
+    columns = table.c
+    return func.coalesce(columns.batch_id, columns.job_id, columns.id)
+
+
+Index("pictures_by_group", PICTURES.c.owner, group_of(PICTURES), PICTURES.c.deleted_at)
 
 JOBS = Table(
     "jobs",
@@ -130,3 +142,21 @@ GUEST_PICTURES = Table(
     Column("finished_at", BigInteger),
 )
 Index("guest_pictures_by_session", GUEST_PICTURES.c.session_id, GUEST_PICTURES.c.created_at)
+ALBUMS = Table(
+    "albums",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(80), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("share_key", String(32)),  # links carry it; None: the album is not shared
+)
+Index("albums_by_owner", ALBUMS.c.owner, ALBUMS.c.created_at)
+
+ALBUM_PICTURES = Table(
+    "album_pictures",
+    METADATA,
+    Column("album_id", String(32), primary_key=True),
+    Column("picture_id", String(32), primary_key=True),
+)
+Index("album_pictures_by_picture", ALBUM_PICTURES.c.picture_id)

@@ -87,6 +87,58 @@ def test_a_card_opens_the_lightbox_and_arrows_move_on(visit: Visit) -> None:
     assert app.button(key="arrow-next").disabled
 
 
+def test_pictures_of_one_click_are_one_card_that_opens(visit: Visit) -> None:
+    app = visit().run()
+    alone = keep("a frog")
+    batch = [keep(f"cat {seed}", seed, job_id="j1").id for seed in range(3)]
+    app = on("gallery", app)
+    (top,) = set(cards(app)) - {alone.id}
+    assert app.button(key=f"open-gallery-{top}").label.startswith("3 pictures: ")
+    page = html_of(app)
+    assert '<span class="ink-stack" aria-hidden="true">3</span>' in page
+    assert "<p>a frog</p><small>fake</small>" in page
+    app.button(key=f"open-gallery-{top}").click().run()
+    assert set(cards(app)) == set(batch)
+    app.button(key=f"open-gallery-{batch[0]}").click().run()
+    assert app.query_params["img"] == batch[0]
+    app.button(key="leave-group").click().run()
+    assert set(cards(app)) == {alone.id, top}
+
+
+def test_chosen_pictures_go_into_an_album_and_out_again(visit: Visit) -> None:
+    app = visit().run()
+    batch = [keep("cat", seed, job_id="j1").id for seed in range(2)]
+    frog = keep("a frog").id
+    app = on("gallery", app)
+    app.toggle(key="choosing").set_value(True).run()
+    (top,) = set(cards(app)) - {frog}
+    app.button(key=f"open-gallery-{top}").click().run()  # the whole stack
+    app.text_input(key="album-bulk-name").set_value("Cats *all*").run()
+    app.button(key="album-bulk-make").click().run()
+    (album,) = services().albums.of(OWNER)
+    assert album.name == "Cats *all*"
+    choose(app, "album", album.id)
+    assert cards(app) == [top]
+    assert set(services().gallery.ids(OWNER, Search(album=album.id), 9)) == set(batch)
+    app.button(key="album-bulk-out").click().run()
+    assert "An empty album" in html_of(app)
+    app.button(key="album-delete").click().run()
+    assert services().albums.of(OWNER) == []
+    assert services().gallery.count(OWNER) == 3
+
+
+def test_a_shared_album_has_a_link_until_that_is_ended(visit: Visit) -> None:
+    app = visit().run()
+    album = services().albums.create(OWNER, "Trip")
+    app = on("gallery", app)
+    choose(app, "album", album.id)
+    assert not app.code
+    app.button(key="album-link").click().run()
+    assert "/album?k=" in app.code[0].value
+    app.button(key="album-unshare").click().run()
+    assert not app.code
+
+
 @pytest.mark.parametrize("picture_id", ["nope", "../secret", "<b>"])
 def test_an_unknown_picture_is_said_and_leaves_the_address(visit: Visit, picture_id: str) -> None:
     app = on("gallery", visit(), img=picture_id)

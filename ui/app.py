@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))
 
+from ui.components.drop import drop_anywhere  # noqa: E402
 from ui.components.header import NAME  # noqa: E402
 from ui.components.keys import keys  # noqa: E402
 from ui.components.sign_in import require_sign_in  # noqa: E402
@@ -41,3 +42,4 @@ tabs(pages, page)
 keys()
 tell_unknown_page(pages)
 page.run()
+drop_anywhere()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
@@ -21,6 +22,7 @@ LOG = logging.getLogger("inkling")
 STUDIO = "app_pages/studio.py"
 PASTE_ERROR = "_paste_error"
 MAX_LISTED = 8
+MAX_UPLOAD_MB = 16
 FILE_TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
@@ -53,11 +55,14 @@ def drop_picture(key: str) -> None:
         "A picture that carries its settings",
         type=FILE_TYPES,
         key=f"dropped-{key}",
-        max_upload_size=16,
+        max_upload_size=MAX_UPLOAD_MB,
     )
-    if file is None:
-        return
-    data = file.getvalue()
+    if file is not None:
+        offer(file.getvalue(), key)
+
+
+def offer(data: bytes, key: str, on_done: Callable[[], None] = lambda: None) -> None:
+    """Say what a picture carries, and what can be done with it; `on_done`: one of them was."""
     try:
         recipe, unknown = read_file(data)
     except UnreadableRecipe as error:
@@ -68,9 +73,10 @@ def drop_picture(key: str) -> None:
     with st.container(horizontal=True, key=f"drop-actions-{key}"):
         if st.button("Use its settings", key=f"use-dropped-{key}", type="primary"):
             use(recipe, unknown)
+            on_done()
             st.switch_page(STUDIO)
         if st.button("Keep in the gallery", key=f"keep-dropped-{key}"):
-            _keep(data, recipe)
+            _keep(data, recipe, on_done)
 
 
 def _use_pasted() -> None:
@@ -81,10 +87,11 @@ def _use_pasted() -> None:
         st.session_state[PASTE_ERROR] = str(error)
 
 
-def _keep(data: bytes, recipe: Recipe) -> None:
+def _keep(data: bytes, recipe: Recipe, on_done: Callable[[], None]) -> None:
     """Add a dropped picture to the gallery, with its real size."""
     if shared().gallery.holds(owner(), data):
         st.toast("It is in your gallery already.", icon=":material/check:")
+        on_done()
         return
     try:
         width, height = size_of(data)
@@ -97,6 +104,7 @@ def _keep(data: bytes, recipe: Recipe) -> None:
         st.error("It could not be kept: the gallery's database did not answer.")
     else:
         st.toast("Kept in your gallery.", icon=":material/check:")
+        on_done()
 
 
 def _listed(names: list[str]) -> str:

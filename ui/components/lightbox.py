@@ -12,6 +12,7 @@ from ui.components import html
 from ui.components.actions import download_button, favourite_button, pin_button
 from ui.components.albums import add_to_album
 from ui.components.cards import IMAGE, show
+from ui.components.drop import is_dropped
 from ui.components.importer import STUDIO, use
 from ui.recipe_link import to_link
 from ui.session import address, owner, shared, site
@@ -25,7 +26,7 @@ TITLE = 60  # characters
 def lightbox(search: Search) -> None:
     """Open the picture that the address names, if it names one; call it on every full run."""
     picture_id = st.query_params.get(IMAGE)
-    if not picture_id:
+    if not picture_id or is_dropped():
         return
     picture = shared().gallery.get(owner(), picture_id)
     if picture is None:

@@ -142,6 +142,7 @@ GUEST_PICTURES = Table(
     Column("finished_at", BigInteger),
 )
 Index("guest_pictures_by_session", GUEST_PICTURES.c.session_id, GUEST_PICTURES.c.created_at)
+
 ALBUMS = Table(
     "albums",
     METADATA,

@@ -130,6 +130,19 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How values are distributed: `counts[i]` lie above `bounds[i - 1]` and up to `bounds[i]`.
+
+    The last count is of those above all bounds. `name` ends with the unit, as Prometheus' do.
+    """
+
+    name: str
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
     """One accelerator. Values that its driver does not report are zero."""
 
@@ -170,3 +183,5 @@ class ServiceStatus:
     counters: Counters = field(default_factory=Counters)
     latency: Latency = field(default_factory=Latency)
     resources: Resources = field(default_factory=Resources)
+    histograms: tuple[Histogram, ...] = ()  # since the start
+    last_hour: tuple[Histogram, ...] = ()

@@ -316,7 +316,7 @@ class Abilities(_message.Message):
     def __init__(self, about: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., reads_emoji: _Optional[bool] = ..., token_limit: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[Abilities.Size, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[Abilities.Thing, _Mapping]]] = ..., colours: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., backgrounds: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., landscapes: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., compositions: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Abilities.Example, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters", "upscalers")
+    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters", "upscalers", "histograms", "last_hour")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[GetStatusResponse.State]
@@ -391,6 +391,17 @@ class GetStatusResponse(_message.Message):
         rejected: int
         images: int
         def __init__(self, received: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., rejected: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
+    class Histogram(_message.Message):
+        __slots__ = ("name", "bounds", "counts", "sum")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        BOUNDS_FIELD_NUMBER: _ClassVar[int]
+        COUNTS_FIELD_NUMBER: _ClassVar[int]
+        SUM_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        bounds: _containers.RepeatedScalarFieldContainer[float]
+        counts: _containers.RepeatedScalarFieldContainer[int]
+        sum: float
+        def __init__(self, name: _Optional[str] = ..., bounds: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., sum: _Optional[float] = ...) -> None: ...
     class Latency(_message.Message):
         __slots__ = ("p50_ms", "p95_ms", "p99_ms", "images_per_minute")
         P50_MS_FIELD_NUMBER: _ClassVar[int]
@@ -470,6 +481,8 @@ class GetStatusResponse(_message.Message):
     EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     UPSCALERS_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
+    LAST_HOUR_FIELD_NUMBER: _ClassVar[int]
     state: GetStatusResponse.State
     message: str
     version: str
@@ -485,4 +498,6 @@ class GetStatusResponse(_message.Message):
     embeddings: _containers.RepeatedScalarFieldContainer[str]
     adapters: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Adapter]
     upscalers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., upscalers: _Optional[_Iterable[str]] = ...) -> None: ...
+    histograms: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Histogram]
+    last_hour: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Histogram]
+    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., upscalers: _Optional[_Iterable[str]] = ..., histograms: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ..., last_hour: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ...) -> None: ...

@@ -127,7 +127,13 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         embeddings=tuple(message.embeddings),
         adapters=tuple(types.Adapter(a.name, tuple(a.trigger_words)) for a in message.adapters),
         upscalers=tuple(message.upscalers),
+        histograms=tuple(_histogram(found) for found in message.histograms),
+        last_hour=tuple(_histogram(found) for found in message.last_hour),
     )
+
+
+def _histogram(message: pb.GetStatusResponse.Histogram) -> types.Histogram:
+    return types.Histogram(message.name, tuple(message.bounds), tuple(message.counts), message.sum)
 
 
 def warnings_from_pb(

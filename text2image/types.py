@@ -267,6 +267,31 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How values are distributed: `counts[i]` lie above `bounds[i - 1]` and up to `bounds[i]`.
+
+    The last count is of those above all bounds. `name` ends with the unit.
+    """
+
+    name: str
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+    def quantile(self, share: float) -> float | None:
+        """The upper bound of the bucket in which this share of the values is reached.
+
+        None where there are no values, or it lies above all bounds.
+        """
+        wanted, seen = share * sum(self.counts), 0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            seen += count
+            if count and seen >= wanted:
+                return bound
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
     """One accelerator of the service."""
 
@@ -333,3 +358,5 @@ class ServiceStatus:
     embeddings: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
     upscalers: tuple[str, ...] = ()
+    histograms: tuple[Histogram, ...] = ()  # since the start
+    last_hour: tuple[Histogram, ...] = ()

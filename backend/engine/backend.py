@@ -323,4 +323,6 @@ class LocalBackend:
             counters=self._statistics.counters,
             latency=self._statistics.latency,
             resources=self._resources.read(),
+            histograms=self._statistics.histograms,
+            last_hour=self._statistics.last_hour,
         )

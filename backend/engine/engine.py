@@ -30,6 +30,9 @@ class Observer(Protocol):
     def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
         """A step is done; `preview` is set where one is due."""
 
+    def on_step(self, seconds: float, rows: int) -> None:
+        """One call of the UNet took so long, for so many rows."""
+
     def on_image(self, request: Request, index: int, picture: Picture) -> None:
         """Image `index` is decoded."""
 
@@ -196,6 +199,7 @@ class Engine:
         def record(took_ms: float, is_typical: bool) -> None:
             for timing in timings:
                 timing.denoise_ms += took_ms
+            self._observer.on_step(took_ms / 1000, rows)
             if is_typical and key.num_chunks == 1:  # longer prompts cost a little more
                 self._cost.observe("step", key, rows, took_ms)
 

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from backend.domain import Counters, Latency
+from backend.domain import Counters, Histogram, Latency
+from backend.engine.histograms import ROWS, Recorder
 from backend.engine.jobs import Job
 from backend.errors import BackendError, DeadlineExceeded, Exhausted, OutOfMemory
 
@@ -33,6 +34,16 @@ class Statistics:
         self.received = 0
         self.cancelled = 0
         self.rejected = 0
+        self._steps = Recorder("step_seconds", clock=clock)
+        self._rows = Recorder("batch_rows", ROWS, clock=clock)
+        self._waits = Recorder("wait_seconds", clock=clock)
+        self._generations = Recorder("generation_seconds", clock=clock)
+        self._recorders = (self._steps, self._rows, self._waits, self._generations)
+
+    def stepped(self, seconds: float, rows: int) -> None:
+        """Count one call of the UNet. The only method for any thread."""
+        self._steps.observe(seconds)
+        self._rows.observe(rows)
 
     def refused(self) -> None:
         """Count a request that was refused before it became a job."""
@@ -53,6 +64,8 @@ class Statistics:
         self._num_images += len(job.images)
         if job.done is not None:
             total_ms = job.done.timings.total_ms
+            self._waits.observe(job.done.timings.queued_ms / 1000)
+            self._generations.observe(total_ms / 1000)
             self._samples.append(_Sample(self._clock(), total_ms, len(job.images)))
 
     @property
@@ -65,6 +78,16 @@ class Statistics:
             rejected=self.rejected,
             images=self._num_images,
         )
+
+    @property
+    def histograms(self) -> tuple[Histogram, ...]:
+        """Since the start: steps and their rows, and of completed jobs wait and whole time."""
+        return tuple(recorder.since_start() for recorder in self._recorders)
+
+    @property
+    def last_hour(self) -> tuple[Histogram, ...]:
+        """The same, of the last hour."""
+        return tuple(recorder.last_hour() for recorder in self._recorders)
 
     @property
     def latency(self) -> Latency:

@@ -238,6 +238,9 @@ class AsyncEngine:
         else:
             self._encode(request, lambda: self._encode_preview(request, event, preview))
 
+    def on_step(self, seconds: float, rows: int) -> None:
+        self._statistics.stepped(seconds, rows)
+
     def on_image(self, request: Request, index: int, picture: Picture) -> None:
         self._encode(request, lambda: self._encode_picture(request, index, picture))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from base64 import b64encode
 
 import pytest
 from PIL import Image
@@ -127,7 +128,7 @@ def test_an_album_s_link_shows_it_to_a_stranger_until_it_is_ended(
     guest.goto(link)
     expect(guest.get_by_role("heading", name="Apples")).to_be_visible()
     expect(guest.locator("main img")).to_have_count(3)
-    assert guest.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    guest.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert serious_violations(guest) == []
     with guest.expect_download() as download:
         guest.get_by_role("link", name="Download all").click()
@@ -138,3 +139,35 @@ def test_an_album_s_link_shows_it_to_a_stranger_until_it_is_ended(
     guest.reload()
     expect(guest.get_by_text("expired")).to_be_visible()
     stranger.forgive("status 404: .*/album")
+
+
+DROP = """async ([url, kind]) => {
+  const transfer = new DataTransfer();
+  const data = url ? await (await fetch(url)).blob() : new Blob(["x"]);
+  transfer.items.add(new File([data], "dropped", { type: kind }));
+  for (const name of ["dragover", "drop"]) {
+    const event = new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: transfer });
+    document.querySelector("h1").dispatchEvent(event);
+    if (!event.defaultPrevented) throw new Error("the browser would open the file");
+    if (name === "dragover") window.said = document.querySelector(".ink-veil").textContent;
+  }
+}"""
+
+
+def test_a_picture_dropped_anywhere_is_imported(visitor: Visitor, enter: Enter) -> None:
+    cards(visitor).first.click()
+    with visitor.page.expect_download() as download:
+        visitor.button("Download").click()
+    data = b64encode(download.value.path().read_bytes()).decode()
+    stranger = enter()
+    page = stranger.open("/about")
+    page.wait_for_selector(".ink-veil", state="attached")
+    page.evaluate(DROP, ["", "text/plain"])
+    assert page.evaluate("window.said") == "Only PNG, JPEG and WebP pictures"
+    page.evaluate(DROP, [f"data:image/png;base64,{data}", "image/png"])
+    assert page.evaluate("window.said") == "Drop the picture to import it"
+    expect(dialog(stranger)).to_contain_text("a red apple")
+    stranger.button("Keep in the gallery").click()
+    expect(dialog(stranger)).to_be_hidden()
+    stranger.go("Gallery")
+    expect(cards(stranger)).to_have_count(1)

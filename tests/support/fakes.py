@@ -278,6 +278,7 @@ class RecordingObserver:
 
     queued: list[tuple[str, int]] = field(default_factory=list)
     progress: list[tuple[str, int]] = field(default_factory=list)
+    steps: list[tuple[float, int]] = field(default_factory=list)
     previews: list[tuple[str, int]] = field(default_factory=list)
     pictures: list[tuple[str, int]] = field(default_factory=list)
     pixels: dict[tuple[str, int], Pixels] = field(default_factory=dict)
@@ -287,6 +288,9 @@ class RecordingObserver:
 
     def on_queued(self, request: Request, event: Queued) -> None:
         self.queued.append((request.id, event.position))
+
+    def on_step(self, seconds: float, rows: int) -> None:
+        self.steps.append((seconds, rows))
 
     def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
         self.progress.append((request.id, event.step))

@@ -60,7 +60,7 @@ def _toolbar() -> tuple[Search, Album | None, int, bool]:
             bind="query-params",
             width=260,
         )
-        album = album_filter()
+        album = album_filter(on_change=_open_group)
         sort = st.selectbox("Sort", SORTS, key="sort", bind="query-params", width=160)
         size = st.segmented_control(
             "Size of the pictures",

@@ -19,7 +19,7 @@ HOUR_S = 3600
 DAYS = {"1 day": 1, "1 week": 7, "1 month": 30}
 
 
-def album_filter() -> Album | None:
+def album_filter(on_change: Callable[[], None]) -> Album | None:
     """The choice among the albums; returns the one that is shown."""
     albums = {album.id: album for album in shared().albums.of(owner())}
     if st.session_state.get("album") not in albums:
@@ -32,6 +32,7 @@ def album_filter() -> Album | None:
         format_func=lambda album_id: albums[album_id].name,
         placeholder="All pictures" if albums else "No albums yet",
         disabled=not albums,
+        on_change=on_change,
         persist_state="session",
         width=180,
     )

@@ -36,7 +36,10 @@ export default function () {
     event.preventDefault(); // else the browser leaves the page for the file
     const input = document.querySelector(".st-key-dropzone input[type=file]");
     if (!input || files.length > 1 || !KINDS.includes(files[0].type)) return;
-    input.files = files;
+    const named = new DataTransfer(); // the uploader goes by the name's ending
+    const { type } = files[0];
+    named.items.add(new File([files[0]], `dropped.${type.split("/")[1]}`, { type }));
+    input.files = named.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
   const listeners = { dragover: onOver, dragleave: onLeave, drop: onDrop };

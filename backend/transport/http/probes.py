@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -64,6 +71,7 @@ class _Snapshot(Collector):
             "images_per_minute", "Over the last minutes.", status.latency.images_per_minute
         )
         yield from _resources(status.resources)
+        yield from (_histogram(found) for found in status.histograms if found.name in _HISTOGRAMS)
 
 
 _READY = pb.GetStatusResponse.STATE_READY
@@ -84,6 +92,20 @@ def _counters(counters: pb.GetStatusResponse.Counters) -> Iterator[Metric]:
         PREFIX + "requests_received", "Requests since the start.", value=counters.received
     )
     yield CounterMetricFamily(PREFIX + "images", "Images made.", value=counters.images)
+
+
+# Requests are in `Metrics`, by model.
+_HISTOGRAMS = {
+    "step_seconds": "Calls of the denoising network.",
+    "batch_rows": "Rows of each call of the denoising network.",
+}
+
+
+def _histogram(found: pb.GetStatusResponse.Histogram) -> Metric:
+    bounds = [*map(floatToGoString, found.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(found.counts), strict=True))
+    text = _HISTOGRAMS[found.name]
+    return HistogramMetricFamily(PREFIX + found.name, text, buckets=buckets, sum_value=found.sum)
 
 
 def _resources(resources: pb.GetStatusResponse.Resources) -> Iterator[Metric]:

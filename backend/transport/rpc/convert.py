@@ -243,6 +243,8 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
         if status.models
         else (),
         upscalers=UPSCALERS,
+        histograms=[_flat(answer.Histogram, found) for found in status.histograms],
+        last_hour=[_flat(answer.Histogram, found) for found in status.last_hour],
     )
 
 

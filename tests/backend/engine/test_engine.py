@@ -63,6 +63,7 @@ class TestStory:
         assert observer.queued == [(request.id, 0)]
         assert observer.steps_of(request) == [1, 2, 3]
         assert observer.pictures == [(request.id, 0)]
+        assert [rows for _seconds, rows in observer.steps] == [2, 2, 2]  # guided: two each
         assert list(observer.timings) == [request.id]
         assert not observer.errors
 

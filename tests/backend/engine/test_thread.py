@@ -91,6 +91,10 @@ async def test_a_job_ends_with_pictures_that_can_be_opened() -> None:
             assert f"Seed: {finished.image.seed}" in opened.info["parameters"]
         assert running.statistics.counters.completed == 1
         assert running.statistics.counters.images == 3
+        told = {found.name: found for found in running.statistics.last_hour}
+        assert told["batch_rows"].sum >= 3 * 2  # three images, each guided, a step or more
+        assert sum(told["step_seconds"].counts) == sum(told["batch_rows"].counts) > 0
+        assert sum(told["generation_seconds"].counts) == 1
 
 
 async def test_progress_comes_while_it_runs_and_previews_are_jpegs() -> None:

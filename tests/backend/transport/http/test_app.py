@@ -75,6 +75,7 @@ async def test_metrics_are_the_status_in_prometheus_words(
         pb.GetStatusResponse.Counters(received=9, completed=5, rejected=4, images=7)
     )
     service.status.resources.gpus.add(name="H200", memory_used_bytes=11)
+    service.status.histograms.add(name="step_seconds", bounds=[0.5, 1], counts=[2, 3, 4], sum=9.5)
     text = (await http.get("/metrics")).text
     families = text_string_to_metric_families(text)
     samples = {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
@@ -84,6 +85,10 @@ async def test_metrics_are_the_status_in_prometheus_words(
     assert samples["text2image_queue_capacity",] == 64
     assert samples["text2image_gpu_memory_used_bytes", "0", "H200"] == 11
     assert samples["text2image_ready",] == 1
+    buckets = [samples["text2image_step_seconds_bucket", le] for le in ("0.5", "1.0", "+Inf")]
+    assert buckets == [2, 5, 9]
+    assert samples["text2image_step_seconds_count",] == 9
+    assert samples["text2image_step_seconds_sum",] == 9.5
 
 
 async def test_metrics_need_the_key_that_status_needs(

@@ -18,6 +18,7 @@ from backend.domain import (
     GeneratedImage,
     GenerationWarning,
     Gpu,
+    Histogram,
     Latency,
     Progress,
     Queued,
@@ -183,6 +184,8 @@ class TestStatus:
             counters=Counters(6, 1, 1, 1, 1, 9),
             latency=Latency(1.0, 2.0, 3.0, 4.0),
             resources=Resources(5.0, 6, 7, 8, (Gpu("H200", 10, 5, 50.0, 60.0),)),
+            histograms=(Histogram("step_seconds", (0.5, 1.0), (1, 2, 3), 6.5),),
+            last_hour=(Histogram("step_seconds", (0.5, 1.0), (0, 1, 0), 0.75),),
         )
         told = status_to_pb(full)
         unset = names(told) - {field.name for field, _ in told.ListFields()}
@@ -194,6 +197,10 @@ class TestStatus:
         (gpu,) = told.resources.gpus
         assert {field.name for field, _ in gpu.ListFields()} == names(gpu)
         assert list(told.schedulers) == list(INFO.schedulers)
+        since_start, last_hour = told.histograms[0], told.last_hour[0]
+        assert list(since_start.counts) == [1, 2, 3]
+        assert list(last_hour.bounds) == [0.5, 1.0]
+        assert last_hour.sum == 0.75
 
     @pytest.mark.parametrize("state", list(State))
     def test_states_have_the_same_names_and_numbers(self, state: State) -> None:

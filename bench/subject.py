@@ -128,6 +128,8 @@ class Listener:
 
     def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None: ...
 
+    def on_step(self, seconds: float, rows: int) -> None: ...
+
     def on_image(self, request: Request, index: int, picture: Picture) -> None:
         self.pixels[request] = picture.pixels
 

@@ -41,7 +41,7 @@ HOMES = {
     "prometheus_client": ("backend/transport/",),
     "mcp": ("backend/transport/http/mcp.py", "text2image/mcp/"),
     "limits": ("backend/transport/access/", "ui/sessions/"),
-    "itsdangerous": ("ui/sessions/",),
+    "itsdangerous": ("ui/sessions/", "ui/shared_album.py"),
     "segno": ("ui/sessions/",),
     "opentelemetry": ("backend/transport/tracing.py",),
 }

@@ -1,4 +1,4 @@
-"""Router: the pages, and what they share. `streamlit_app.py` serves it."""
+"""The router: the pages and what they share. Served by `streamlit_app.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGO = {"light": HERE / "images" / "logo-light.svg", "dark": HERE / "images" / "
 
 st.set_page_config(page_title=NAME, page_icon=str(ICON), layout="wide")
 theme = st.context.theme.type or "light"
-# Dialogs and popovers lie outside of .stApp, which alone knows the theme.
+# Dialogs and popovers are outside .stApp, which is the only element with the theme.
 scheme = f"body {{ color-scheme: {theme}; }}"
 st.html(f"<style>{scheme}</style>")
 st.logo(str(LOGO[theme]), size="large")

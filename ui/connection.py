@@ -1,4 +1,4 @@
-"""What all sessions share: one channel to the backend, one gallery, one registry of jobs."""
+"""Shared by all sessions: the channel to the backend, the gallery, the registry of jobs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOG = logging.getLogger("inkling")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The process's long-lived things."""
+    """The process's long-lived objects."""
 
     settings: Settings
     signer: Signer
@@ -52,7 +52,7 @@ class Services:
 
 
 def services() -> Services:
-    """The shared things, made at the first call.
+    """The shared objects, created at the first call.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database can't be reached; the next call tries again.
@@ -68,7 +68,7 @@ def shelf() -> Shelf:
 
 
 def close() -> None:
-    """End jobs and connections, at the end of the process."""
+    """Stop jobs and close connections at shutdown."""
     _open.clear()
 
 
@@ -126,7 +126,7 @@ def _engine(settings: Settings) -> Engine:
 
 
 def _recover(engine: Engine, gallery: Gallery, files: PictureFiles, settings: Settings) -> Recovery:
-    """What the last end of the process left behind."""
+    """Recover from the last shutdown or crash."""
     files.prepare()
     purged = gallery.purge()
     found = recover(engine, files, Quarantine(settings.data_dir))

@@ -1,4 +1,4 @@
-"""Who the visitor of this script run is, and what only they may address."""
+"""The visitor of this script run, and URLs that only they may use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANONYMOUS = "_anonymous"
 
 
 def owner() -> str:
-    """Whose gallery this is: the person signed in, else the browser, else this very session."""
+    """The owner of the gallery: the signed-in user, else the browser, else this session."""
     person = signed_in()
     if person is not None:
         return person
@@ -33,7 +33,7 @@ def signed_in() -> str | None:
 
 
 def browser() -> str | None:
-    """The id that our cookie carries, or None where cookies are off."""
+    """The id in our cookie, or None if cookies are disabled."""
     return services().signer.browser_of(st.context.cookies.get(COOKIE))
 
 
@@ -43,7 +43,7 @@ def keeps_pictures() -> bool:
 
 
 def address(picture: Picture | str, kind: str = "full") -> str:
-    """Where this browser finds a picture; `kind` is thumb or full."""
+    """The URL of a picture for this browser; `kind` is thumb or full."""
     picture_id = picture if isinstance(picture, str) else picture.id
     base = base_path(config.get_option("server.baseUrlPath"))
     return picture_address(services().signer, browser() or _session_id(), picture_id, kind, base)
@@ -55,7 +55,7 @@ def site() -> str:
 
 
 def shared() -> Services:
-    """The process's long-lived things."""
+    """The process's long-lived objects."""
     return services()
 
 

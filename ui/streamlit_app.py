@@ -1,7 +1,7 @@
-"""Launcher of the studio: `python -m streamlit run ui/streamlit_app.py` from the root.
+"""Starts the studio: `python -m streamlit run ui/streamlit_app.py` in the repository's root.
 
-Serves Streamlit's app together with our routes and headers, in one process on one port. The
-pages themselves start in `app.py`.
+Serves Streamlit's app with our routes and headers, in one process on one port. The pages are in
+`app.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LOG = logging.getLogger("inkling")
 
 
 def _listen_where_told(settings: Settings) -> None:
-    """Streamlit has bound its address before it loads us: start over with the one asked for."""
+    """Restart with the configured address, since Streamlit binds its own before it loads us."""
     if settings.host == config.get_option("server.address"):
         return
     os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
@@ -56,7 +56,7 @@ def _listen_where_told(settings: Settings) -> None:
 
 
 def _let_go_of_sockets() -> None:
-    """Streamlit's listener would outlive us: it takes connections, and nobody answers them."""
+    """Close Streamlit's listener, which would otherwise accept connections without answering."""
     if os.path.isdir("/dev/fd"):
         for name in os.listdir("/dev/fd"):
             with suppress(OSError):  # the folder's own is gone
@@ -64,7 +64,7 @@ def _let_go_of_sockets() -> None:
 
 
 def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
-    """What `st.login` needs, where signing in is configured."""
+    """The secrets for `st.login`, if signing in is configured."""
     if settings.oidc is None:
         return {}
     return {
@@ -80,12 +80,12 @@ def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _lifespan(_app: st.App) -> AsyncIterator[None]:
-    """Open the gallery and start watching the backend before the first visitor comes."""
+    """Open the gallery and start polling the backend before the first visitor."""
     from ui import connection
 
     try:
         connection.services()
-    except Exception:  # the pages say so, and try again
+    except Exception:  # the pages report it and try again
         LOG.exception("the gallery could not be opened")
     yield
     connection.close()

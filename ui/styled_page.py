@@ -1,4 +1,4 @@
-"""Our style sheet in the page itself: sent by the script it would come late, and move things."""
+"""Links our style sheet in the page's head: added by the script, it would shift the layout late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def style_route(base: str = "") -> Route:
-    """Where the style sheet is found; `base` is the path below which the studio is served."""
+    """The route of the style sheet; `base` is the path below which the studio is served."""
 
     def style(_request: Request) -> Response:
         return Response(STYLE, media_type="text/css", headers={"Cache-Control": FOR_EVER})
@@ -28,7 +28,7 @@ def style_route(base: str = "") -> Route:
 
 
 class StyledPage:
-    """Names the style sheet in the head of every page."""
+    """Adds the style sheet's link to the head of every page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,7 +41,7 @@ class StyledPage:
 
 
 def _uncached(scope: Scope) -> Scope:
-    """The request for a whole and plain page: what is compressed, or kept, can't be changed."""
+    """The request without conditional and compression headers, since we change the answer."""
     headers = MutableHeaders(raw=list(scope["headers"]))
     for name in ("accept-encoding", "if-none-match", "if-modified-since", "range"):
         del headers[name]
@@ -49,7 +49,7 @@ def _uncached(scope: Scope) -> Scope:
 
 
 class _Styling:
-    """Sends an HTML answer with the link in its head, and any other as it is."""
+    """Adds the link to HTML answers; sends others unchanged."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -80,7 +80,7 @@ class _Styling:
 
 
 def _is_html(message: Message) -> bool:
-    """Whether it is a page of Streamlit: ours bring a policy, and styles, of their own."""
+    """Whether it is a page of Streamlit; our own have their own policy and styles."""
     headers = Headers(raw=message["headers"])
     is_html = headers.get("content-type", "").startswith("text/html")
     return message["status"] == 200 and is_html and "content-security-policy" not in headers

@@ -1,4 +1,4 @@
-"""The filmstrip: the latest pictures below the stage, one of them on it."""
+"""The filmstrip: the latest pictures, below the stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def filmstrip(
 
 
 def _at(ids: list[str], place: int | None, step: int) -> str | None:
-    """The neighbour of the picture on the stage."""
+    """The neighbouring picture of the one on the stage."""
     if place is None or not 0 <= place + step < len(ids):
         return None
     return ids[place + step]

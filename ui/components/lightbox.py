@@ -1,4 +1,4 @@
-"""One picture, large: opened by the address (`?img=…`), so that links and the back key work."""
+"""The lightbox: a large picture, opened by URL (`?img=…`) so that links and Back work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLE = 60  # characters
 
 
 def lightbox(search: Search) -> None:
-    """Open the picture that the address names, if it names one; call it on every full run."""
+    """Open the picture named in the URL, if any; call it on every full run."""
     picture_id = st.query_params.get(IMAGE)
     if not picture_id or is_dropped():
         return
@@ -41,7 +41,7 @@ def close() -> None:
 
 
 def delete(picture_ids: list[str]) -> None:
-    """Take pictures away, and remember them for Undo."""
+    """Delete pictures, and remember them for Undo."""
     shared().gallery.delete(owner(), picture_ids)
     st.session_state[UNDO] = picture_ids
     if st.query_params.get(IMAGE) in picture_ids:
@@ -49,7 +49,7 @@ def delete(picture_ids: list[str]) -> None:
 
 
 def undo_bar() -> None:
-    """After a deletion: how many are gone, and the way back."""
+    """After a deletion: the number of deleted pictures, and Undo."""
     picture_ids = st.session_state.get(UNDO)
     if not picture_ids:
         return
@@ -69,16 +69,16 @@ def _dismiss() -> None:
 
 
 def _title(picture: Picture) -> str:
-    """The beginning of its prompt, at which Streamlit looks for Markdown."""
+    """The beginning of the prompt, escaped for Streamlit's Markdown."""
     text = picture.prompt
     return html.plain(text if len(text) <= TITLE else text[: TITLE - 1] + "…") or "Picture"
 
 
 def _body(picture_id: str, search: Search) -> None:
-    """The dialog: a fragment, whose buttons run it again with the same arguments."""
+    """The dialog. It is a fragment: its buttons rerun it with the same arguments."""
     picture = shared().gallery.get(owner(), picture_id)
     if picture is None or st.query_params.get(IMAGE) != picture_id:
-        st.rerun()  # another picture: only a full run opens it
+        st.rerun()  # only a full run opens another picture
     large, side = st.columns([3, 2], gap="medium")
     with large:
         st.html(

@@ -1,4 +1,4 @@
-"""A backup: one tar file with pictures, rows and secret, the same for every kind of database."""
+"""Backups: one tar file with pictures, rows and secret, independent of the database."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def back_up(engine: Engine, data_dir: Path, target: Path) -> tuple[int, list[str
     """
     if target.exists():
         raise StorageError(f"{target} exists: choose another name")
-    rows = read_rows(engine)  # before the files: what is made meanwhile has its note
+    rows = read_rows(engine)  # before the files: pictures added meanwhile have notes
     part = target.with_name(f"{DRAFT_PREFIX}{os.getpid()}-{target.name}")
     try:
         with part.open("xb") as file:
@@ -68,20 +68,20 @@ def back_up(engine: Engine, data_dir: Path, target: Path) -> tuple[int, list[str
 
 
 def restore(engine: Engine, data_dir: Path, source: Path) -> tuple[int, list[str]]:
-    """Bring a backup into an empty database and a folder without pictures.
+    """Restore a backup to an empty database and a folder without pictures.
 
     Returns:
         How many pictures, and a line for each that is damaged or missing.
 
     Raises:
-        StorageError: not a backup, or database or folder hold something already.
+        StorageError: it is not a backup, or database or folder are not empty.
         OSError: it can't be read or written.
     """
     pictures = data_dir / "pictures"
     if pictures.is_dir() and any(path.is_file() for path in pictures.rglob("*")):
         raise StorageError(f"{pictures} holds files already: restore wants an empty data folder")
     check_empty(engine)
-    for leftover in data_dir.glob(f"{ASIDE}*"):  # of an earlier try that was killed
+    for leftover in data_dir.glob(f"{ASIDE}*"):  # of an earlier attempt that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=data_dir))
     try:
@@ -102,7 +102,7 @@ def restore(engine: Engine, data_dir: Path, source: Path) -> tuple[int, list[str
 
 
 def _place(source: Path, target: Path, engine: Engine, rows: Rows) -> None:
-    """Files first: where this is cut off, they have notes. Without the rows, nothing is placed."""
+    """Place files before rows: if interrupted, they have notes. Undone if the rows fail."""
     shutil.rmtree(target, ignore_errors=True)  # empty folders
     source.rename(target)
     try:
@@ -113,7 +113,7 @@ def _place(source: Path, target: Path, engine: Engine, rows: Rows) -> None:
 
 
 def _add_files(tar: tarfile.TarFile, data_dir: Path) -> dict[str, str]:
-    """Add pictures and secret; returns the SHA-256 of each file by its name."""
+    """Add pictures and secret; returns the SHA-256 of each file by name."""
     sums = {}
     paths = sorted(path for path in (data_dir / "pictures").glob("??/*") if path.is_file())
     for path in (*paths, data_dir / "secret"):
@@ -134,7 +134,9 @@ def _add_tables(tar: tarfile.TarFile, rows: Rows) -> None:
     for table, found in rows.items():
         _add(tar, f"tables/{table}.jsonl", to_lines(found), now)
     about = {"format": FORMAT, "version": VERSION, "made_at": datetime.now(UTC).isoformat()}
-    _add(tar, "backup.json", json.dumps(about).encode(), now)  # last: the file is whole
+    _add(
+        tar, "backup.json", json.dumps(about).encode(), now
+    )  # last, as a mark that the file is complete
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes, changed_at: int) -> None:
@@ -144,7 +146,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes, changed_at: int) -> None:
 
 
 def _check(rows: Rows, sums: dict[str, str]) -> tuple[Rows, list[str]]:
-    """The rows without those whose picture is gone, and what is wrong with the rest."""
+    """The rows without those of missing pictures, and a list of all problems."""
     kept, problems = [], []
     originals = _originals(sums)
     for row in rows["pictures"]:
@@ -160,7 +162,7 @@ def _check(rows: Rows, sums: dict[str, str]) -> tuple[Rows, list[str]]:
 
 
 def _originals(sums: dict[str, str]) -> dict[str, str]:
-    """SHA-256 by picture."""
+    """SHA-256 by picture id."""
     found = {}
     for name, digest in sums.items():
         file = name.rpartition("/")[2].removesuffix(DELETED_SUFFIX)
@@ -170,7 +172,7 @@ def _originals(sums: dict[str, str]) -> dict[str, str]:
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> dict[str, str]:
-    """Take out what a backup holds, and nothing else; returns SHA-256 by name."""
+    """Extract only the files that belong to a backup; returns SHA-256 by name."""
     sums = {}
     for member in tar:
         is_table = member.name in {f"tables/{table}.jsonl" for table in METADATA.tables}
@@ -213,7 +215,7 @@ def _read_tables(folder: Path) -> Rows:
 
 
 def _place_secret(source: Path, data_dir: Path) -> None:
-    """The backup's secret lets visitors find their galleries; another one is set aside."""
+    """Use the backup's secret, so that visitors find their galleries; keep the old one aside."""
     if not source.is_file():
         return
     target = data_dir / "secret"

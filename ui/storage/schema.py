@@ -1,4 +1,4 @@
-"""The gallery's tables. `migrations/` makes them; a test holds the two together."""
+"""The gallery's tables. `migrations/` creates them; a test checks that both agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 METADATA = MetaData()
 
-# Times are milliseconds since 1970; sizes are pixels; `owner` stands in every query.
+# Times are milliseconds since 1970, sizes are pixels; every query filters by `owner`.
 PICTURES = Table(
     "pictures",
     METADATA,
@@ -46,7 +46,7 @@ PICTURES = Table(
     Column("sha256", String(64), nullable=False),
     Column("favourite", Boolean, nullable=False),
     Column("deleted_at", BigInteger),
-    # As `picture.fold` makes it: the databases themselves fold letters by their own ideas.
+    # Normalised by `picture.fold`, since the databases fold letters differently.
     Column("prompt_folded", Text, nullable=False, server_default=""),
 )
 Index("pictures_by_owner", PICTURES.c.owner, PICTURES.c.created_at, PICTURES.c.id)
@@ -80,7 +80,7 @@ JOBS = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("runner", String(80)),  # the process that works on it
-    Column("lease_until", BigInteger),  # the runner is gone where it has not been extended
+    Column("lease_until", BigInteger),  # if expired, the runner has ended
 )
 Index("jobs_by_owner", JOBS.c.owner, JOBS.c.created_at)
 Index("jobs_by_state", JOBS.c.state)

@@ -1,4 +1,4 @@
-"""The gallery: all pictures of this visitor."""
+"""The Gallery page: all pictures of this visitor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ SIZES = {"Small": 150, "Large": 260}
 
 
 def main() -> None:
-    """Draw the page."""
     page_header("Gallery")
     search, album, min_width, choosing = _toolbar()
     undo_bar()
@@ -50,7 +49,7 @@ def main() -> None:
 
 
 def _toolbar() -> tuple[Search, Album | None, int, bool]:
-    """The controls above the grid: what to show, how large, and whether to choose."""
+    """The controls above the grid: filter, size and selection mode."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         text = st.text_input(
             "Search prompts",
@@ -114,7 +113,7 @@ def _pages(num_pages: int, total: int, key: str) -> int:
 
 
 def _bulk(on_page: list[str], album: Album | None) -> None:
-    """What can be done with the chosen pictures."""
+    """Actions for the selected pictures."""
     chosen = chosen_ids()
     with st.container(horizontal=True, vertical_alignment="center", key="bulk"):
         st.markdown(f"{len(chosen)} chosen")

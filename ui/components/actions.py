@@ -1,4 +1,4 @@
-"""What can be done with a picture: download, favourite, compare, bundle."""
+"""Buttons for pictures: download, favourite, compare, zip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ZIP = 200
 
 
 def download_button(picture: Picture, where: str, width: str = "content") -> None:
-    """The original file, with its settings inside; read only when it is clicked."""
+    """Download the original file with its metadata; it is read only when clicked."""
     st.download_button(
         "Download",
         data=lambda: shared().gallery.read(picture),
@@ -30,7 +30,7 @@ def download_button(picture: Picture, where: str, width: str = "content") -> Non
 
 
 def favourite_button(picture: Picture, where: str, shortcut: str | None = None) -> None:
-    """Mark it, or take the mark away."""
+    """Mark as favourite or unmark."""
     st.button(
         "Unfavourite" if picture.favourite else "Favourite",
         key=f"favourite-{where}",
@@ -42,7 +42,7 @@ def favourite_button(picture: Picture, where: str, shortcut: str | None = None) 
 
 
 def pin_button(picture: Picture, where: str) -> None:
-    """Put it on one side of the comparison."""
+    """Add the picture to the comparison."""
     pins = st.session_state.get(PINS, [])
     if picture.id in pins:
         st.button(
@@ -64,7 +64,7 @@ def pin_button(picture: Picture, where: str) -> None:
 
 
 def pin(picture_id: str) -> None:
-    """Remember a picture for the Compare page: the last two count."""
+    """Remember a picture for the Compare page, which shows the last two."""
     pins = [i for i in st.session_state.get(PINS, []) if i != picture_id]
     st.session_state[PINS] = [*pins, picture_id][-2:]
     missing = 2 - len(st.session_state[PINS])
@@ -73,16 +73,16 @@ def pin(picture_id: str) -> None:
 
 
 def unpin(picture_id: str) -> None:
-    """Take a picture off the comparison."""
+    """Remove a picture from the comparison."""
     st.session_state[PINS] = [i for i in st.session_state.get(PINS, []) if i != picture_id]
 
 
 def zip_button(picture_ids: Sequence[str], where: str) -> None:
-    """All of them in one file, put together only when it is clicked."""
+    """Download all pictures in one zip, created only when clicked."""
     chosen, who = list(picture_ids)[:MAX_ZIP], owner()
     st.download_button(
         f"Download {len(chosen)}",
-        data=lambda: bundle(shared().gallery, who, chosen),  # runs outside of the session
+        data=lambda: bundle(shared().gallery, who, chosen),  # runs outside the session
         file_name="inkling-pictures.zip",
         mime="application/zip",
         key=f"zip-{where}",

@@ -1,4 +1,4 @@
-"""A grid of thumbnails, each under a button that opens it, or chooses it."""
+"""A grid of thumbnails, each with a button that opens or selects it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _caption(picture: Picture) -> str:
 
 
 def chosen_ids() -> set[str]:
-    """The pictures chosen so far, of this session."""
+    """Ids of the pictures selected in this session."""
     chosen: set[str] = st.session_state.setdefault(CHOSEN, set())
     return chosen
 

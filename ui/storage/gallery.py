@@ -1,4 +1,4 @@
-"""The gallery: every finished picture of every owner, files first, then rows."""
+"""The gallery of all owners' pictures: files plus database rows."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ GONE = PICTURES.c.deleted_at.is_not(None)
 
 
 class QuotaFull(OSError):
-    """The owner's share of the disk is used up."""
+    """The owner's disk quota is used up."""
 
 
 class Gallery:
-    """Pictures by owner. Safe to use from any thread."""
+    """Pictures by owner. Thread-safe."""
 
     def __init__(self, engine: Engine, files: PictureFiles, quota_bytes: int) -> None:
         self._engine = engine
@@ -54,14 +54,14 @@ class Gallery:
         batch_id: str | None = None,
         duration_ms: int = 0,
     ) -> Picture:
-        """Keep one picture: its files first, then its row.
+        """Save one picture: its files first, then its row.
 
-        Where the row fails the files stay: the next start, or another call with the same
+        If writing the row fails, the files are kept: the next start, or another call with the same
         `picture_id`, writes the row.
 
         Raises:
-            Unkeepable: the gallery does not hold such pictures.
-            QuotaFull: the owner's share of the disk is used up.
+            Unkeepable: the gallery doesn't accept such pictures.
+            QuotaFull: the owner's disk quota is used up.
             OSError: the files could not be written.
             sqlalchemy.exc.SQLAlchemyError: the row could not be written.
         """
@@ -86,7 +86,7 @@ class Gallery:
         return picture
 
     def page(self, owner: str, search: Search, number: int, size: int = PAGE_SIZE) -> list[Picture]:
-        """One page of pictures, the first being number 1."""
+        """One page of pictures; the first page is 1."""
         return self._pictures(ordered(owner, search).limit(size).offset((number - 1) * size))
 
     def stacks(
@@ -116,7 +116,7 @@ class Gallery:
         ]
 
     def count(self, owner: str, search: Search | None = None) -> int:
-        """How many pictures a search finds."""
+        """Number of pictures that match a search."""
         return self._count(sa.func.count(), owner, search or Search())
 
     def count_stacks(self, owner: str, search: Search) -> int:
@@ -129,23 +129,23 @@ class Gallery:
             return list(connection.execute(query).scalars())
 
     def get(self, owner: str, picture_id: str) -> Picture | None:
-        """The owner's picture, or None: there is none, or it is someone else's."""
+        """The owner's picture, or None if it doesn't exist or belongs to someone else."""
         return next(iter(self.get_many(owner, [picture_id])), None)
 
     def holds(self, owner: str, data: bytes) -> bool:
-        """Whether this very file is among the owner's pictures."""
+        """Whether the owner has a picture with exactly this file."""
         digest = hashlib.sha256(data).hexdigest()
         query = _all().where(PICTURES.c.owner == owner, PICTURES.c.sha256 == digest, ~GONE)
         return bool(self._pictures(query.limit(1)))
 
     def get_many(self, owner: str, picture_ids: Sequence[str]) -> list[Picture]:
-        """Those of the pictures that are the owner's, in the order of the ids."""
+        """The owner's pictures among these ids, in their order."""
         query = _all().where(PICTURES.c.owner == owner, PICTURES.c.id.in_(picture_ids), ~GONE)
         found = {picture.id: picture for picture in self._pictures(query)}
         return [found[i] for i in picture_ids if i in found]
 
     def of_batch(self, owner: str, batch_id: str) -> dict[int, Picture]:
-        """The pictures of a batch by the cell of their job."""
+        """The pictures of a batch by grid cell."""
         query = (
             _all()
             .add_columns(JOBS.c.cell)
@@ -159,7 +159,7 @@ class Gallery:
     def neighbours(
         self, owner: str, picture: Picture, search: Search
     ) -> tuple[str | None, str | None]:
-        """The ids before and after a picture, in the order of the search."""
+        """The previous and next id in the order of the search."""
         here = (PICTURES.c.created_at, PICTURES.c.id)
         place = sa.tuple_(*(sa.literal(v) for v in (picture.created_at, picture.id)))
         older = self._first_id(
@@ -171,7 +171,7 @@ class Gallery:
         return (older, newer) if search.oldest_first else (newer, older)
 
     def set_favourite(self, owner: str, picture_id: str, favourite: bool) -> None:
-        """Mark a picture, or take the mark away."""
+        """Mark a picture as favourite, or unmark it."""
         self._run(
             PICTURES.update()
             .where(PICTURES.c.owner == owner, PICTURES.c.id == picture_id)
@@ -182,7 +182,7 @@ class Gallery:
             self._files.write_note(picture_id, picture.note())
 
     def delete(self, owner: str, picture_ids: Iterable[str]) -> int:
-        """Take pictures away; `restore` brings them back within the hour. Returns how many."""
+        """Delete pictures; `restore` can undo it within an hour. Returns the number."""
         found = self._own(owner, picture_ids)
         count = self._mark(found, deleted_at=now_ms())
         for picture_id in found:
@@ -190,18 +190,18 @@ class Gallery:
         return count
 
     def restore(self, owner: str, picture_ids: Iterable[str]) -> int:
-        """Bring deleted pictures back; returns how many."""
+        """Restore deleted pictures; returns the number."""
         found = self._own(owner, picture_ids)
         for picture_id in found:
             self._files.unmark_deleted(picture_id)
         return self._mark(found, deleted_at=None)
 
     def purge(self, *, older_than_ms: int = UNDO_MS) -> int:
-        """Remove for good what owners deleted that long ago; returns how many pictures."""
+        """Permanently remove pictures that owners deleted that long ago; returns the number."""
         return self._remove(self._ids(PICTURES.c.deleted_at <= now_ms() - older_than_ms))
 
     def delete_everything(self, owner: str) -> int:
-        """Remove all that is kept of an owner, for good; returns how many pictures."""
+        """Permanently remove everything of an owner; returns the number of pictures."""
         ids = self._ids(PICTURES.c.owner == owner)
         self.delete(owner, ids)
         removed = self._remove(ids)
@@ -210,7 +210,7 @@ class Gallery:
         return removed
 
     def bytes_used(self, owner: str) -> int:
-        """Bytes of the owner's originals, deleted ones included until they are purged."""
+        """Bytes of the owner's originals, including deleted ones until they are purged."""
         query = sa.select(sa.func.coalesce(sa.func.sum(PICTURES.c.num_bytes), 0))
         return int(self._scalar(query.where(PICTURES.c.owner == owner)))
 
@@ -218,7 +218,7 @@ class Gallery:
         """The original file, byte for byte.
 
         Raises:
-            FileNotFoundError: somebody removed it.
+            FileNotFoundError: the file was removed.
         """
         path = self._files.original(picture.id)
         if path is None:
@@ -227,10 +227,10 @@ class Gallery:
 
     @contextmanager
     def _reservation(self, owner: str, num_bytes: int) -> Iterator[None]:
-        """Room in the owner's share, held while the picture is written.
+        """Reserve space in the owner's quota while a picture is written.
 
         Raises:
-            QuotaFull: there is none, even without the pictures that the owner has deleted.
+            QuotaFull: there is not enough, even after purging the owner's deleted pictures.
         """
         with self._lock:
             wanted = self._reserved[owner] + num_bytes
@@ -246,7 +246,7 @@ class Gallery:
                     del self._reserved[owner]
 
     def _has_room(self, owner: str, num_bytes: int) -> bool:
-        """Where the database can't tell, there is: the file can be saved at least."""
+        """Whether the quota has space; True if the database fails, to save at least the file."""
         try:
             if self.bytes_used(owner) + num_bytes > self._quota_bytes:
                 self._remove(self._ids((PICTURES.c.owner == owner) & GONE))
@@ -255,7 +255,7 @@ class Gallery:
             return True
 
     def _insert(self, picture: Picture) -> None:
-        """Write the row, unless an earlier try did and only its answer was lost."""
+        """Write the row, unless an earlier attempt did and only its answer was lost."""
         try:
             self._run(PICTURES.insert().values(**picture.row()))
         except sa.exc.IntegrityError:
@@ -281,10 +281,9 @@ class Gallery:
         return sum(self._run(marked.where(PICTURES.c.id.in_(p))) for p in parts(picture_ids))
 
     def _remove(self, picture_ids: list[str]) -> int:
-        """Remove the files that are marked as deleted, then their rows; returns how many.
+        """Remove files marked as deleted, then their rows; returns the number.
 
-        Where the original bears no mark both stay, for recovery to look at: a row alone proves
-        nothing.
+        If the original is not marked, both are kept for the recovery: a row alone proves nothing.
         """
         gone = [i for i in picture_ids if self._files.remove_deleted(i)]
         for part in parts(gone):

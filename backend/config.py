@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     exactness: Literal["auto", "certified", "tolerant"] = "auto"
     safety_checker: bool = True
     allow_pickle: bool = False
+    lora_dir: Path | None = None
+    embeddings_dir: Path | None = None
+    adapter_memory_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 2048
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     num_threads: Annotated[int, Field(ge=0)] = 0
 
@@ -87,6 +90,13 @@ class Settings(BaseSettings):
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
             raise ValueError(f"no such file: {path}")
+        return path
+
+    @field_validator("lora_dir", "embeddings_dir")
+    @classmethod
+    def _existing(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_dir():
+            raise ValueError(f"no such folder: {path}")
         return path
 
     @field_validator("http_trusted_proxies")

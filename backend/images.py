@@ -40,6 +40,7 @@ SAMPLERS = {
     "heun": ("Heun", None),
     "lms": ("LMS", None),
     "lcm": ("LCM", None),
+    "tcd": ("TCD", None),
 }
 
 

@@ -6,6 +6,7 @@ import enum
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,6 +34,7 @@ MAX_SEED = 2**53 - 1
 MAX_TEXT_CHARACTERS = 2000
 RANDOM_SEED = -1
 MAX_LORAS = 16
+SHOWN_LORAS = 20  # in an error
 DEFAULT_GUIDANCE_SCALE = 7.5
 DEFAULT_NUM_INFERENCE_STEPS = 50
 FILE_OVERHEAD_BYTES = 4096
@@ -109,6 +111,7 @@ class ModelInfo:
     num_text_layers: int = 1
     adapters: tuple[Adapter, ...] = ()
     embeddings: tuple[str, ...] = ()
+    refused_adapters: Mapping[str, str] = field(default_factory=dict, compare=False)
     loaded: bool = True
     note: str = ""
     abilities: Abilities | None = field(default=None, repr=False, compare=False)
@@ -194,7 +197,8 @@ class GenerationParams:
             *_check_size("width", self.width, limits),
             *_check_pixels(self, limits),
             *_check_numbers(self, limits, model),
-            *_check_names(self, model.schedulers, model.loras),
+            *_check_scheduler(self, model),
+            *_check_loras(self, model),
             *_check_strengths(self),
             *_check_upscale(self, limits),
         ]
@@ -238,7 +242,7 @@ class Draft:
 
     def resolve(self, model: ModelInfo, client: str) -> GenerationParams:
         """Fill in everything missing: the model's and the documented defaults, and a seed."""
-        prompt, loras = self._take_loras()
+        prompt, loras = self.resolve_loras()
         height = _given(self.height, model.native_height)
         width = _given(self.width, model.native_width)
         upscale = round(_given(self.upscale, 1.0), 6)
@@ -270,7 +274,7 @@ class Draft:
         """Violations of the request itself, in addition to those of its resolved `params`."""
         return [*self.early_violations, *self._check_request_id(), *self._check_answer(params)]
 
-    def _take_loras(self) -> tuple[str, tuple[Lora, ...]]:
+    def resolve_loras(self) -> tuple[str, tuple[Lora, ...]]:
         """The prompt without LoRA tags, and all LoRAs."""
         prompt = self.prompt.strip()
         if self.prompt_syntax is PromptSyntax.PLAIN:
@@ -433,19 +437,34 @@ def _check_numbers(params: GenerationParams, limits: Limits, model: ModelInfo) -
     return found
 
 
-def _check_names(
-    params: GenerationParams, schedulers: tuple[str, ...], loras: tuple[str, ...]
-) -> list[Violation]:
-    found = []
-    if params.scheduler not in schedulers:
-        text = f"Must be one of {', '.join(schedulers)}."
-        found.append(Violation("scheduler", text, "UNKNOWN"))
+def _check_scheduler(params: GenerationParams, model: ModelInfo) -> list[Violation]:
+    if params.scheduler in model.schedulers:
+        return []
+    text = f"Must be one of {', '.join(model.schedulers)}."
+    return [Violation("scheduler", text, "UNKNOWN")]
+
+
+def _check_loras(params: GenerationParams, model: ModelInfo) -> list[Violation]:
     if len(params.loras) > MAX_LORAS:
-        return [*found, Violation("loras", f"At most {MAX_LORAS}.", "TOO_MANY")]
+        return [Violation("loras", f"At most {MAX_LORAS}.", "TOO_MANY")]
+    found = []
+    names = [lora.name for lora in params.loras]
     for index, lora in enumerate(params.loras):
-        if lora.name not in loras:
-            text = f"Must be one of {', '.join(loras)}." if loras else "No LoRA is installed."
+        if lora.name in model.refused_adapters:
+            text = model.refused_adapters[lora.name]
+            found.append(Violation(f"loras[{index}].name", text, "UNSUPPORTED"))
+        elif lora.name not in model.loras:
+            text = _offered(model.loras)
             found.append(Violation(f"loras[{index}].name", text, "UNKNOWN"))
+        elif lora.name in names[:index]:
+            found.append(Violation(f"loras[{index}].name", "It is named twice.", "DUPLICATE"))
         if not math.isfinite(lora.scale) or abs(lora.scale) > 2:
             found.append(Violation(f"loras[{index}].scale", "Must be -2 to 2.", "OUT_OF_RANGE"))
     return found
+
+
+def _offered(loras: tuple[str, ...]) -> str:
+    if not loras:
+        return "No LoRA is installed."
+    more = f" and {len(loras) - SHOWN_LORAS} more" if len(loras) > SHOWN_LORAS else ""
+    return f"Must be one of {', '.join(loras[:SHOWN_LORAS])}{more}."

@@ -46,6 +46,7 @@ def violations(refused: pytest.ExceptionInfo[InvalidParams]) -> dict[str, str]:
     [
         ({"scheduler": "karras"}, "scheduler"),
         ({"scheduler": "lcm", "num_inference_steps": 51}, "num_inference_steps"),
+        ({"scheduler": "tcd", "num_inference_steps": 51}, "num_inference_steps"),
         ({"num_inference_steps": 1001}, "num_inference_steps"),
     ],
 )

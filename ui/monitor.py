@@ -159,5 +159,7 @@ def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = 
         models=tuple(found.name for found in status.models),
         schedulers=status.schedulers,
         default_scheduler=model.default_scheduler if model else "",
+        adapters=status.adapters,
+        embeddings=status.embeddings,
         model=drawn,
     )

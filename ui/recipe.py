@@ -33,6 +33,8 @@ class Abilities:
     models: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
     default_scheduler: str = ""
+    adapters: tuple[client.Adapter, ...] = ()  # LoRAs
+    embeddings: tuple[str, ...] = ()
     is_known: bool = True
     model: client.Abilities | None = None  # what the first one declares
 

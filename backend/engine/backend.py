@@ -206,6 +206,7 @@ class LocalBackend:
         deadline_at_s = None if deadline_s is None else time.perf_counter() + deadline_s
         await self._wake()
         draft = await self._read_pictures(draft, client)
+        await self._get_ready(draft, client)
         job = self._join_or_start(draft, client, deadline_at_s)
         with self._jobs.attend(job, self._abort):
             async for event in job.events():
@@ -227,6 +228,20 @@ class LocalBackend:
                 self._statistics.refused()
                 raise
         return await self._pictures.read(draft, info, self._limits)
+
+    async def _get_ready(self, draft: Draft, client: str) -> None:
+        """Have adapters merged before the request queues: others go on meanwhile."""
+        if not draft.resolve_loras()[1]:
+            return
+        try:
+            engine, params = self._check(draft, client)
+            if self._jobs.find(client, draft.request_id, params) is not None:
+                return
+            self._check_open(engine)
+            await asyncio.to_thread(engine.get_ready, params)
+        except BackendError:
+            self._statistics.refused()
+            raise
 
     def _join_or_start(self, draft: Draft, client: str, deadline_at_s: float | None) -> Job:
         try:

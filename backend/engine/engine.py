@@ -161,9 +161,11 @@ class Engine:
     def _prepare(self, task: Task) -> None:
         request, timing = task.request, self._requests[task.request]
         self._begin(request)
+        # LoRAs whose merged weights had to go are merged again.
+        expected_ms = None if request.params.loras else self._cost.encode
         lap = self._start_lap()
         try:
-            with self._watchdog.watch("Encoding a prompt", self._cost.encode):
+            with self._watchdog.watch("Encoding a prompt", expected_ms):
                 task.trajectory = self._model.prepare(task.params, task.index, task.source)
         except DeviceLost:
             raise
@@ -174,7 +176,7 @@ class Engine:
 
         def record(took_ms: float, is_typical: bool) -> None:
             timing.encode_ms += took_ms
-            if is_typical:
+            if is_typical and not request.params.loras:
                 self._cost.observe("encode", None, 0, took_ms)
 
         self._laps.stop(lap, record)

@@ -92,6 +92,16 @@ class DiffusionModel(Protocol[T]):
     def num_chunks(self, params: GenerationParams) -> int:
         """Number of chunks of the longer of both prompts. Cheap; any thread."""
 
+    def get_ready(self, params: GenerationParams) -> None:
+        """Do once what the request needs of the model: slow for adapters in new combinations.
+
+        On any thread but the engine's.
+
+        Raises:
+            InvalidParams: an adapter doesn't fit the model.
+            OutOfMemory: there is none for it.
+        """
+
     def bind(self) -> None:
         """Called once on the engine's thread, before the methods below."""
 

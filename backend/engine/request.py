@@ -125,9 +125,13 @@ class Request:
         self.tasks = [Task(self, index) for index in range(self.params.num_images)]
 
     @property
+    def _loras(self) -> tuple[Lora, ...]:
+        return tuple(sorted(self.params.loras, key=lambda lora: lora.name))
+
+    @property
     def batch_key(self) -> BatchKey:
         params = self.params
-        return BatchKey(params.height, params.width, params.loras, self.num_chunks)
+        return BatchKey(params.height, params.width, self._loras, self.num_chunks)
 
     @property
     def is_waiting(self) -> bool:

@@ -223,6 +223,10 @@ class AsyncEngine:
                 case _Stop():
                     return False
 
+    def get_ready(self, params: GenerationParams) -> None:
+        """See `DiffusionModel.get_ready`."""
+        self._model.get_ready(params)
+
     def num_chunks(self, params: GenerationParams) -> int:
         """See `DiffusionModel.num_chunks`."""
         return self._model.num_chunks(params)

@@ -13,6 +13,7 @@ import transformers
 from backend.config import Settings
 from backend.domain import Exactness
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
+from backend.model.adapters.adapters import Adapters
 from backend.model.checkpoint.components import Components, LoadOptions
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Source, resolve_source
@@ -118,6 +119,7 @@ def build_model(
         safety_checker=checker,
         info=_describe(source, checkpoint, noise_schedulers, choice),
         exactness=_exactness(settings, choice.runtime),
+        adapters=Adapters(settings, components, choice.runtime),
     )
 
 

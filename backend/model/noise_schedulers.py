@@ -53,6 +53,7 @@ RECIPES: Mapping[str, Recipe] = {
     "heun": Recipe("HeunDiscreteScheduler", {}),
     "lms": Recipe("LMSDiscreteScheduler", {}),
     "lcm": Recipe("LCMScheduler", {}),
+    "tcd": Recipe("TCDScheduler", {}),
 }
 OURS = {"UniPCMultistepScheduler": UniPC}
 NO_SAMPLE_PREDICTION = ("pndm", "euler_ancestral")
@@ -104,7 +105,7 @@ class NoiseSchedulers:
 
     def _objection_to_steps(self, name: str, steps: int) -> str | None:
         most = self.num_train_timesteps
-        if name == "lcm":
+        if name in ("lcm", "tcd"):
             most = min(most, int(self._config.get("original_inference_steps", 50)))
         if steps > most:
             return f"{name} takes at most {most} steps with this model, not {steps}."

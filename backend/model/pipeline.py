@@ -12,6 +12,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from backend.domain import Exactness, GenerationWarning
 from backend.engine.protocols import Picture, Pixels
 from backend.errors import NonFiniteOutput, Violation
+from backend.model.adapters.adapters import Adapters
+from backend.model.adapters.cache import AdapterSet
 from backend.model.batch import gather, scatter
 from backend.model.checkpoint.components import Components
 from backend.model.devices import move, one_torch_thread, settle_torch_threads
@@ -46,13 +48,15 @@ class LatentDiffusion:
         safety_checker: SafetyChecker | None,
         info: ModelInfo,
         exactness: Exactness,
+        adapters: Adapters,
     ) -> None:
         self._info = info
         self.exactness = exactness
         self.components = components
         self.runtime = runtime
         self._noise_schedulers = noise_schedulers
-        self._chunker = Chunker(components.tokenizer)
+        self._adapters = adapters
+        self._chunker = Chunker(components.tokenizer, adapters.vectors)
         self._prompts = PromptEncoder(self._chunker, runtime)
         self._notes = PromptNotes(self._chunker)
         self._preview_projector = preview_projector
@@ -63,10 +67,10 @@ class LatentDiffusion:
     @property
     def info(self) -> ModelInfo:
         """Facts about the model, with the runtime's problems if there are any."""
-        remark = self.runtime.remark
+        info, remark = self._adapters.describe(self._info), self.runtime.remark
         if not remark:
-            return self._info
-        return replace(self._info, runtime_reason=f"{self._info.runtime_reason}; {remark}")
+            return info
+        return replace(info, runtime_reason=f"{info.runtime_reason}; {remark}")
 
     def check(self, params: GenerationParams) -> list[Violation]:
         """See `DiffusionModel.check`."""
@@ -86,6 +90,11 @@ class LatentDiffusion:
         if params.do_classifier_free_guidance:
             texts.append(params.negative_prompt)
         return max(len(self._chunker.split(text, params.prompt_syntax).chunks) for text in texts)
+
+    def get_ready(self, params: GenerationParams) -> None:
+        """See `DiffusionModel.get_ready`."""
+        with naming_failures("There is no memory for these LoRAs."):
+            self._runtime(self._adapters.used(params.loras))
 
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
@@ -119,16 +128,18 @@ class LatentDiffusion:
             )
             generator = torch.Generator("cpu").manual_seed(params.seed + index)
             start = self._start(params, source, noise_scheduler, generator)
+            adapters = self._adapters.used(params.loras)
             return LatentTrajectory(
                 seed=params.seed + index,
                 guidance_scale=params.guidance_scale,
-                prompt_embeds=self._encode(params),
+                prompt_embeds=self._encode(params, adapters),
                 timesteps=timesteps_of(noise_scheduler)[start.first :],
                 noise_scheduler=noise_scheduler,
                 generator=generator,
                 latents=start.latents,
                 blend=start.blend,
                 conditions=start.conditions,
+                adapters=adapters,
             )
 
     def denoise_step(self, trajectories: Sequence[LatentTrajectory]) -> list[Exception | None]:
@@ -143,7 +154,8 @@ class LatentDiffusion:
         """
         with naming_failures("The model ran out of memory while denoising."):
             rows = gather(trajectories)
-            predictions = self.runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
+            runtime = self._runtime(trajectories[0].adapters)
+            predictions = runtime.denoise(rows.latents, rows.timesteps, rows.prompt_embeds)
             guided = scatter(predictions, trajectories)
             advances = [
                 _advance(*one) for one in zip(trajectories, rows.model_inputs, guided, strict=True)
@@ -188,12 +200,17 @@ class LatentDiffusion:
 
         return Picture(pixels, nsfw_detected=flags if checker.runs_aside else flags())
 
-    def _encode(self, params: GenerationParams) -> torch.Tensor:
+    def _runtime(self, adapters: AdapterSet) -> Runtime:
+        return self._adapters.runtime(adapters) if adapters else self.runtime
+
+    def _encode(self, params: GenerationParams, adapters: AdapterSet) -> torch.Tensor:
         """Embeddings [1, tokens, hidden]; with guidance [2, tokens, hidden], uncond first."""
-        reading = Reading(params.prompt_syntax, params.clip_skip)
+        version = self._adapters.embeddings_version
+        reading = Reading(params.prompt_syntax, params.clip_skip, adapters, version)
+        runtime = self._runtime(adapters)
         if not params.do_classifier_free_guidance:
-            return self._prompts.encode(params.prompt, reading)
-        return self._prompts.encode_pair(params.negative_prompt, params.prompt, reading)
+            return self._prompts.encode(params.prompt, reading, runtime)
+        return self._prompts.encode_pair(params.negative_prompt, params.prompt, reading, runtime)
 
     def _start(
         self,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from backend.model.adapters.cache import AdapterSet
 from backend.model.devices import UnawaitedMoves
 from backend.model.noise_schedulers import fork, takes_generator
 from backend.model.picture.blend import Blend
@@ -40,6 +41,7 @@ class LatentTrajectory:
     guidance_scale: float
     prompt_embeds: torch.Tensor  # [num_rows, tokens, hidden]: cond, or uncond and cond
     timesteps: Sequence[Any]  # one per evaluation, in the form of `timesteps_of`
+    adapters: AdapterSet  # equal for all in a batch
 
     # changed by every denoise_step
     noise_scheduler: Any

@@ -16,7 +16,14 @@ from backend.engine.cost import CostModel, Kind
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
 from backend.engine.request import BatchKey, Request, predict_evaluations
-from backend.errors import BackendError, DeviceLost, NonFiniteOutput, OutOfMemory, Violation
+from backend.errors import (
+    BackendError,
+    DeviceLost,
+    InvalidParams,
+    NonFiniteOutput,
+    OutOfMemory,
+    Violation,
+)
 from backend.params import Draft, GenerationParams, ModelInfo
 
 SIZE = 64
@@ -116,6 +123,7 @@ class FakeModel:
     prepared: list[tuple[str, int]] = field(default_factory=list)
     encoded: list[str] = field(default_factory=list)
     previewed: list[tuple[str, int]] = field(default_factory=list)
+    readied: list[str] = field(default_factory=list)
     on_step: Callable[[], None] | None = None
     bound_to: list[threading.Thread] = field(default_factory=list)
 
@@ -132,6 +140,12 @@ class FakeModel:
 
     def num_chunks(self, params: GenerationParams) -> int:
         return 1 + params.prompt.count("BREAK")
+
+    def get_ready(self, params: GenerationParams) -> None:
+        self.readied.append(params.prompt)
+        if self.fails_in.get(params.prompt) == "ready":
+            text = "It was made for another kind of model."
+            raise InvalidParams((Violation("loras", text, "UNSUPPORTED"),))
 
     def bind(self) -> None:
         self.bound_to.append(threading.current_thread())

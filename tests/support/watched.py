@@ -43,6 +43,9 @@ class Watched:
     def num_chunks(self, params: GenerationParams) -> int:
         return self.model.num_chunks(params)
 
+    def get_ready(self, params: GenerationParams) -> None:
+        self.model.get_ready(params)
+
     def bind(self) -> None:
         self.model.bind()
 

@@ -8,6 +8,7 @@ from typing import Final
 import streamlit as st
 
 from ui import form
+from ui.components.adapters import weights_help
 from ui.components.header import short_name
 from ui.components.importer import paste_settings
 from ui.form import CUSTOM, RANDOM_SEED_BELOW
@@ -45,6 +46,7 @@ def controls(abilities: Abilities) -> None:
             _guidance(abilities)
             _scheduler(abilities)
         st.button("Reset settings", key="reset", icon=":material/restart_alt:", on_click=_reset)
+        weights_help()
         with st.expander("Import settings", icon=":material/content_paste_go:"):
             paste_settings("studio")
 

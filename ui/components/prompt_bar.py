@@ -7,6 +7,7 @@ from typing import Final
 import streamlit as st
 
 from ui import form
+from ui.components.adapters import adapters
 from ui.components.controls import controls
 from ui.components.ideas import ideas
 from ui.components.submit import PROBLEMS, problem, submit
@@ -35,6 +36,7 @@ def prompt_bar(abilities: Abilities, num_active: int) -> None:
         talk(st.session_state["prompt"], st.session_state["model"])
         with st.container(horizontal=True, key="bar-row", gap="small", vertical_alignment="center"):
             ideas(abilities)
+            adapters(abilities)
             controls(abilities)
             _count(abilities)
             _generate_button(num_active)

@@ -24,6 +24,7 @@ SAMPLERS = {
     "pndm": "pndm",
     "unipc": "unipc",
     "lcm": "lcm",
+    "tcd": "tcd",
     "euler a": "euler_ancestral",
     "euler_a": "euler_ancestral",
     "k_euler_a": "euler_ancestral",

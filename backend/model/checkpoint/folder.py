@@ -35,7 +35,6 @@ STAND_INS = {
     "SASolverScheduler": "UniPCMultistepScheduler",
     "KDPM2DiscreteScheduler": "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler": "EulerAncestralDiscreteScheduler",
-    "TCDScheduler": "LCMScheduler",
     "DDIMParallelScheduler": "DDIMScheduler",
     "DDPMParallelScheduler": "DDPMScheduler",
 }

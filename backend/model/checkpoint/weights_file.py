@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from backend.errors import ModelFailed
 
@@ -41,8 +41,20 @@ def check_content(path: Path) -> None:
             raise ModelFailed(sentence)
 
 
+class Table(NamedTuple):
+    """What stands in front of a safetensors file: shapes by name, and what it says of itself."""
+
+    shapes: Shapes
+    metadata: Mapping[str, str]
+
+
 def read_shapes(path: Path) -> Shapes:
-    """Names and shapes from the header of a safetensors file; reads no weights.
+    """Names and shapes of the tensors; see `read_table`."""
+    return read_table(path).shapes
+
+
+def read_table(path: Path, max_header_bytes: int = MAX_HEADER_BYTES) -> Table:
+    """The header of a safetensors file; reads no weights.
 
     Raises:
         ModelFailed: it is not a safetensors file, or truncated; the text says what to do.
@@ -58,21 +70,21 @@ def read_shapes(path: Path) -> Shapes:
                 "It is a pickle under the name of a .safetensors file: "
                 "rename it to .ckpt, and set ALLOW_PICKLE=1 if you trust it."
             )
-        if len(start) < 8 or length > MAX_HEADER_BYTES:
+        if len(start) < 8 or length > max_header_bytes:
             raise ModelFailed("It is no safetensors file: download it anew.")
         table = file.read(length)
     if len(table) < length:
         raise _truncated(num_bytes, 8 + length)
     try:
         tensors: dict[str, Any] = json.loads(table)
-        tensors.pop("__metadata__", None)
+        metadata = dict(tensors.pop("__metadata__", None) or {})
         end = max((one["data_offsets"][1] for one in tensors.values()), default=0)
         shapes = {name: tuple(int(n) for n in one["shape"]) for name, one in tensors.items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise ModelFailed("It is no safetensors file: its table can't be read.") from None
     if num_bytes < 8 + length + end:
         raise _truncated(num_bytes, 8 + length + end)
-    return shapes
+    return Table(shapes, metadata)
 
 
 def _truncated(there: int, expected: int) -> ModelFailed:

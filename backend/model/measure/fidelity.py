@@ -68,6 +68,7 @@ def draw(components: Components, runtime: Runtime, comparison: Comparison) -> li
             guidance_scale=GUIDANCE_SCALE,
             prompt_embeds=torch.cat([prompts.encode(""), prompts.encode(prompt)]),
             timesteps=timesteps_of(scheduler),
+            adapters=(),
             noise_scheduler=scheduler,
             generator=generator,
             latents=noise * scheduler.init_noise_sigma,

@@ -55,6 +55,12 @@ class NetworkCache:
         with self._compiling:
             find()
 
+    def drop(self, wanted: Callable[[Hashable], bool]) -> None:
+        """Forget the networks of such keys."""
+        with self._lock:
+            for key in [key for key in self._networks if wanted(key)]:
+                del self._networks[key]
+
     def _recall(self, key: Hashable) -> Any | None:
         with self._lock:
             if key not in self._networks:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,11 @@ class OpenVinoRuntime:
             ImportError: OpenVINO is not installed.
         """
         self._components = components
+        self._own = ""  # part of the keys of networks with adapters
+        self._text_encoder: CLIPTextModel | None = None  # torch's, once it is needed
+        self._reads_by_torch = False  # always
         self._core = import_openvino().Core()
-        self._converter = Converter(components, cache)
+        self._converter = self._plain_converter = Converter(components, cache)
         self._precision = precision
         self._num_threads = num_threads
         self._channels = components.architecture.latent_channels
@@ -75,6 +79,28 @@ class OpenVinoRuntime:
     def bucket(self, rows: int) -> int:
         return bucket(rows)
 
+    def adapted(self, components: Components, folder: Path) -> tuple[OpenVinoRuntime, int]:
+        """One for other weights of the same networks, and the bytes of its UNet.
+
+        The autoencoder is shared, and the memory for compiled networks; the UNet is converted
+        into `folder` now.
+        """
+        own = copy.copy(self)
+        own._components, own._own = components, folder.name
+        own._converter = Converter(components, folder)
+        find = partial(own._converter.unet, *[components.architecture.unet_scale_factor] * 2)
+        self._networks.only_find(find)
+        return own, find().with_suffix(".bin").stat().st_size
+
+    def keep_text_encoder(self) -> int:
+        """Encode by torch from now on, since its weights differ; their bytes."""
+        self._text_encoder, self._reads_by_torch = None, True
+        return sum(weight.nbytes for weight in self._torch_text_encoder().parameters())
+
+    def forget(self) -> None:
+        """Give back the memory of what is compiled for this one alone."""
+        self._networks.drop(lambda key: isinstance(key, tuple) and self._own in key)
+
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
     ) -> None:
@@ -85,7 +111,7 @@ class OpenVinoRuntime:
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
         self._decoder([1, self._channels, *latents[1:]])
-        self._networks.only_find(self._converter.encoder)
+        self._networks.only_find(self._plain_converter.encoder)
 
     def encode(
         self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
@@ -95,10 +121,12 @@ class OpenVinoRuntime:
         Always in float32: it runs once per prompt, and every step depends on it. By torch where
         the converted network can't: it reads the last layer, of tokens.
         """
-        if clip_skip != 1 or vectors:
-            return encode_text(self._text_encoder, input_ids, clip_skip, vectors)
+        if clip_skip != 1 or vectors or self._reads_by_torch:
+            return encode_text(self._torch_text_encoder(), input_ids, clip_skip, vectors)
         shape = list(input_ids.shape)
-        network = self._network(("text", *shape), self._converter.text_encoder, [shape], "f32")
+        network = self._network(
+            ("text", *shape), self._plain_converter.text_encoder, [shape], "f32"
+        )
         return torch.from_numpy(network([input_ids.numpy()]))
 
     def denoise(
@@ -113,24 +141,25 @@ class OpenVinoRuntime:
     def encode_picture(self, image: torch.Tensor) -> Moments:
         """An image [1, 3, height, width] in -1 to 1 to its latents; in float32, as texts are."""
         shape = list(image.shape)
-        network = self._network(("encoder", *shape), self._converter.encoder, [shape], "f32")
+        network = self._network(("encoder", *shape), self._plain_converter.encoder, [shape], "f32")
         return moments_of(torch.from_numpy(network([image.contiguous().numpy()])), self._channels)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [1, channels, h, w], unscaled, to an image [1, 3, height, width] in -1 to 1."""
         return torch.from_numpy(self._decoder(latents.shape)([latents.contiguous().numpy()]))
 
-    @cached_property
-    def _text_encoder(self) -> CLIPTextModel:
+    def _torch_text_encoder(self) -> CLIPTextModel:
         """torch's own, read from disk when it is first needed."""
-        text_encoder: CLIPTextModel = self._components.networks.text_encoder.float()
-        self._components.release()
-        return text_encoder
+        if self._text_encoder is None:
+            text_encoder: CLIPTextModel = self._components.networks.text_encoder.float()
+            self._components.release()
+            self._text_encoder = text_encoder
+        return self._text_encoder
 
     def _unet(self, shapes: Sequence[Sequence[int]]) -> _Network:
         rows, _, height, width = shapes[0]
         return self._network(
-            ("unet", *shapes[0], *shapes[2]),
+            ("unet", self._own, *shapes[0], *shapes[2]),
             lambda: self._converter.unet(height, width),
             shapes,
             self._precision,
@@ -139,7 +168,7 @@ class OpenVinoRuntime:
 
     def _decoder(self, shape: Sequence[int]) -> _Network:
         key = ("decoder", *shape)
-        return self._network(key, self._converter.decoder, [shape], self._precision)
+        return self._network(key, self._plain_converter.decoder, [shape], self._precision)
 
     def _network(
         self,

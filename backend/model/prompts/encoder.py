@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from transformers import CLIPTokenizer
 
+from backend.model.adapters.cache import AdapterSet
 from backend.model.prompts.chunks import Chunker, Token
 from backend.model.runtime.protocol import Runtime
 from backend.prompt_syntax import PromptSyntax
@@ -21,6 +22,8 @@ class Reading(NamedTuple):
 
     syntax: PromptSyntax = PromptSyntax.PLAIN
     clip_skip: int = 1
+    adapters: AdapterSet = ()
+    embeddings: int = 0  # changes with the vectors that names stand for
 
 
 PLAIN = Reading()
@@ -41,13 +44,17 @@ class PromptEncoder:
         """An encoder without textual inversion embeddings."""
         return cls(Chunker(tokenizer), runtime)
 
-    def encode(self, text: str, reading: Reading = PLAIN) -> torch.Tensor:
-        """Embeddings [1, chunks * tokens, hidden] of `text`."""
+    def encode(
+        self, text: str, reading: Reading = PLAIN, runtime: Runtime | None = None
+    ) -> torch.Tensor:
+        """Embeddings [1, chunks * tokens, hidden] of `text`; `runtime` has `reading.adapters`."""
         key = (text, reading)
         embeds = self._embeds.get(key)
         if embeds is None:
             chunks = self._chunker.split(text, reading.syntax).chunks
-            embeds = torch.cat([self._encode(chunk, reading.clip_skip) for chunk in chunks], dim=1)
+            embeds = torch.cat(
+                [self._encode(runtime, chunk, reading.clip_skip) for chunk in chunks], dim=1
+            )
             self._embeds[key] = embeds
             self._held_bytes += embeds.nbytes
         self._embeds.move_to_end(key)
@@ -56,25 +63,30 @@ class PromptEncoder:
             self._held_bytes -= oldest.nbytes
         return embeds
 
-    def encode_pair(self, negative: str, text: str, reading: Reading) -> torch.Tensor:
+    def encode_pair(
+        self, negative: str, text: str, reading: Reading, runtime: Runtime | None = None
+    ) -> torch.Tensor:
         """Embeddings [2, tokens, hidden]; the shorter prompt is padded with empty chunks."""
-        pair = [self.encode(one, reading) for one in (negative, text)]
+        pair = [self.encode(one, reading, runtime) for one in (negative, text)]
         longest = max(embeds.shape[1] for embeds in pair)
-        return torch.cat([self._filled_up(embeds, longest, reading) for embeds in pair])
+        if any(embeds.shape[1] < longest for embeds in pair):
+            empty = self.encode("", reading, runtime)
+            pair = [_filled_up(embeds, longest, empty) for embeds in pair]
+        return torch.cat(pair)
 
-    def _filled_up(self, embeds: torch.Tensor, tokens: int, reading: Reading) -> torch.Tensor:
-        if embeds.shape[1] == tokens:
-            return embeds
-        empty = self.encode("", reading)
-        missing = (tokens - embeds.shape[1]) // empty.shape[1]
-        return torch.cat([embeds, *[empty] * missing], dim=1)
-
-    def _encode(self, chunk: Sequence[Token], clip_skip: int) -> torch.Tensor:
+    def _encode(
+        self, runtime: Runtime | None, chunk: Sequence[Token], clip_skip: int
+    ) -> torch.Tensor:
         input_ids, vectors = self._chunker.tensors(chunk)
-        embeds = self._runtime.encode(input_ids, clip_skip, vectors)
+        embeds = (runtime or self._runtime).encode(input_ids, clip_skip, vectors)
         if all(token.weight == 1.0 for token in chunk):
             return embeds
         return weigh(embeds, self._chunker.weights(chunk))
+
+
+def _filled_up(embeds: torch.Tensor, tokens: int, empty: torch.Tensor) -> torch.Tensor:
+    missing = (tokens - embeds.shape[1]) // empty.shape[1]
+    return torch.cat([embeds, *[empty] * missing], dim=1)
 
 
 def weigh(embeds: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:

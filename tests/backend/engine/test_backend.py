@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -20,8 +21,10 @@ from backend.errors import (
     RequestConflict,
     UnknownModel,
 )
-from backend.params import Draft
+from backend.params import Adapter, Draft, Lora
+from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import (
+    INFO,
     SECRET,
     FakeModel,
     Gate,
@@ -66,6 +69,27 @@ class TestRequests:
                 await answer(backend, fake_draft("", model="other"))
             with pytest.raises(UnknownModel, match="fake"):
                 await answer(backend, fake_draft(model="other"))
+
+    async def test_adapters_are_made_ready_before_the_queue_and_once_for_all_it_refuses(
+        self,
+    ) -> None:
+        info = replace(INFO, adapters=(Adapter("ink"),))
+        model = FakeModel(info=info, fails_in={"odd": "ready"})
+        async with serving(model) as backend:
+            await answer(backend, fake_draft("plain"))
+            assert model.readied == []
+            await answer(backend, fake_draft("a cat", loras=(Lora("ink"),)))
+            tagged = fake_draft("dog <lora:ink:0.5>", prompt_syntax=PromptSyntax.A1111)
+            done = (await answer(backend, tagged))[-1]
+            assert isinstance(done, Done)
+            assert done.params.loras == (Lora("ink", 0.5),)
+            assert model.readied == ["a cat", "dog"]
+            with pytest.raises(InvalidParams):
+                await answer(backend, fake_draft("x", loras=(Lora("oil"),)))
+            with pytest.raises(InvalidParams, match="made for another"):
+                await answer(backend, fake_draft("odd", loras=(Lora("ink"),)))
+            assert model.readied == ["a cat", "dog", "odd"]
+            assert_balanced(backend)
 
     async def test_a_retry_joins_and_both_get_the_pictures(self) -> None:
         gate = Gate()

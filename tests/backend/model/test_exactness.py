@@ -63,6 +63,7 @@ class Pair:
             width=params.width,
             guidance_scale=params.guidance_scale,
             num_inference_steps=params.num_inference_steps,
+            eta=0.3 if params.scheduler == "tcd" else 0.0,  # the pipeline passes 0 over its default
             generator=torch.Generator("cpu").manual_seed(params.seed),
             output_type="pil",
             callback_on_step_end=watch,
@@ -101,7 +102,7 @@ def test_alone_equals_diffusers(pair: Pair, scheduler: str) -> None:
     assert_same(pair, tiny_params(scheduler=scheduler, negative_prompt="the tree", seed=7))
 
 
-@pytest.mark.parametrize("scheduler", ["pndm", "euler_ancestral", "dpmpp_2m_sde", "lcm"])
+@pytest.mark.parametrize("scheduler", ["pndm", "euler_ancestral", "dpmpp_2m_sde", "lcm", "tcd"])
 def test_without_guidance_no_unconditional_row_is_computed(pair: Pair, scheduler: str) -> None:
     params = tiny_params(scheduler=scheduler, guidance_scale=1.0)
     assert pair.model.prepare(params, 0).num_rows == 1

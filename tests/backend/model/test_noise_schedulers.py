@@ -76,7 +76,7 @@ def num_threads() -> int:
     return psutil.Process().num_threads()
 
 
-@pytest.mark.parametrize("name", ["ddim", "ddpm", "lcm"])
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "lcm", "tcd"])
 def test_latents_are_clipped_only_where_the_model_asks_for_it(name: str) -> None:
     silent = {key: value for key, value in SD_SCHEDULE.items() if key != "clip_sample"}
     assert not NoiseSchedulers("DDIMScheduler", silent).create(name, 5).config.clip_sample

@@ -1,0 +1,1 @@
+"""What people add to a checkpoint: LoRA adapters and textual-inversion embeddings."""

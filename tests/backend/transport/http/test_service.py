@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -93,6 +94,31 @@ async def test_hanging_up_frees_the_model_at_the_next_step(path: str) -> None:
         model.gate.allow(2)  # the step under way, and one that never comes
         await until(lambda: running.backend.status().running == 0)
         assert (await running.counters()).cancelled == 1
+
+
+async def test_an_eventsource_that_comes_back_finds_its_request_where_it_is() -> None:
+    model = FakeModel(gate=Gate())
+    gate = model.gate
+    assert gate is not None
+    fox = {"message": json.dumps({"prompt": "a fox", "num_inference_steps": 6})}
+    async with served(model) as running, front(running.server.local_target) as http:
+        gate.allow(3)
+        async with http.stream("GET", STREAM, params=fox) as answer:
+            lines = answer.aiter_lines()
+            while not (line := await anext(lines)).startswith("id: "):
+                pass
+        await asyncio.to_thread(gate.wait_arrived, 4)
+        assert running.backend.status().running == 1
+        coming_back = {"last-event-id": line.removeprefix("id: ")}
+        back = asyncio.create_task(http.get(STREAM, params=fox, headers=coming_back))
+        await asyncio.sleep(0.1)
+        gate.open()
+        events = parse_events((await back).text)
+        assert len(model.batches) == 6  # no step twice
+        assert (await running.counters()).received == 1
+    steps = [event.data["progress"]["step"] for event in events if event.name == "progress"]
+    assert steps[0] >= 3
+    assert [event.name for event in events[-2:]] == ["image", "done"]
 
 
 async def test_the_front_reaches_a_server_that_speaks_tls(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ SDCPP = Program(
     "SillyTavern, source stable-diffusion.cpp",
     "https://github.com/SillyTavern/SillyTavern src/endpoints/stable-diffusion.js",
     (
+        Call("OPTIONS", "/v1/images/generations", lambda answer: answer is None),
         Call("GET", "/v1/models", lambda answer: answer["data"][0]["id"]),
         Call(
             "POST",

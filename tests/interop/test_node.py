@@ -43,3 +43,10 @@ def test_connect_web(live: Live) -> None:
     assert run("connect_web.mjs", live.http) == ["ok json", "ok proto"]
     until(lambda: live.is_idle)
     assert live.status().counters.cancelled == cancelled + 4
+
+
+def test_mcp_sdk(live: Live) -> None:
+    cancelled = live.status().counters.cancelled
+    assert run("mcp.mjs", f"{live.http}/mcp") == ["ok tools", "ok picture", "ok edit", "ok cancel"]
+    until(lambda: live.is_idle)
+    assert live.status().counters.cancelled == cancelled + 1

@@ -63,6 +63,10 @@ class LibraryService:
             del self._kept[next(iter(self._kept))]
         return address
 
+    def find(self, address: str) -> bytes | None:
+        image = self._kept.get(address)
+        return image.data if image is not None else None
+
     async def caller_is_gone(self) -> None:
         """Never returns: this process exits with its caller."""
         await asyncio.Event().wait()

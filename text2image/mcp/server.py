@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -24,7 +24,15 @@ from mcp.types import (
 from text2image.mcp import tools
 from text2image.mcp.report import models_of, picture_of, says, state_of
 from text2image.mcp.service import Refused, Service
-from text2image.types import Done, FinishedImage, GenerationInfo, Image, Progress, Queued
+from text2image.types import (
+    Done,
+    FinishedImage,
+    GenerationInfo,
+    GenerationOptions,
+    Image,
+    Progress,
+    Queued,
+)
 
 Context = ServerRequestContext[Any, Any]
 ServiceOf = Callable[[Context], Service]
@@ -85,13 +93,46 @@ async def _unless_gone(
 async def generate_image(
     service: Service, ctx: Context, arguments: Mapping[str, Any]
 ) -> CallToolResult:
-    prompt = arguments.get("prompt")
+    options = tools.options_of(arguments)
+    options.pop("strength", None)
+    return await _generate(service, ctx, arguments.get("prompt"), options)
+
+
+async def edit_image(
+    service: Service, ctx: Context, arguments: Mapping[str, Any]
+) -> CallToolResult:
+    options = tools.options_of(arguments)
+    for name, option in tools.FILES.items():
+        if arguments.get(name) or name == "image":
+            options[option] = _file(service, name, arguments.get(name))  # type: ignore[literal-required]
+    return await _generate(service, ctx, arguments.get("prompt"), options)
+
+
+def _file(service: Service, name: str, text: object) -> bytes:
+    """A picture by its address here, or in base64, maybe as a data URL.
+
+    Raises:
+        Refused: it is neither.
+    """
+    if isinstance(text, str):
+        if (found := service.find(text)) is not None:
+            return found
+        with suppress(ValueError):
+            data = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)
+            if data:
+                return data
+    raise Refused(f"{name}: Send the address of a picture made here, or a file in base64.")
+
+
+async def _generate(
+    service: Service, ctx: Context, prompt: object, options: GenerationOptions
+) -> CallToolResult:
     if not isinstance(prompt, str):
         return failed("prompt: Say what the picture should show.")
     images: dict[int, Image] = {}
     info: GenerationInfo | None = None
     was_told = False
-    async with aclosing(service.generate(prompt, tools.options_of(arguments))) as events:
+    async with aclosing(service.generate(prompt, options)) as events:
         async for event in events:
             match event:
                 case Queued(position) if not was_told:
@@ -156,6 +197,7 @@ def _told(found: tuple[str, Mapping[str, Any]]) -> CallToolResult:
 
 CALLS = {
     "generate_image": generate_image,
+    "edit_image": edit_image,
     "list_models": list_models,
     "get_status": get_status,
 }

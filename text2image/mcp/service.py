@@ -31,6 +31,10 @@ class Service(Protocol):
         """Keep an image for a while; returns its URL, or "" if it is not kept."""
         ...
 
+    def find(self, address: str) -> bytes | None:
+        """The file of the picture at this address from `keep`; None: not, or no longer."""
+        ...
+
     async def caller_is_gone(self) -> None:
         """Return when the caller has disconnected."""
         ...

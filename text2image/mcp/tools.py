@@ -40,6 +40,23 @@ PICTURE: Json = {
     "model": _text("See list_models. Default: the first."),
     "format": {"type": "string", "enum": list(FORMATS), "description": "Default png."},
 }
+EDITED: Json = {
+    "image": _text(
+        "The picture to start from: the address (uri) of one that was made here, or a PNG, JPEG or "
+        "WebP file in base64."
+    ),
+    "mask": _text(
+        "What of it is drawn anew: white is, black stays. Like image, and of the same size. "
+        "Default: all of it."
+    ),
+    "strength": {
+        "type": "number",
+        "description": "How far to depart from the picture: above 0, to 1. Default 0.8; with a "
+        "mask 1.",
+    },
+}
+ALL = PICTURE | EDITED
+FILES = {"image": "init_image", "mask": "mask"}
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 MAKES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 
@@ -49,6 +66,14 @@ GENERATE_IMAGE = Tool(
     description="Make pictures from a text with a diffusion model. Answers the pictures, their "
     "seeds, and what of the text the model could not follow. May take minutes on a CPU.",
     input_schema={"type": "object", "properties": PICTURE, "required": ["prompt"]},
+    annotations=MAKES,
+)
+EDIT_IMAGE = Tool(
+    name="edit_image",
+    title="Edit a picture",
+    description="Change a picture by a text: all of it, or where a mask is white. Answers as "
+    "generate_image does.",
+    input_schema={"type": "object", "properties": ALL, "required": ["image", "prompt"]},
     annotations=MAKES,
 )
 LIST_MODELS = Tool(
@@ -67,7 +92,7 @@ GET_STATUS = Tool(
     input_schema={"type": "object", "properties": {}},
     annotations=READS,
 )
-TOOLS = (GENERATE_IMAGE, LIST_MODELS, GET_STATUS)
+TOOLS = (GENERATE_IMAGE, EDIT_IMAGE, LIST_MODELS, GET_STATUS)
 
 
 def options_of(arguments: Mapping[str, Any]) -> GenerationOptions:
@@ -77,9 +102,9 @@ def options_of(arguments: Mapping[str, Any]) -> GenerationOptions:
     """
     found: Json = {}
     for name, value in arguments.items():
-        if name not in PICTURE or name == "prompt" or value is None:
+        if name not in ALL or name in ("prompt", *FILES) or value is None:
             continue
-        if PICTURE[name]["type"] == "integer" and isinstance(value, float) and value.is_integer():
+        if ALL[name]["type"] == "integer" and isinstance(value, float) and value.is_integer():
             value = int(value)
         found[OPTIONS.get(name, name)] = FORMATS.get(value, value) if name == "format" else value
     return found  # type: ignore[return-value]  # the library checks it

@@ -9,10 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
+import grpc
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.transport.http.body import MAX_BODY_BYTES, MAX_PICTURE_BODY_BYTES, holding
 from backend.transport.http.openai.shelf import PATH, Picture, Shelf
 from backend.transport.http.problem import Problem
 from backend.transport.http.upstream import FORWARDED, SERVICE, Upstream, caller_of
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 GENERATE = SERVICE.methods_by_name["StreamGenerateImage"]
 GET_STATUS = SERVICE.methods_by_name["GetStatus"]
 MAX_SESSIONS = 256
-MAX_BODY_BYTES = 256 * 1024
 GONE = "mcp_caller_gone"  # in a request's state: an event
 
 
@@ -44,14 +47,20 @@ class Mcp:
                 self._app = await self._start()
         gone = asyncio.Event()
         scope.setdefault("state", {}).update({GONE: gone, FORWARDED: True})
+        size = _declared_size(scope)
+        with contextlib.ExitStack() as held:
+            if size > MAX_BODY_BYTES:
+                held.enter_context(holding())(min(size, MAX_PICTURE_BODY_BYTES))
 
-        async def watched() -> Message:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                gone.set()
-            return message
+            async def watched() -> Message:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    gone.set()
+                elif not message.get("more_body"):
+                    held.close()
+                return message
 
-        await self._app(scope, watched, send)
+            await self._app(scope, watched, send)
 
     async def stop(self) -> None:
         self._stop.set()
@@ -73,6 +82,20 @@ class Mcp:
         return app
 
 
+def _declared_size(scope: Scope) -> int:
+    """The body's Content-Length.
+
+    Raises:
+        Problem: 411, a body that does not say how long it is.
+    """
+    headers = Headers(scope=scope)
+    if "transfer-encoding" in headers:
+        text = "Send a Content-Length."
+        raise Problem(grpc.StatusCode.INVALID_ARGUMENT, text, http_status=411)
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0
+
+
 class Endpoint:
     """GET, POST and DELETE /mcp."""
 
@@ -88,7 +111,7 @@ def _manager() -> Any:
 
     server = build_server(lambda ctx: HttpService(cast(Request, ctx.request)), VERSION)
     return StreamableHTTPSessionManager(
-        server, max_sessions=MAX_SESSIONS, max_request_body_size=MAX_BODY_BYTES
+        server, max_sessions=MAX_SESSIONS, max_request_body_size=MAX_PICTURE_BODY_BYTES
     )
 
 
@@ -133,6 +156,11 @@ class HttpService:
             return ""
         name = shelf.put(Picture(image.data, image.mime_type))
         return str(self._request.base_url.replace(path=f"{PATH}{name}"))
+
+    def find(self, address: str) -> bytes | None:
+        shelf: Shelf = self._request.app.state.shelf
+        picture = shelf.get(urlsplit(address).path.removeprefix(PATH)) if PATH in address else None
+        return picture.data if picture is not None else None
 
     async def caller_is_gone(self) -> None:
         gone: asyncio.Event = self._request.scope["state"][GONE]

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from backend.transport.http.a1111.img2img import Img2Img
 from backend.transport.http.a1111.pictures import PngInfoRequest, Upscaling
 from backend.transport.http.a1111.request import Txt2Img
 from backend.transport.http.a1111.routes import PREFIX, routes
@@ -13,6 +14,7 @@ from backend.transport.http.problem import Json
 
 BODIES: dict[str, type[BaseModel] | None] = {
     "txt2img": Txt2Img,
+    "img2img": Img2Img,
     "png-info": PngInfoRequest,
     "extra-single-image": Upscaling,
     "options": None,  # any object

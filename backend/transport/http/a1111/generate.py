@@ -48,16 +48,39 @@ class Made:
 
 async def txt2img(request: Request) -> Response:
     body = await read_json(request)
-    asked = read_request(body)
+    asked = read_request(body, Txt2Img)
+    message, status = await message_for(request, asked)
+    return await answer(request, asked, message, status, body)
+
+
+async def message_for(
+    request: Request, asked: Txt2Img
+) -> tuple[pb.GenerateImageRequest, pb.GetStatusResponse]:
+    """One round of what is asked for, and the status that it was made by.
+
+    Raises:
+        Problem: no such model or sampler, or too many images.
+    """
     status = await status_of(request)
     asked.check_count(status)
     session = session_of(request)
     chosen = session.options | options.accept(asked.override_settings or {}, status.models)
-    message = asked.message(status, chosen)
+    return asked.message(status, chosen), status
+
+
+async def answer(
+    request: Request,
+    asked: Txt2Img,
+    message: pb.GenerateImageRequest,
+    status: pb.GetStatusResponse,
+    echo: Json,
+) -> Response:
+    """Run the rounds and answer as A1111 does; `echo`: the request's body."""
+    session = session_of(request)
     made = await unless_disconnected(request, _run(request, session, message, asked.num_rounds))
     if made.nothing_to_show:
         raise withheld()
-    return await respond(request, lambda: _answer(made, message, status, asked, body))
+    return await respond(request, lambda: _answer(made, message, status, asked, echo))
 
 
 async def read_json(request: Request) -> Json:

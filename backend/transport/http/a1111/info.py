@@ -37,7 +37,7 @@ def info_of(
         "height": images[0].height if images else used.height,
         "sampler_name": sampler,
         "scheduler": schedule or "Automatic",
-        "cfg_scale": float(f"{used.guidance_scale:.6g}"),  # 32 bits on the wire
+        "cfg_scale": _short(used.guidance_scale),
         "steps": used.num_inference_steps,
         "batch_size": max(1, used.num_images),
         "restore_faces": False,
@@ -48,7 +48,7 @@ def info_of(
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": None,
+        "denoising_strength": _short(used.strength) if used.HasField("strength") else None,
         "extra_generation_params": {},
         "index_of_first_image": 0,
         "infotexts": [read_infotext(image.data) for image in images],
@@ -59,3 +59,8 @@ def info_of(
         "version": f"text2image {status.version}",
         "warnings": [warning.description for warning in done.warnings] if done is not None else [],
     }
+
+
+def _short(number: float) -> float:
+    """A number that had 32 bits on the wire, without the digits that those made up."""
+    return float(f"{number:.6g}")

@@ -41,7 +41,7 @@ UPSCALERS = {
 }
 SCALE = 4  # A1111's value for upscalers that support any scale
 
-_PICTURES = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+PICTURES = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 
 class PngInfoRequest(BaseModel):
@@ -77,7 +77,7 @@ class Upscaling(BaseModel):
         ratios = [want / side for want, side in zip(wanted, image.size, strict=True)]
         if not self.upscaling_crop:
             return _resize(image, min(ratios), resampling)
-        _check_pixels(*wanted)
+        check_pixels(*wanted)
         return ImageOps.fit(image, wanted, resampling)
 
 
@@ -108,7 +108,7 @@ def open_picture(text: str) -> Image.Image:
     except (binascii.Error, ValueError, OSError, Image.DecompressionBombError):
         text = f"Not a picture that can be read: send {', '.join(FORMATS)} in base64."
         raise bad_fields([("image", text, "MALFORMED")]) from None
-    _check_pixels(*image.size)
+    check_pixels(*image.size)
     return image
 
 
@@ -119,7 +119,7 @@ async def _aside(request: Request, work: Callable[[bytes], Json]) -> Json:
     with holding() as take:
         body = await read_body(request, MAX_BODY_BYTES, take)
         loop = asyncio.get_running_loop()
-        return await unless_disconnected(request, loop.run_in_executor(_PICTURES, work, body))
+        return await unless_disconnected(request, loop.run_in_executor(PICTURES, work, body))
 
 
 def _read_info(body: bytes) -> Json:
@@ -133,7 +133,7 @@ def _upscale(body: bytes) -> Json:
     asked = _read(Upscaling, body)
     image = open_picture(asked.image)
     try:
-        made = asked.upscale(_as_pixels(image))
+        made = asked.upscale(upright(image))
     except OSError:
         raise bad_fields([("image", "The picture is damaged.", "MALFORMED")]) from None
     return {"image": _encode(made, infotext.infotext_of(image)), "html_info": ""}
@@ -146,7 +146,7 @@ def _read(kind: type[T], body: bytes) -> T:
         raise unreadable(error) from None
 
 
-def _as_pixels(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """Rotate upright, and convert to a mode that can be resampled."""
     upright = ImageOps.exif_transpose(image)
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
@@ -154,11 +154,11 @@ def _as_pixels(image: Image.Image) -> Image.Image:
 
 def _resize(image: Image.Image, factor: float, resampling: Image.Resampling) -> Image.Image:
     width, height = (max(1, round(side * min(factor, MAX_PIXELS))) for side in image.size)
-    _check_pixels(width, height)
+    check_pixels(width, height)
     return image.resize((width, height), resampling)
 
 
-def _check_pixels(width: int, height: int) -> None:
+def check_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         text = f"At most {MAX_PIXELS} pixels, not {width}x{height}."
         raise bad_fields([("image", text, "TOO_MANY_PIXELS")])

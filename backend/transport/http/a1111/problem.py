@@ -17,6 +17,8 @@ PARAMS = {
     "num_images": "batch_size",
     "scheduler": "sampler_name",
     "model": "sd_model_checkpoint",
+    "init_image": "init_images",
+    "strength": "denoising_strength",
     "output_format": "samples_format",
 }
 UNPROCESSABLE = 422  # FastAPI's status for fields that it can't parse

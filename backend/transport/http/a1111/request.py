@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -45,6 +45,7 @@ Count = Annotated[Positive | None, BeforeValidator(_unset), _schema("integer")]
 Int = Annotated[Int64 | None, BeforeValidator(_unset), _schema("integer")]
 Float = Annotated[float | None, BeforeValidator(_unset), _schema("number")]
 Text = str | None
+T = TypeVar("T", bound="Txt2Img")
 
 
 class Txt2Img(BaseModel):
@@ -106,14 +107,14 @@ class Txt2Img(BaseModel):
         )
 
 
-def read_request(body: Any) -> Txt2Img:
+def read_request(body: Any, kind: type[T]) -> T:
     """Check a request body.
 
     Raises:
         Problem: with every field of the wrong type.
     """
     try:
-        return Txt2Img.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as error:
         raise unreadable(error) from None
 

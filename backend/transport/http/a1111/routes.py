@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from backend.transport.http.a1111 import lists, pictures, progress
 from backend.transport.http.a1111.generate import txt2img
+from backend.transport.http.a1111.img2img import img2img
 
 PREFIX = "/sdapi/v1/"
 PING = "/internal/ping"
@@ -14,6 +15,7 @@ PING = "/internal/ping"
 def routes() -> list[Route]:
     return [
         _post("txt2img", txt2img),
+        _post("img2img", img2img),
         _get("options", lists.get_options),
         _post("options", lists.set_options),
         _get("sd-models", lists.told(lists.models)),

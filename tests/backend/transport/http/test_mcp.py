@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import grpc
 import httpx
@@ -15,6 +15,7 @@ import pytest_asyncio
 from mcp import Client
 from PIL import Image
 
+from backend.transport.http import body
 from tests.support.fake_service import Failure, FakeService, bad_request, retry_info
 from tests.support.http_front import front
 
@@ -86,12 +87,38 @@ async def test_pictures_come_as_content_and_as_links(
     assert (seen.prompt, seen.num_inference_steps, seen.width) == ("a fox", 4, 128)
 
 
+async def test_a_picture_made_here_is_edited_by_its_address(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    out = io.BytesIO()
+    Image.new("L", (64, 64), "white").save(out, "PNG")
+    mask = base64.b64encode(out.getvalue()).decode()
+    async with connect(http) as client:
+        made = await client.call_tool("generate_image", {"prompt": "a fox", "strength": 0.5})
+        data, link = (cast(Any, block) for block in made.content[:2])
+        fields = {"prompt": "a red fox", "image": str(link.uri), "mask": mask, "strength": 0.5}
+        edited = await client.call_tool("edit_image", fields)
+        again = await client.call_tool("edit_image", {"prompt": "a fox", "image": data.data})
+        wrong = [
+            await client.call_tool("edit_image", {"prompt": "a fox", "image": image})
+            for image in (None, 7, "", "https://example.org/fox.png", str(link.uri)[:-9])
+        ]
+    assert not edited.is_error
+    assert not again.is_error
+    first, second, third = service.requests
+    assert (first.HasField("strength"), second.strength) == (False, 0.5)
+    assert second.init_image == third.init_image == base64.b64decode(data.data)
+    assert second.mask == out.getvalue()
+    for result in wrong:
+        assert (result.is_error, text_of(result)[:7]) == (True, "image: ")
+
+
 async def test_the_tools_describe_themselves(http: httpx.AsyncClient) -> None:
     async with connect(http) as client:
         found = {tool.name: tool for tool in (await client.list_tools()).tools}
         models = (await client.call_tool("list_models", {})).structured_content
         status = (await client.call_tool("get_status", {})).structured_content
-    assert found.keys() >= {"generate_image", "list_models", "get_status"}
+    assert found.keys() >= {"generate_image", "edit_image", "list_models", "get_status"}
     schema = found["generate_image"].input_schema
     assert schema["required"] == ["prompt"]
     assert {"negative_prompt", "width", "height", "steps", "seed"} <= schema["properties"].keys()
@@ -185,13 +212,27 @@ async def test_withheld_pictures_are_counted(http: httpx.AsyncClient, service: F
     assert (none.is_error, "withheld" in text_of(none)) == (True, True)
 
 
-async def test_what_is_no_message_of_the_protocol(http: httpx.AsyncClient) -> None:
+async def aiter_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def test_what_is_no_message_of_the_protocol(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with connect(http) as client:
         missing = await client.call_tool("make_coffee", {})
     assert missing.is_error
     assert "generate_image" in text_of(missing)
     headers = {"accept": "application/json, text/event-stream"}
     assert (await http.post("/mcp", json={"a": 1}, headers=headers)).status_code == 400
-    large = await http.post("/mcp", json={"a": "x" * 300_000}, headers=headers)
+    large = await http.post("/mcp", json={"a": "x" * 7_000_000}, headers=headers)
     assert large.status_code == 413
+    unsized = await http.post("/mcp", content=aiter_of(b"{}"), headers=headers)
+    assert unsized.status_code == 411
+    monkeypatch.setattr(body, "MAX_HELD_BYTES", 300_000)
+    picture = {"a": "x" * 400_000}
+    assert (await http.post("/mcp", json=picture, headers=headers)).status_code == 503
+    monkeypatch.undo()
+    assert (await http.post("/mcp", json=picture, headers=headers)).status_code == 400
+    assert body._held == 0
     assert (await http.put("/mcp", json={})).status_code == 405

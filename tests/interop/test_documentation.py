@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.interop.live import ROOT, Live
+from tests.interop.recorded_a1111 import PROGRAMS
 from tests.support.needs import need
 
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
@@ -103,3 +105,33 @@ def test_every_client_of_the_page_is_among_the_snippets() -> None:
     kinds = {(snippet.language, snippet.where) for snippet in ALL}
     assert kinds == {("sh", ""), ("python", ""), ("js", ""), ("js", "browser")}
     assert {s.code.split()[0] for s in ALL if s.language == "sh"} >= {"curl", "buf", "python"}
+
+
+# Programs of the table that come as packages, and where they are run.
+PACKAGES = {
+    "OpenAI SDK for Python": "test_openai_sdk.py",
+    "OpenAI SDK for Node.js": "node/openai_images.mjs",
+    "Vercel AI SDK, openai-compatible": "node/ai_sdk.mjs",
+    "webuiapi": "test_a1111.py",
+    "MCP SDK for Python": "../backend/transport/http/test_mcp.py",
+    "MCP SDK for Node.js": "node/mcp.mjs",
+}
+
+
+# Others are recorded requests, most of them by the same name.
+RECORDED = {"Open WebUI, engine openai": "Open WebUI, unconfigured"}
+
+
+def test_every_program_of_the_table_is_tested() -> None:
+    table = (ROOT / "docs/clients.md").read_text("utf-8").partition("## Programs")[2]
+    table = table.partition("\n## ")[0]
+    rows = [line.removeprefix("| ") for line in table.splitlines() if line.startswith("| ")][2:]
+    programs = [re.split(r" \(| \|", row)[0] for row in rows]
+    here = Path(__file__).parent
+    requests = json.loads((here / "recorded_requests.json").read_text("utf-8"))
+    recorded = (*(one["program"] for one in requests), *(one.name for one in PROGRAMS))
+    for program in programs:
+        name = RECORDED.get(program, program)
+        is_recorded = any(one.startswith(name) for one in recorded)
+        assert is_recorded or (here / PACKAGES[program]).is_file(), program
+    assert len(programs) == len(set(programs)) == 18

@@ -69,3 +69,11 @@ def test_an_added_field_breaks_nobody(copy: Path) -> None:
 def test_the_contract_keeps_its_rules() -> None:
     result = check(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_module_that_others_take_is_the_contract_alone(tmp_path: Path) -> None:
+    """What `buf generate` and `buf push` see of this repository."""
+    subprocess.run([BUF, "export", ROOT, "-o", tmp_path], check=True, timeout=60)
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert file.relative_to(tmp_path) == Path("text2image.proto")
+    assert file.read_bytes() == (ROOT / "proto/text2image.proto").read_bytes()

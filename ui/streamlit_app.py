@@ -30,6 +30,7 @@ from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
+from ui.packed_static import PackedStatic  # noqa: E402
 from ui.sessions.address import is_loopback  # noqa: E402
 from ui.sessions.guesses import Guesses  # noqa: E402
 from ui.sessions.passes import Passes  # noqa: E402
@@ -137,6 +138,7 @@ app = st.App(
         *([Middleware(VisitorGuard, passes=passes, base=base)] if is_guarded else []),
         Middleware(web.IdentityCookie, signer=signer),
         Middleware(UploadLimit),
+        Middleware(PackedStatic, base=base),
         Middleware(StyledPage),
     ],
     on_script_error=show_crash,

@@ -118,6 +118,48 @@ def test_the_shipped_model_declares_what_it_draws() -> None:
         assert abilities.check(example.prompt) == ()
 
 
+# What people try first, and a word that the answer must be about; None: nothing to say.
+FIRST_PROMPTS = {
+    "astronaut riding a horse": "astronaut",
+    "two dogs": "two",
+    "a wizard": "wizard",
+    "a girl": "girl",
+    "ninja": "ninja",
+    "superhero": "superhero",
+    "eiffel tower": "eiffel",
+    "portrait of a woman": "woman",
+    "a cat wearing a hat": "hat",
+    "a knight fighting a dragon": "knight",
+    "my name is Anna": "Anna",
+    'a sign that says "hello"': "hello",
+    "ein roter Apfel": "Apfel",
+    "ein Hund im Garten": "Hund",
+    "un perro rojo": "perro",
+    "una casa en la playa": "casa",
+    "a cyberpunk city": None,
+    "🐶": "🐶",
+    "a red apple on a blue background": None,
+    " ".join(["a very beautiful and detailed red apple on a wooden table"] * 9): "",
+}
+
+
+@pytest.mark.parametrize(("prompt", "about"), FIRST_PROMPTS.items())
+def test_of_what_people_try_first_something_true_is_said(prompt: str, about: str | None) -> None:
+    abilities = read_abilities(SHIPPED)
+    assert abilities is not None
+    found = abilities.check(prompt)
+    if about is None:
+        assert found == ()
+        return
+    assert found
+    assert about.lower() in " ".join(warning.excerpt for warning in found).lower()
+    assert all(warning.description for warning in found)
+    if len(prompt.split()) > abilities.token_limit:
+        assert "PROMPT_CUT" in {warning.reason for warning in found}
+    things = [word for warning in found for word in warning.alternatives]
+    assert all(abilities.check(word) == () for word in things)
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{", '{"things": [{"also": []}]}', '{"sizes": 3}', "\xff"]
 )

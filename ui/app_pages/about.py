@@ -25,8 +25,8 @@ SHORTCUTS = (
 
 def main() -> None:
     page_header("About")
-    _what()
     _model()
+    _what()
     _api()
     _limits()
     _shortcuts()
@@ -48,7 +48,7 @@ def _model() -> None:
     if drawn is None:
         return
     st.html("<h2>What this model draws</h2>")
-    st.html(f"<p>{html.escape(drawn.about)}</p>" + html.facts(_repertoire(drawn)))
+    st.html(f'<p class="ink-lead ink-left">{html.escape(drawn.about)}</p>')
     sheet = "".join(
         html.picture(example_pictures.keep(example.thumbnail), example.prompt, 256, 256)
         for example in drawn.examples
@@ -56,6 +56,20 @@ def _model() -> None:
     )
     if sheet:
         st.html(f'<div class="ink-contact">{sheet}</div>')
+    st.html(html.facts([*_repertoire(drawn), *_made_of()]))
+
+
+def _made_of() -> list[tuple[str, object]]:
+    """The model's own numbers, as the service tells them."""
+    sample = shared().monitor.look(patience_s=0)
+    if sample is None or sample.status is None or not sample.status.models:
+        return []
+    model = sample.status.models[0]
+    return [
+        ("Parameters", f"{model.num_parameters / 1e6:,.1f} million"),
+        ("From", model.source),
+        ("Runs on", f"{model.device}, {model.dtype}, {model.runtime}"),
+    ]
 
 
 def _repertoire(drawn: client.Abilities) -> list[tuple[str, object]]:

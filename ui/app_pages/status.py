@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import client
 from ui.components import html
 from ui.components.header import NAME, page_header, short_name
-from ui.components.plots import Plot, draw
+from ui.components.plots import Plot, draw, draw_histogram
 from ui.monitor import Sample
 from ui.session import owner, shared
 from ui.storage.quarantine import Quarantine
@@ -39,6 +39,8 @@ def _service() -> None:
         st.html(_numbers(sample.status))
     st.html(_plots(sample))
     if sample.status is not None:
+        if sample.status.last_hour:
+            st.html(_last_hour(sample.status))
         _models(sample.status)
 
 
@@ -79,6 +81,32 @@ def _plots(sample: Sample) -> str:
     history, now = shared().monitor.history(), time.time()
     drawn = "".join(draw(plot, history, now) for plot in _which_plots(sample))
     return f'<div class="ink-tiles ink-plots">{drawn}</div>'
+
+
+def _last_hour(status: client.ServiceStatus) -> str:
+    """The service's own histograms."""
+    found = {histogram.name: histogram for histogram in status.last_hour}
+    drawn = "".join(
+        draw_histogram(title, found[name], show) for name, title, show in LAST_HOUR if name in found
+    )
+    heading = '<h2 class="ink-small">The last hour</h2>'
+    return f'{heading}<div class="ink-tiles ink-plots ink-four">{drawn}</div>'
+
+
+def _short_time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else html.seconds(seconds * 1000)
+
+
+def _rows(value: float) -> str:
+    return f"{value:.0f} row{'' if value == 1 else 's'}"
+
+
+LAST_HOUR = (
+    ("step_seconds", "One step", _short_time),
+    ("batch_rows", "Rows in a step", _rows),
+    ("wait_seconds", "Waiting in the queue", _short_time),
+    ("generation_seconds", "A request, from start to end", _short_time),
+)
 
 
 def _which_plots(sample: Sample) -> list[Plot]:

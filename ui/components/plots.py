@@ -41,6 +41,37 @@ def draw(plot: Plot, history: Sequence[Sample], now: float) -> str:
     return _box(plot.title, latest, _curve(area, most, _hover(plot, points, now)), label)
 
 
+def draw_histogram(title: str, found: client.Histogram, show: Callable[[float], str]) -> str:
+    """How values are distributed, as HTML: the median in words, and a bar for each bucket."""
+    total = sum(found.counts)
+    if not total:
+        return _box(title, "–", "", f"{title}: nothing in the last hour")
+    used = [index for index, count in enumerate(found.counts) if count]
+    shown = range(used[0], used[-1] + 1)
+    most, width = max(found.counts), 100 / len(shown)
+    bars = "".join(
+        f'<b class="ink-bucket" style="left:{place * width:.2f}%;width:{width:.2f}%;'
+        f'--share:{found.counts[index] / most:.3f}" title="'
+        f'{html.escape(f"{_span(found, index, show)}: {found.counts[index]:,} of {total:,}")}"></b>'
+        for place, index in enumerate(shown)
+    )
+    median = found.quantile(0.5)
+    half = f"half up to {show(median)}" if median is not None else "most above the scale"
+    first, last = _span(found, shown[0], show), _span(found, shown[-1], show)
+    ends = f"<span>{first}</span><span>{last if last != first else ''}</span>"
+    axis = f'<div class="ink-axis">{ends}</div>'
+    curve = f'<div class="ink-plot">{bars}</div>{axis}'
+    label = f"{title}: {half}, from {first} to {last}, {total:,} in the last hour"
+    return _box(title, half.capitalize(), curve, label)
+
+
+def _span(found: client.Histogram, index: int, show: Callable[[float], str]) -> str:
+    """A bucket's bounds in words."""
+    if index == len(found.bounds):
+        return f"over {show(found.bounds[-1])}"
+    return f"up to {show(found.bounds[index])}"
+
+
 def _x(at: float, now: float) -> float:
     """Position of a time on the axis, 0 to 1."""
     return max(0.0, 1 - (now - at) / HISTORY_S)

@@ -73,3 +73,26 @@ def test_what_waits_in_quarantine_is_told(visit: Visit, tmp_path: Path) -> None:
     stray.write_bytes(png())
     assert Quarantine(tmp_path).take([stray], "for the test") == 1
     assert "files in quarantine: 1" in html_of(on("status", visit()))
+
+
+def test_the_last_hour_is_drawn_from_the_service_s_histograms(
+    visit: Visit, service: FakeService
+) -> None:
+    service.status.last_hour.add(
+        name="step_seconds", bounds=[0.05, 0.1, 2], counts=[0, 3, 1, 0], sum=0.5
+    )
+    service.status.last_hour.add(name="batch_rows", bounds=[1, 2], counts=[0, 0, 0])
+    page = html_of(on("status", visit()))
+    assert "The last hour" in page
+    assert 'title="up to 100 ms: 3 of 4"' in page
+    assert 'title="up to 2.0 s: 1 of 4"' in page
+    assert "Half up to 100 ms" in page
+    assert "Rows in a step: nothing in the last hour" in page
+
+
+def test_about_opens_with_the_model(visit: Visit, service: FakeService) -> None:
+    service.status.models[0].num_parameters = 5_200_000
+    service.status.models[0].abilities.about = "One thing at a time."
+    page = html_of(on("about", visit()))
+    assert page.index("One thing at a time.") < page.index("Describe a picture")
+    assert "5.2 million" in page

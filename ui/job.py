@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import client
 from ui.failures import Failure
 from ui.recipe import Recipe
+from ui.start import Start
 from ui.storage.gallery import Picture
 
 RETRY_DELAYS_S = (1.0,)  # if nobody answers; the client itself retries for some seconds each time
@@ -56,6 +57,7 @@ class Job:
     batch_id: str | None = None
     cell: int | None = None
     created: float = field(default_factory=time.monotonic)
+    start: Start | None = None
 
     phase: Phase = Phase.SENDING
     position: int = 0  # number of requests before this one

@@ -22,6 +22,7 @@ from ui.failures import Failure, explain, unexpected
 from ui.job import Job, Phase, RetryPolicy, Unsaved
 from ui.recipe import Recipe
 from ui.rescue import reason, rescue
+from ui.start import Start
 from ui.storage.gallery import Gallery
 from ui.storage.journal import INTERRUPTED, Journal
 
@@ -66,7 +67,7 @@ class Jobs:
     def max_per_owner(self) -> int:
         return self._max_per_owner
 
-    def submit(self, owner: str, recipe: Recipe) -> Job:
+    def submit(self, owner: str, recipe: Recipe, start: Start | None = None) -> Job:
         """Start a job, or return the identical one that was just started (a double click).
 
         Raises:
@@ -77,11 +78,12 @@ class Jobs:
             self._check_memory()
             active = self._active(owner)
             for job in active:
-                if job.recipe == recipe and time.monotonic() - job.created < DOUBLE_CLICK_S:
+                is_same = (job.recipe, job.start) == (recipe, start)
+                if is_same and time.monotonic() - job.created < DOUBLE_CLICK_S:
                     return job
             if len(active) >= self._max_per_owner:
                 raise TooManyJobs(f"{len(active)} pictures are already under way")
-            job = self._add(Job(uuid.uuid4().hex, owner, recipe))
+            job = self._add(Job(uuid.uuid4().hex, owner, recipe, start=start))
         self._start(job)
         return job
 
@@ -244,6 +246,8 @@ class Jobs:
             model=recipe.model or None,
             prompt_syntax=client.PromptSyntax.A1111,
             preview_interval=max(1, recipe.steps // PREVIEWS),
+            init_image=job.start.data if job.start else None,
+            strength=job.start.strength if job.start else None,
         )
         job.attach(stream)
         for event in stream:

@@ -146,7 +146,8 @@ def _is_back_after(job: Job) -> bool:
 
 
 def _start_over(job: Job) -> Job | None:
-    submit_recipe(job.recipe.with_seed(job.seed if job.seed is not None else job.recipe.seed))
+    recipe = job.recipe.with_seed(job.seed if job.seed is not None else job.recipe.seed)
+    submit_recipe(recipe, job.start)
     again = _current_job()
     st.session_state[STARTED_OVER] = again.id if again else None
     return again

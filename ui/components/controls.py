@@ -11,6 +11,7 @@ from ui import form
 from ui.components.adapters import weights_help
 from ui.components.header import short_name
 from ui.components.importer import paste_settings
+from ui.components.starting import drop_start
 from ui.form import CUSTOM, RANDOM_SEED_BELOW
 from ui.recipe import (
     ASPECTS,
@@ -47,6 +48,8 @@ def controls(abilities: Abilities) -> None:
             _scheduler(abilities)
         st.button("Reset settings", key="reset", icon=":material/restart_alt:", on_click=_reset)
         weights_help()
+        with st.expander("Start from a picture", icon=":material/brush:"):
+            drop_start()
         with st.expander("Import settings", icon=":material/content_paste_go:"):
             paste_settings("studio")
 

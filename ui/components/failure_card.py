@@ -12,6 +12,7 @@ from ui.failures import Failure, Remedy
 from ui.job import Job
 from ui.recipe import Recipe
 from ui.session import shared
+from ui.start import Start
 
 SMALLER = 0.75
 
@@ -40,12 +41,22 @@ def _remedy(job: Job, failure: Failure) -> None:
     if failure.remedy is Remedy.SMALLER:
         smaller = _smaller(job.recipe)
         label = f"Try {smaller.width} × {smaller.height}"
-        st.button(label, key="retry", icon=":material/compress:", on_click=_again, args=(smaller,))
+        st.button(
+            label,
+            key="retry",
+            icon=":material/compress:",
+            on_click=_again,
+            args=(smaller, job.start),
+        )
         return
     if failure.remedy is Remedy.TRY_AGAIN:
         same = job.recipe.with_seed(job.seed if job.seed is not None else job.recipe.seed)
         st.button(
-            "Try again", key="retry", icon=":material/refresh:", on_click=_again, args=(same,)
+            "Try again",
+            key="retry",
+            icon=":material/refresh:",
+            on_click=_again,
+            args=(same, job.start),
         )
 
 
@@ -60,6 +71,6 @@ def _smaller(recipe: Recipe) -> Recipe:
     return replace(recipe, width=width, height=height)
 
 
-def _again(recipe: Recipe) -> None:
+def _again(recipe: Recipe, start: Start | None) -> None:
     st.session_state.pop(JOB, None)
-    submit_recipe(recipe)
+    submit_recipe(recipe, start)

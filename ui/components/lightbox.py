@@ -14,6 +14,7 @@ from ui.components.albums import add_to_album
 from ui.components.cards import IMAGE, show
 from ui.components.drop import is_dropped
 from ui.components.importer import STUDIO, use
+from ui.components.starting import start_buttons
 from ui.recipe_link import to_link
 from ui.session import address, owner, shared, site
 from ui.storage.gallery import Picture, Search
@@ -131,6 +132,8 @@ def _actions(picture: Picture) -> None:
             seed = random.randrange(form.RANDOM_SEED_BELOW)
             use(picture.recipe.with_seed(None))
             st.session_state[SUBMIT] = picture.recipe.with_seed(seed)
+            st.switch_page(STUDIO)
+        if start_buttons(picture, "lightbox"):
             st.switch_page(STUDIO)
         favourite_button(picture, "lightbox", shortcut="F")
         download_button(picture, "lightbox")

@@ -10,6 +10,7 @@ from ui import form
 from ui.components.adapters import adapters
 from ui.components.controls import controls
 from ui.components.ideas import ideas
+from ui.components.starting import chosen_start
 from ui.components.submit import PROBLEMS, problem, submit
 from ui.components.talk import talk
 from ui.recipe import Abilities
@@ -33,6 +34,7 @@ def prompt_bar(abilities: Abilities, num_active: int) -> None:
             persist_state=KEEP,
         )
         problem("prompt")
+        chosen_start()
         talk(st.session_state["prompt"], st.session_state["model"])
         with st.container(horizontal=True, key="bar-row", gap="small", vertical_alignment="center"):
             ideas(abilities)

@@ -13,6 +13,7 @@ from ui.components.actions import download_button, favourite_button, pin_button,
 from ui.components.cards import cards
 from ui.components.ideas import another_take
 from ui.components.importer import use
+from ui.components.starting import start_buttons
 from ui.components.submit import show_on_stage, submit_recipe
 from ui.components.talk import replaced
 from ui.job import Job
@@ -45,6 +46,7 @@ def picture_actions(picture: Picture, job: Job | None) -> None:
             on_click=use,
             args=(picture.recipe,),
         )
+        start_buttons(picture, "result")
         favourite_button(picture, "result")
         pin_button(picture, "result")
         if job is not None and len(job.pictures) > 1:

@@ -9,25 +9,30 @@ from ui.components import html
 from ui.jobs import TooManyJobs
 from ui.recipe import Recipe, problems
 from ui.session import owner, shared
+from ui.start import Start
 
 PROBLEMS = "_problems"
+START = "_start"  # the picture to start from, encoded
+STRENGTH = "start-strength"
 JOB = "_job"
 SHOWN = "_shown"  # the picture on the stage, if it is not the last job's
 
 
 def submit() -> None:
     """Check the widgets' values and start a job, or record the problems."""
-    submit_recipe(form.read(st.session_state, shared().monitor.abilities))
+    data = st.session_state.get(START)
+    start = None if data is None else Start(data, float(st.session_state[STRENGTH]))
+    submit_recipe(form.read(st.session_state, shared().monitor.abilities), start)
 
 
-def submit_recipe(recipe: Recipe) -> None:
+def submit_recipe(recipe: Recipe, start: Start | None = None) -> None:
     """Start a job with this recipe, or record its problems."""
     found = problems(recipe, shared().monitor.abilities)
     st.session_state[PROBLEMS] = found
     if found:
         return
     try:
-        st.session_state[JOB] = shared().jobs.submit(owner(), recipe).id
+        st.session_state[JOB] = shared().jobs.submit(owner(), recipe, start).id
     except TooManyJobs as error:
         st.session_state[PROBLEMS] = {"queue": f"Wait a moment: {error}."}
     else:

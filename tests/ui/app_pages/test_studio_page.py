@@ -331,7 +331,7 @@ def test_pasted_parameters_fill_the_form(visit: Visit) -> None:
 
 def test_a_dropped_picture_without_settings_is_refused_in_words(visit: Visit) -> None:
     app = visit().run()
-    app.file_uploader[0].upload("x.png", png()).run()
+    app.file_uploader(key="dropped-studio").upload("x.png", png()).run()
     assert any("carries no settings" in error.body for error in app.error)
 
 

@@ -7,7 +7,7 @@ FUZZ_S ?= 1200
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo backend ui check fmt proto test fuzz bench test-sd14 gpu-check screenshots train evaluate \
+.PHONY: help install demo backend ui check fmt proto test fuzz bench bench-sessions test-sd14 gpu-check screenshots train evaluate \
   images-check fresh digests audit lock clean
 
 help: ## Show this list
@@ -59,6 +59,9 @@ fuzz: $(VENV)/.dev ## Fuzz what is imported, FUZZ_S seconds per target (an hour)
 
 bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-sessions: $(VENV)/.dev ## A demo session with 100 guests and 500 onlookers (long)
+	$(BIN)/python -m bench.sessions $(ARGS)
 
 test-sd14: $(VENV)/.dev ## Stable Diffusion 1.4's true architecture, with random weights (long)
 	$(BIN)/python -m pytest -q -m sd14 tests/sd14 $(ARGS)

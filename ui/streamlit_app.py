@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
 from ui.packed_static import PackedStatic  # noqa: E402
 from ui.sessions.address import is_loopback  # noqa: E402
+from ui.sessions.feed import Feed  # noqa: E402
 from ui.sessions.guesses import Guesses  # noqa: E402
 from ui.sessions.passes import Passes  # noqa: E402
 from ui.sessions.routes import SessionRoutes, Shared  # noqa: E402
@@ -79,15 +81,31 @@ def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
     }
 
 
+def _end_streams_on_signals(feed: Feed) -> None:
+    """The server would wait for them before it ends."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def end(received: int, frame: Any, before: Any = before) -> None:
+            feed.close()
+            if callable(before):
+                before(received, frame)
+
+        with suppress(ValueError):  # not the main thread
+            signal.signal(number, end)
+
+
 @asynccontextmanager
 async def _lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open the gallery and start polling the backend before the first visitor."""
     from ui import connection
 
     try:
-        connection.services()
+        services = connection.services()
     except Exception:  # the pages report it and try again
         LOG.exception("the gallery could not be opened")
+    else:
+        _end_streams_on_signals(services.sessions.feed)
     yield
     connection.close()
 

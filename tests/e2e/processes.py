@@ -88,6 +88,10 @@ class Backend(Process):
         }
         super().__init__([sys.executable, "-m", "backend"], settings, folder / "backend.log")
 
+    def run_module(self, module: str) -> None:
+        """Start `python -m module` instead: tests.support.fake_backend needs no torch."""
+        self._command = [sys.executable, "-m", module]
+
     def wait_ready(self) -> None:
         end = time.monotonic() + START_S
         with Text2ImageClient(self.address) as client:

@@ -40,7 +40,7 @@ class Stream:
         """The endless stream of events; `guest_id` as in `Listener`."""
         yield b"retry: 2000\n\n"
         with self._sessions.feed.listening(self._room.session.id, guest_id) as listener:
-            while True:
+            while not self._sessions.feed.is_closed:
                 for message in self._news(listener):
                     yield message
                 await asyncio.sleep(PAUSE_S)

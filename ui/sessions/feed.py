@@ -59,6 +59,15 @@ class Feed:
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._moved: set[str] = set()  # sessions whose queue changed since the last beat
         self._lock = threading.Lock()
+        self.is_closed = False
+
+    def close(self) -> None:
+        """End all streams: a server that shuts down waits for its last answer."""
+        self.is_closed = True
+        with self._lock:
+            listeners = [one for found in self._listeners.values() for one in found]
+        for listener in listeners:
+            listener.tell()
 
     @contextmanager
     def listening(self, session_id: str, guest_id: str | None) -> Iterator[Listener]:

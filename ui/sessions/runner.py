@@ -46,6 +46,7 @@ class Runner:
         self._streams: dict[str, client.GenerationStream] = {}
         self._closed = threading.Event()
         self._on_gpu = False
+        self._ended: set[str] = set()
         self.pace = Pace()
         self.trouble = ""  # why there is no progress at the moment, for the host
         self._threads = [
@@ -96,7 +97,15 @@ class Runner:
     def _beat(self) -> None:
         while not self._closed.wait(BEAT_S):
             self._sessions.feed.beat()
+            self._tell_ends()
             self._stop_cancelled()
+
+    def _tell_ends(self) -> None:
+        """A session ends by the clock: nobody does anything then."""
+        ended = {room.session.id for room in self._sessions.all() if room.session.has_ended}
+        for session_id in ended - self._ended:
+            self._sessions.feed.everybody(session_id)
+        self._ended = ended
 
     def _stop_cancelled(self) -> None:
         """Cancel the generation of pictures that were cancelled."""

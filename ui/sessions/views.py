@@ -119,6 +119,7 @@ def _shown(room: Room, picture: GuestPicture) -> dict[str, Any]:
         "prompt": picture.recipe.prompt,
         "by": room.guests[picture.guest_id].nickname,
         "large": picture.highlighted,
+        "at": picture.finished_at,
     }
 
 

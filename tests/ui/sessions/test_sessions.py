@@ -396,6 +396,25 @@ class TestStreams:
         assert any("preview" in data for data in steps)
         assert found[-1][1]["pictures"][0]["prompt"] == "a cat"
 
+    async def test_an_end_by_the_clock_is_told(self, venue: Venue) -> None:
+        room = venue.start()
+        stream = Stream(venue.sessions, venue.runner, room, None, lambda: "")
+        messages = stream.messages(None)
+        first = [await anext(messages) for _ in range(2)]
+        assert not event(first[1].decode())[1]["ended"]
+        room.session.ends_at = now_ms()
+        assert event((await asyncio.wait_for(anext(messages), 10)).decode())[1]["ended"]
+        await messages.aclose()  # type: ignore[attr-defined]
+
+    async def test_they_end_with_the_server(self, venue: Venue) -> None:
+        room = venue.start()
+        messages = Stream(venue.sessions, venue.runner, room, None, lambda: "").messages(None)
+        await anext(messages)
+        await anext(messages)
+        venue.sessions.feed.close()
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(anext(messages), 5)
+
     async def test_who_has_not_joined_gets_an_invitation_and_no_pictures(
         self, venue: Venue
     ) -> None:

@@ -321,6 +321,17 @@ function view(picture) {
 byId("view-close").addEventListener("click", () => byId("view").close());
 byId("view").addEventListener("click", (event) => event.target === byId("view") && byId("view").close());
 
+// A used-up allowance has room again at a time that only the clock tells.
+function tick() {
+  if (!state?.line) return;
+  const isFree = state.left < 1 && !state.ended && Date.now() + offset > state.free_at;
+  if (isFree) {
+    state.free_at = Infinity; // once
+    stream.open();
+  }
+  drawComposer();
+}
+
 // The way in
 
 function askForCode(text) {
@@ -358,5 +369,5 @@ else {
     lost: () => (byId("offline").hidden = state === null),
     back: () => (byId("offline").hidden = true),
   });
-  setInterval(() => state?.line && drawComposer(), 1_000);
+  setInterval(tick, 1_000);
 }

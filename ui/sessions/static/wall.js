@@ -35,7 +35,7 @@ function grid(wanted, bigs) {
   let best = null;
   for (let columns = 2; columns <= 9; columns += 1) {
     for (let rows = 2; rows <= 9; rows += 1) {
-      const cells = columns * rows - 3 * bigs;
+      const cells = columns * rows - 4 * bigs;
       const cellWidth = (width - gap * (columns - 1)) / columns;
       const cellHeight = (height - gap * (rows - 1)) / rows;
       const side = Math.min(cellWidth - edges, cellHeight - caption - edges / 2);

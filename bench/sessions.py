@@ -199,8 +199,9 @@ class Visit:
             await asyncio.sleep(0.05)
 
     async def _idle(self) -> None:
-        """Somebody who looks at the welcome page all the time."""
+        """Somebody who has joined, and only looks."""
         async with self._client() as phone:
+            await self._join(phone, 0)
             is_open = False
             try:
                 async for _ in self._events(phone, "guest"):

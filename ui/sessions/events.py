@@ -35,6 +35,7 @@ class Stream:
         self._room = room
         self._guest = guest
         self._invite = invite
+        self._told: dict[str, Any] = {}  # of the line, at last
 
     async def messages(self, guest_id: str | None) -> AsyncIterator[bytes]:
         """The endless stream of events; `guest_id` as in `Listener`."""
@@ -54,7 +55,7 @@ class Stream:
                 return [encode("gone", {})]
             if state:
                 return [encode("state", self._state(listener.guest_id))]
-            news = [encode("line", self._line(listener.guest_id))] if line else []
+            news = self._line(listener.guest_id) if line else []
             for picture_id in moved:
                 news += self._progress(picture_id, is_wall=listener.guest_id is None)
             return news
@@ -68,10 +69,18 @@ class Stream:
             return views.about(room) | extra | {"invitation": self._invite()}
         return views.guest(room, self._guest, self._runner.pace.seconds) | extra
 
-    def _line(self, guest_id: str | None) -> dict[str, Any]:
+    def _line(self, guest_id: str | None) -> list[bytes]:
+        """How the line stands, where that is news to the page."""
+        if guest_id == "":  # nobody asks before joining
+            return []
         if guest_id is None:
-            return {"waiting": len(self._room.line())}
-        return views.line(self._room, guest_id, self._runner.pace.seconds)
+            told: dict[str, Any] = {"waiting": len(self._room.places()[0])}
+        else:
+            told = views.line(self._room, guest_id, self._runner.pace.seconds)
+        if told == self._told:
+            return []
+        self._told = told
+        return [encode("line", told)]
 
     def _progress(self, picture_id: str, *, is_wall: bool) -> list[bytes]:
         picture = self._room.pictures.get(picture_id)

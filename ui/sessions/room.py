@@ -111,6 +111,8 @@ class Room:
     session: Session
     guests: dict[str, Guest] = field(default_factory=dict)
     pictures: dict[str, GuestPicture] = field(default_factory=dict)  # oldest first
+    version: int = field(default=0, compare=False)  # of the line; `places` is made once for each
+    _places: tuple[int, dict[str, int], Counter[str]] | None = field(default=None, compare=False)
 
     def of_guest(self, guest_id: str) -> list[GuestPicture]:
         return [p for p in self.pictures.values() if p.guest_id == guest_id]
@@ -139,15 +141,21 @@ class Room:
         """The queue: round robin over guests, the least recently served first."""
         return line([self])
 
+    def places(self) -> tuple[dict[str, int], Counter[str]]:
+        """How many pictures come before each waiting one, and how many each guest has under way."""
+        if self._places is None or self._places[0] != self.version:
+            active = self.active()
+            running = sum(p.state is PictureState.RUNNING for p in active)
+            places = {p.id: running + number for number, p in enumerate(self.line())}
+            self._places = self.version, places, Counter(p.guest_id for p in active)
+        return self._places[1:]
+
     def before(self, guest_id: str) -> int:
-        """Number of pictures before the guest's next request."""
-        own = sum(p.guest_id == guest_id for p in self.active())
-        seen: Counter[str] = Counter()
-        count = 0
-        for picture in self.active():
-            count += picture.guest_id == guest_id or seen[picture.guest_id] <= own
-            seen[picture.guest_id] += 1
-        return count
+        """How many pictures come before the next one that this guest asks for."""
+        _, counts = self.places()
+        own = counts[guest_id]
+        others = sum(min(n, own + 1) for who, n in counts.items() if who != guest_id)
+        return own + others
 
     def counted(self, guest: Guest) -> list[GuestPicture]:
         """The guest's pictures that count towards the allowance, oldest first."""

@@ -211,7 +211,7 @@ class Sessions:
             self._store.add(*asked)
             room.pictures |= {picture.id: picture for picture in asked}
             self.work.notify_all()
-            self.feed.guest(room.session.id, guest.id)
+            self._moved(room, guest.id)
         return asked
 
     def cancel(self, room: Room, guest: Guest, picture_id: str) -> None:
@@ -229,14 +229,14 @@ class Sessions:
             picture.state = PictureState.RUNNING
             room = self._rooms[picture.session_id]
             room.guests[picture.guest_id].served_at = at
-            self.feed.guest(picture.session_id, picture.guest_id)
+            self._moved(room, picture.guest_id)
 
     def put_back(self, picture: GuestPicture) -> None:
         """Put a running picture back into the queue; it restarts from the first step."""
         with self.lock:
             if picture.state is PictureState.RUNNING:
                 picture.state = PictureState.WAITING
-                self.feed.guest(picture.session_id, picture.guest_id)
+                self._moved(self._rooms[picture.session_id], picture.guest_id)
 
     def progressed(self, picture: GuestPicture) -> None:
         self.feed.progress(picture.session_id, picture.guest_id, picture.id)
@@ -247,19 +247,26 @@ class Sessions:
             if not picture.state.is_active or picture.session_id not in self._rooms:
                 return
             self._end(picture, state, error)
-            self._store.change(picture)
+            self._moved(self._rooms[picture.session_id], picture.guest_id)
             self.work.notify_all()
-            self.feed.guest(picture.session_id, picture.guest_id)
+        # Not under the lock, which the pages' streams need; what a crash leaves out is found again.
+        self._store.change(picture)
 
     def _end(self, picture: GuestPicture, state: PictureState, error: str = "") -> None:
         picture.state, picture.error, picture.finished_at = state, error, now_ms()
         picture.forming.preview = None
+
+    def _moved(self, room: Room, guest_id: str) -> None:
+        """The line has: the next page that asks gets its places anew."""
+        room.version += 1
+        self.feed.guest(room.session.id, guest_id)
 
     @contextmanager
     def _changing(self, session_id: str) -> Iterator[Room]:
         """The room, with the lock held; notifies all pages afterwards."""
         with self.lock:
             yield self._rooms[session_id]
+            self._rooms[session_id].version += 1
             self.feed.everybody(session_id)
 
     def _check_open(self, room: Room) -> None:

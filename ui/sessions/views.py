@@ -69,14 +69,13 @@ def guest(room: Room, who: Guest, seconds: float | None) -> dict[str, Any]:
 def line(room: Room, guest_id: str, seconds: float | None) -> dict[str, Any]:
     """The queue as the guest sees it, with the predicted wait of a new request."""
     before = room.before(guest_id)
-    is_full = len(room.active()) >= room.session.rules.max_waiting
-    places = {p.id: number for number, p in enumerate(room.line())}
-    running = sum(p.state is PictureState.RUNNING for p in room.active())
-    own = {p.id: places[p.id] + running for p in room.of_guest(guest_id) if p.id in places}
+    places, counts = room.places()
+    is_full = counts.total() >= room.session.rules.max_waiting
+    own = {p.id: places[p.id] for p in room.of_guest(guest_id) if p.id in places}
     return {
         "before": before,
         "seconds": None if seconds is None else round((before + 1) * seconds),
-        "each": seconds,
+        "each": None if seconds is None else round(seconds, 1),
         "full": is_full,
         "places": own,
     }

@@ -291,6 +291,7 @@ def room_of(counts: dict[str, int]) -> Room:
                 len(room.pictures),
             )
             room.pictures[picture.id] = picture
+    room.version += 1
     return room
 
 

@@ -39,6 +39,7 @@ PROMPTS = ("a red apple", "a purple mushroom", "a rocket", "cat face", "a birthd
 PREVIEW = re.compile(r'"data:image/jpeg;base64,[^"]*"')
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 SAMPLE_S = 0.5
+RETRY_S = 2.0  # as the pages wait
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Visit:
         """Seconds from asking to having, by picture; some lose their connection once."""
         waits: dict[str, float] = {}
         while len(waits) < len(asked):
-            async for name, data in self._events(phone, "guest"):
+            async for name, data in self._lasting(phone, "guest"):
                 if name == "state":
                     for picture in data["pictures"]:
                         if picture["state"] == "made" and picture["id"] not in waits:
@@ -202,15 +203,18 @@ class Visit:
         """Somebody who has joined, and only looks."""
         async with self._client() as phone:
             await self._join(phone, 0)
-            is_open = False
-            try:
-                async for _ in self._events(phone, "guest"):
-                    if not is_open:
-                        is_open = True
-                        self.measured.idle_open += 1
-            finally:
-                if is_open and not self._done.is_set():
-                    self.measured.idle_open -= 1
+            while not self._done.is_set():
+                is_open = False
+                try:
+                    async for _ in self._events(phone, "guest"):
+                        if not is_open:
+                            is_open = True
+                            self.measured.idle_open += 1
+                except httpx.TransportError:
+                    await asyncio.sleep(RETRY_S)
+                finally:
+                    if is_open and not self._done.is_set():
+                        self.measured.idle_open -= 1
 
     async def _watch_memory(self) -> None:
         while True:
@@ -218,9 +222,18 @@ class Visit:
             self.measured.memory_mb = max(self.measured.memory_mb, used)
             await asyncio.sleep(SAMPLE_S)
 
+    async def _lasting(self, phone: httpx.AsyncClient, kind: str) -> AsyncIterator[tuple[str, Any]]:
+        """The same, ending where the connection breaks."""
+        try:
+            async for found in self._events(phone, kind):
+                yield found
+        except httpx.TransportError:
+            await asyncio.sleep(RETRY_S)
+
     async def _events(
         self, phone: httpx.AsyncClient, kind: str, *, is_wall: bool = False
     ) -> AsyncIterator[tuple[str, Any]]:
+        """One stream until it breaks: the callers come back, as an EventSource does."""
         async with phone.stream("GET", f"/s/events/{kind}?code={self._code}") as answer:
             answer.raise_for_status()
             name = ""

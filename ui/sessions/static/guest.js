@@ -164,8 +164,8 @@ function cap(text) {
 
 function duration(seconds) {
   const whole = Math.max(1, Math.round(seconds));
-  if (whole < 100) return `${whole < 20 ? whole : Math.round(whole / 5) * 5} s`;
-  return `${Math.round(whole / 60)} min`;
+  if (whole < 100) return `${whole < 20 ? whole : Math.round(whole / 5) * 5}\u00a0s`;
+  return `${Math.round(whole / 60)}\u00a0min`;
 }
 
 function clock(milliseconds) {

@@ -8,7 +8,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 WRONG_CODES = RateLimitItemPerMinute(20, namespace="code")
 WRONG_PASSWORDS = RateLimitItemPerMinute(5, namespace="password")
-JOINED = RateLimitItemPerHour(1200, namespace="join")  # a school may have one address
+JOINED = RateLimitItemPerHour(1200, namespace="join")  # a whole school may share one address
 ASKED = RateLimitItemPerMinute(30, namespace="ask")
 
 

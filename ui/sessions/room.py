@@ -151,7 +151,7 @@ class Room:
         return self._places[1:]
 
     def before(self, guest_id: str) -> int:
-        """How many pictures come before the next one that this guest asks for."""
+        """Number of pictures before the guest's next request."""
         _, counts = self.places()
         own = counts[guest_id]
         others = sum(min(n, own + 1) for who, n in counts.items() if who != guest_id)

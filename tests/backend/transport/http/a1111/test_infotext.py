@@ -34,7 +34,7 @@ def test_what_our_own_pictures_say(image_format: ImageFormat) -> None:
     text = read_infotext(encode(pixels, image_format, provenance))
     assert text == provenance.parameters()
     assert parse(text) == {
-        "Prompt": "a fox,\nvery red",
+        "Prompt": "a fox,\nvery red <lora:pixel:0.5>",
         "Negative prompt": "dull: grey, flat",
         "Steps": "7",
         "Sampler": "DPM++ 2M",
@@ -45,7 +45,6 @@ def test_what_our_own_pictures_say(image_format: ImageFormat) -> None:
         "Size-2": "64",
         "Model": "fake",
         "Model hash": "0123456789",
-        "Lora": "pixel:0.5",
         "Version": "text2image 1.0",
     }
 

@@ -54,15 +54,16 @@ def chosen_start() -> None:
     with st.container(horizontal=True, key="start", vertical_alignment="center"):
         st.image(data, width=72)
         st.slider(
-            "Starts from this picture: how much may change",
+            "How much may change",
             0.05,
             1.0,
             step=0.05,
             key=STRENGTH,
             persist_state=KEEP,
-            help="Low keeps shapes and colours; at 1 little of it is left.",
+            help="The next picture starts from this one. Low keeps shapes and colours; at 1 little "
+            "of it is left.",
         )
-        st.button("Start without it", key="start-remove", icon=":material/close:", on_click=_forget)
+        st.button("Clear", key="start-remove", icon=":material/close:", on_click=_forget)
 
 
 def start_buttons(picture: Picture, where: str) -> bool:

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo backend ui check fmt proto test fuzz bench bench-sessions test-sd14 gpu-check screenshots train evaluate \
-  images-check fresh digests audit lock clean
+  images-check fresh digests audit lock wheels-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,10 @@ audit: $(VENV)/.dev ## Ask for known vulnerabilities of what is pinned (needs th
 
 lock: $(VENV)/.dev ## Write constraints.txt from what is installed, and locks/ with hashes
 	$(BIN)/python scripts/lock.py
+	@$(BIN)/python -m scripts.wheels_check
+
+wheels-check: $(VENV)/.dev ## Check the README's table of computers against the pins' wheels (needs the network)
+	@$(BIN)/python -m scripts.wheels_check
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,4 +1,8 @@
-"""Backend and studio in the foreground; Ctrl-C, or the end of either, ends both."""
+"""Backend and studio in the foreground; Ctrl-C, or the end of either, ends both.
+
+`python -m scripts.demo --install` sets up .venv first, with any Python and nothing but its standard
+library, and goes on with the Python in there.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import venv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from client import DeadlineExceeded, Text2ImageClient, Text2ImageError
+if TYPE_CHECKING:  # it needs grpc, which --install has yet to bring
+    from client import Text2ImageClient
+
+from scripts import install
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
@@ -22,9 +32,53 @@ COMMANDS = {
 }
 EVERY_S = 1.0
 STOP_S = 35.0  # the backend's drain time, and a little
+VENV = ROOT / ".venv"
+EXTRAS = ("backend", "ui", "openvino")
 
 
-def main() -> int:
+def main(args: Sequence[str] = ()) -> int:
+    if list(args) == ["--install"]:
+        return set_up() or go_on()
+    if args:
+        print("usage: python -m scripts.demo [--install]", file=sys.stderr)
+        return 2
+    return run()
+
+
+def set_up() -> int:
+    """Create .venv and install what is not there yet, as `make install` does."""
+    if not venv_python().exists():
+        if why := install.refusal():
+            print(why, file=sys.stderr)
+            return 2
+        venv.create(VENV, with_pip=True)
+    stamp = VENV / ".demo"
+    sources = [ROOT / name for name in ("pyproject.toml", "constraints.txt")]
+    if stamp.exists() and all(stamp.stat().st_mtime >= s.stat().st_mtime for s in sources):
+        return 0
+    code = subprocess.call([str(venv_python()), str(ROOT / "scripts" / "install.py"), *EXTRAS])
+    if code == 0:
+        stamp.touch()
+    return code
+
+
+def go_on() -> int:
+    """Run the demo with the Python of .venv."""
+    command = [str(venv_python()), "-m", "scripts.demo"]
+    os.chdir(ROOT)
+    if os.name != "nt":
+        os.execv(command[0], command)
+    child = subprocess.Popen(command)
+    while True:  # Ctrl-C reaches the child, too, which then needs its time
+        with contextlib.suppress(KeyboardInterrupt):
+            return child.wait()
+
+
+def venv_python() -> Path:
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     children = {name: start(command) for name, command in COMMANDS.items()}
@@ -71,6 +125,8 @@ def announce_ready(address: str, started: float) -> None:
 
     If it never becomes ready, the backend itself says why.
     """
+    from client import DeadlineExceeded, Text2ImageClient, Text2ImageError
+
     with Text2ImageClient(address) as client:
         while True:
             try:
@@ -85,6 +141,8 @@ def announce_ready(address: str, started: float) -> None:
 
 def doing(client: Text2ImageClient) -> str:
     """What the backend does before it is ready, in its own words."""
+    from client import Text2ImageError
+
     try:
         return client.status(timeout=EVERY_S).message
     except Text2ImageError:
@@ -123,4 +181,4 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

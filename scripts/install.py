@@ -7,15 +7,18 @@ compile what the backend and the studio import at their start, in parallel.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+FIRST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 15)
+OLDEST_MACOS = 14
 STARTS = {
     "backend": "import backend.__main__, backend.model.loader, backend.model.checkpoint.folder,"
     " backend.model.measure.costs",
@@ -25,8 +28,36 @@ STARTS = {
 }
 
 
+def refusal() -> str:
+    """Why nothing can be installed here, in one line; empty if it can."""
+    if not FIRST_PYTHON <= sys.version_info[:2] < TOO_NEW_PYTHON:
+        return f"Python 3.11 to 3.14 is needed, this is {platform.python_version()}."
+    if sys.platform == "darwin":
+        return _refusal_of_mac(platform.machine())
+    if sys.platform == "win32" and sysconfig.get_platform() == "win-arm64":
+        return "Arm's Python for Windows can't run it: torch and grpcio have no build for it."
+    return ""
+
+
+def _refusal_of_mac(machine: str) -> str:
+    if machine != "arm64":
+        return (
+            "Intel Macs can't run it: torch has no build for them. (On Apple Silicon this Python"
+            " is one for Intel: install one for arm64.)"
+        )
+    release = platform.mac_ver()[0]
+    major = release.partition(".")[0]
+    if major.isdigit() and int(major) < OLDEST_MACOS:
+        return (
+            f"macOS {OLDEST_MACOS} or newer is needed, this is {release}: torch has no older build."
+        )
+    return ""
+
+
 def requirements(extras: Iterable[str]) -> list[str]:
     """The requirements in pyproject.toml, read directly to avoid building a package."""
+    import tomllib  # older Pythons, which are refused, have none
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
     return [*project["dependencies"], *(text for extra in extras for text in optional[extra])]
@@ -79,6 +110,9 @@ def precompile(extras: list[str]) -> None:
 
 
 def main(extras: list[str]) -> int:
+    if why := refusal():
+        print(why, file=sys.stderr)
+        return 2
     started = time.monotonic()
     try:
         install(extras)

@@ -29,6 +29,7 @@ from ui.access import VisitorGuard, host_route  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
 from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
+from ui.listeners import close_listeners  # noqa: E402
 from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
 from ui.packed_static import PackedStatic  # noqa: E402
@@ -52,9 +53,10 @@ def _listen_where_told(settings: Settings) -> None:
     if settings.host == config.get_option("server.address"):
         return
     os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
-    _let_go_of_sockets()
     if os.name == "nt":  # execv there starts another process, and ends this one
+        close_listeners(config.get_option("server.port"))
         sys.exit(subprocess.call([sys.executable, *sys.orig_argv[1:]]))
+    _let_go_of_sockets()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -43,7 +43,9 @@ def snippets(document: Path) -> list[Snippet]:
 
 
 ALL = snippets(ROOT / "docs/clients.md")
-RUNNABLE = [snippet for snippet in ALL if snippet.where != "browser"]
+RUNNABLE = [
+    snippet for snippet in ALL if snippet.where != "browser" and snippet.language != "powershell"
+]
 IN_BROWSER = [snippet for snippet in ALL if snippet.where == "browser"]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
+import venv
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -72,3 +76,76 @@ def test_openvino_is_left_out_where_it_has_no_build(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(install, "_install", lambda extras: try_(["openvino"]))
     with pytest.raises(subprocess.CalledProcessError):
         install.install(["backend"])
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "release", "told"),
+    [
+        ("darwin", "x86_64", "15.1", "Intel Macs"),
+        ("darwin", "arm64", "13.7", "macOS 14 or newer is needed, this is 13.7"),
+        ("darwin", "arm64", "14.0", ""),
+        ("win32", "win-arm64", "", "Arm's Python for Windows can't run it"),
+        ("win32", "win-amd64", "", ""),
+        ("linux", "aarch64", "", ""),
+    ],
+)
+def test_computers_without_wheels_are_refused_before_pip_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    system: str,
+    machine: str,
+    release: str,
+    told: str,
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(install, "install", asked.append)
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "mac_ver", lambda: (release, ("", "", ""), machine))
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: machine)
+    assert install.main([]) == (2 if told else 0)
+    line = capsys.readouterr().err
+    assert told in line
+    assert len(line.splitlines()) == bool(told)
+    assert bool(asked) != bool(told)
+
+
+@pytest.mark.parametrize("version", [(3, 10, 9), (3, 15, 0)])
+def test_pythons_without_wheels_are_refused(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    assert install.refusal().startswith("Python 3.11 to 3.14 is needed")
+
+
+def test_the_environment_is_set_up_once_with_the_standard_library_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    codes = iter([1, 0])
+
+    def call(command: list[str]) -> int:
+        ran.append(command)
+        return next(codes)
+
+    def create(folder: Path, with_pip: bool) -> None:
+        assert with_pip
+        demo.venv_python().parent.mkdir(parents=True)
+        demo.venv_python().touch()
+
+    monkeypatch.setattr(demo, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(venv, "create", create)
+    monkeypatch.setattr(subprocess, "call", call)
+    assert demo.set_up() == 1
+    assert demo.set_up() == 0  # it goes on where it failed
+    assert demo.set_up() == 0  # and has nothing left to do
+    assert len(ran) == 2
+    assert ran[0][0] == str(demo.venv_python())
+    assert ran[0][2:] == ["backend", "ui", "openvino"]
+
+
+def test_demo_starts_without_any_package() -> None:
+    command = [sys.executable, "-S", "-m", "scripts.demo", "--nonsense"]
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "usage: python -m scripts.demo [--install]\n")

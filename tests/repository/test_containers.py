@@ -30,6 +30,8 @@ def lines(name: str, instruction: str) -> list[str]:
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_hadolint_has_nothing_to_say(name: str) -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
+    if sys.platform == "win32" and not hadolint.exists():
+        pytest.skip("hadolint has no wheel for Windows")
     result = subprocess.run([hadolint, ROOT / name], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")
 

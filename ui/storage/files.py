@@ -15,6 +15,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
+from ui.storage import patience
 from ui.storage.decoding import make_thumbnail
 from ui.storage.whole import DRAFT_PREFIX, write_whole
 
@@ -109,7 +110,7 @@ class PictureFiles:
         if path is None:
             return
         try:
-            marked = path.rename(path.with_name(path.name + DELETED_SUFFIX))
+            marked = patience.rename(path, path.with_name(path.name + DELETED_SUFFIX))
             os.utime(marked)
         except OSError as error:
             LOG.error("%s could not be marked as deleted: %s", path, error)
@@ -119,7 +120,7 @@ class PictureFiles:
         for suffix in MIME_TYPES:
             path = self._place(picture_id, suffix)
             try:
-                path.with_name(path.name + DELETED_SUFFIX).rename(path)
+                patience.rename(path.with_name(path.name + DELETED_SUFFIX), path)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -135,7 +136,7 @@ class PictureFiles:
         try:
             for suffix in MIME_TYPES:
                 path = self._place(picture_id, suffix)
-                path.with_name(path.name + DELETED_SUFFIX).unlink(missing_ok=True)
+                patience.unlink(path.with_name(path.name + DELETED_SUFFIX))
             self._remove_companions(picture_id)
         except OSError as error:
             LOG.error("the files of picture %s could not be removed: %s", picture_id, error)
@@ -172,7 +173,7 @@ class PictureFiles:
                 found += [p for p in paths if p.name in {picture_id + s for s in companions}]
         leftovers = [path for path in found if is_forgotten(path)]
         for path in leftovers:
-            path.unlink(missing_ok=True)
+            patience.unlink(path)
         return len(leftovers)
 
     def _listing(self) -> dict[str, list[Path]]:
@@ -194,7 +195,7 @@ class PictureFiles:
 
     def _remove_companions(self, picture_id: str) -> None:
         for suffix in (THUMBNAIL_SUFFIX, NOTE_SUFFIX):
-            self._place(picture_id, suffix).unlink(missing_ok=True)
+            patience.unlink(self._place(picture_id, suffix))
 
     def _place(self, picture_id: str, suffix: str) -> Path:
         if not is_picture_id(picture_id):

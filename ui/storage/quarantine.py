@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ui.storage import patience
 from ui.storage.whole import write_whole
 
 LOG = logging.getLogger("inkling.storage")
@@ -61,7 +62,7 @@ class Quarantine:
         target = folder / path.relative_to(self._data_dir)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
+            patience.rename(path, target)
         except OSError as error:
             LOG.error("%s stays where it is, quarantine fails: %s", path, error)
             return False

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from ui.metadata.reader import read_file
 from ui.metadata.unreadable import UnreadableRecipe
 from ui.recipe import Recipe
+from ui.storage import patience
 from ui.storage.files import NOTE_SUFFIX, Original, PictureFiles, as_original
 from ui.storage.picture import Picture, Unkeepable, check
 from ui.storage.quarantine import Quarantine
@@ -99,7 +100,7 @@ def _release(files: PictureFiles, quarantine: Quarantine, known: set[str]) -> No
         home.mkdir(exist_ok=True)
         companions = set(original.path.parent.glob(f"{original.id}.*")) - {original.path}
         for path in (*companions, original.path):  # the original last, as when writing
-            path.rename(home / path.name)
+            patience.rename(path, home / path.name)
         picture = files.note(original.id)
         if picture is not None:
             _undelete_note(files, original.id, picture)

@@ -7,6 +7,8 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from ui.storage import patience
+
 DRAFT_PREFIX = ".draft-"
 
 
@@ -20,7 +22,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = T
     """
     draft = write_draft(path, data, mode=mode, durable=durable)
     try:
-        draft.replace(path)
+        patience.replace(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise

@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 
 from backend import images
 from backend.domain import GeneratedImage
+from backend.draft import Draft
 from backend.errors import InvalidParams, Violation
-from backend.params import Draft, Limits, ModelInfo
+from backend.params import Limits, ModelInfo
 from backend.source_picture import SourcePicture, Sources
 from backend.upscale import Enlargement, enlarge
 

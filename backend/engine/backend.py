@@ -13,6 +13,7 @@ import structlog
 
 from backend.config import Settings
 from backend.domain import Event, GeneratedImage, ServiceStatus, State
+from backend.draft import Draft
 from backend.engine.jobs import Job, JobRegistry
 from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.request import Request
@@ -31,7 +32,7 @@ from backend.errors import (
     Stuck,
     UnknownModel,
 )
-from backend.params import Draft, GenerationParams, ModelInfo
+from backend.params import GenerationParams, ModelInfo
 from backend.picture_reader import PictureReader
 from backend.resources import ResourceReader
 from backend.upscale import Enlargement

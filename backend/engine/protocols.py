@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.domain import Event, Exactness, GeneratedImage, GenerationWarning, ServiceStatus
+from backend.draft import Draft
 from backend.errors import Violation
-from backend.params import Draft, GenerationParams, ModelInfo
+from backend.params import GenerationParams, ModelInfo
 from backend.upscale import Enlargement
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.draft import Draft
 from backend.errors import MAX_VIOLATIONS, InvalidParams
-from backend.params import MAX_LORAS, MAX_SEED, Adapter, Draft, GenerationParams, Limits, Lora
+from backend.param_checks import MAX_LORAS
+from backend.params import MAX_SEED, Adapter, GenerationParams, Limits, Lora
 from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import INFO, fake_draft, fake_params
 

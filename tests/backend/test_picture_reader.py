@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from backend.abilities import Abilities
-from backend.params import Draft, Limits
+from backend.draft import Draft
+from backend.params import Limits
 from backend.picture_reader import ORIENTATION, read_sources, size_like
 from tests.support.fakes import INFO, fake_draft
 

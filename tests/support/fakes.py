@@ -12,6 +12,7 @@ import numpy as np
 
 from backend.config import Settings
 from backend.domain import Exactness, FinishedImage, GenerationWarning, Progress, Queued, Timings
+from backend.draft import Draft
 from backend.engine.cost import CostModel, Kind
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.engine.protocols import Picture, Pixels
@@ -24,7 +25,7 @@ from backend.errors import (
     OutOfMemory,
     Violation,
 )
-from backend.params import Draft, GenerationParams, ModelInfo
+from backend.params import GenerationParams, ModelInfo
 
 SIZE = 64
 TIMEOUT_S = 20.0

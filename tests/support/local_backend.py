@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from backend.domain import Event
+from backend.draft import Draft
 from backend.engine.backend import LocalBackend
 from backend.engine.loading import Load
-from backend.params import Draft
 from tests.support.fakes import (
     FakeModel,
     fake_draft,

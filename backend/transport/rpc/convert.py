@@ -20,15 +20,10 @@ from backend.domain import (
     Queued,
     ServiceStatus,
 )
+from backend.draft import Draft
 from backend.errors import Violation
-from backend.params import (
-    MAX_LORAS,
-    Draft,
-    GenerationParams,
-    ImageFormat,
-    Lora,
-    ModelInfo,
-)
+from backend.param_checks import MAX_LORAS
+from backend.params import GenerationParams, ImageFormat, Lora, ModelInfo
 from backend.prompt_syntax import PromptSyntax
 from backend.source_picture import SourcePicture
 from backend.upscale import UPSCALERS, Enlargement

@@ -10,9 +10,10 @@ from typing import Any
 import grpc
 
 from backend.domain import Done, FinishedImage
+from backend.draft import REQUEST_ID
 from backend.engine.protocols import Backend
 from backend.errors import InvalidParams, UnknownModel, Violation
-from backend.params import REQUEST_ID, ModelInfo
+from backend.params import ModelInfo
 from backend.prompt_syntax import PromptSyntax
 from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.convert import (

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from backend.domain import Done, Queued, State
+from backend.draft import Draft
 from backend.errors import (
     BackendError,
     DeadlineUnmeetable,
@@ -21,7 +22,7 @@ from backend.errors import (
     RequestConflict,
     UnknownModel,
 )
-from backend.params import Adapter, Draft, Lora
+from backend.params import Adapter, Lora
 from backend.prompt_syntax import PromptSyntax
 from tests.support.fakes import (
     INFO,

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.draft import Draft
 from backend.engine.cost import CostModel
 from backend.engine.engine import Engine
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.model.pipeline import LatentDiffusion
-from backend.params import Draft, GenerationParams, Limits
+from backend.params import GenerationParams, Limits
 from backend.source_picture import SourcePicture
 from backend.upscale import enlarge
 from tests.support.fakes import (

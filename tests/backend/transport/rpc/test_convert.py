@@ -27,7 +27,8 @@ from backend.domain import (
     State,
     Timings,
 )
-from backend.params import Draft, ImageFormat, Limits, Lora
+from backend.draft import Draft
+from backend.params import ImageFormat, Limits, Lora
 from backend.source_picture import SourcePicture
 from backend.transport.rpc.convert import (
     draft_from_pb,

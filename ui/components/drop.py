@@ -11,7 +11,7 @@ from ui.components.importer import FILE_TYPES, MAX_UPLOAD_MB, offer
 from ui.storage.decoding import make_thumbnail
 
 HTML = "<i hidden></i>\n"
-SCRIPT = Path(__file__).with_name("drop.js").read_text()
+SCRIPT = Path(__file__).with_name("drop.js").read_text("utf-8")
 COUNT = "_dropped"  # so many were dropped before: each has an uploader of its own
 
 

@@ -99,6 +99,7 @@ class Oracle:
             num_inference_steps=params.num_inference_steps,
             generator=torch.Generator("cpu").manual_seed(params.seed),
             output_type="latent",
+            eta=0.3 if params.scheduler == "tcd" else 0.0,  # the pipeline passes 0 over its default
             **given,
         ).images
         return found

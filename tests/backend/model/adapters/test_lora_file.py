@@ -126,7 +126,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     (inside / "sub").mkdir(parents=True)
     for path in ("secret", "inside/good", "inside/a:b", "inside/<x>", "inside/sub/deep"):
         save_file({"a": torch.zeros(1)}, tmp_path / f"{path}.safetensors")
-    (inside / "text.txt").write_text("x")
+    (inside / "text.txt").write_text("x", "utf-8")
     listing = Folder(inside, lambda path: path.stem).listing
     assert list(listing.entries) == ["good"]
     for name in ("../secret", str(tmp_path / "secret"), "sub/deep", "a:b"):

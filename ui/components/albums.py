@@ -24,14 +24,15 @@ def album_filter(on_change: Callable[[], None]) -> Album | None:
     albums = {album.id: album for album in shared().albums.of(owner())}
     if st.session_state.get("album") not in albums:
         st.session_state.pop("album", None)
+    if not albums:
+        return None
     chosen = st.selectbox(
         "Album",
         list(albums),
         key="album",
         index=None,
         format_func=lambda album_id: albums[album_id].name,
-        placeholder="All pictures" if albums else "No albums yet",
-        disabled=not albums,
+        placeholder="All pictures",
         on_change=on_change,
         persist_state="session",
         width=180,

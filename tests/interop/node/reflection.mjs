@@ -14,7 +14,7 @@ console.log("ok listServices");
 
 const methods = await reflection.listMethods("text2image.Text2ImageService");
 const names = methods.map((method) => method.name).sort();
-assert.deepEqual(names, ["CheckPrompt", "GenerateImage", "GetStatus", "StreamGenerateImage"]);
+assert.deepEqual(names, ["CheckPrompt", "GenerateImage", "GetStatus", "StreamGenerateImage", "Upscale"]);
 console.log("ok listMethods");
 
 const descriptor = await reflection.getDescriptorBySymbol("text2image.Text2ImageService");

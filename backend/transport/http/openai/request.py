@@ -228,7 +228,7 @@ def header_of(names: list[str]) -> dict[str, str]:
     if not names:
         return {}
     told = [
-        re.sub(r"[^\x21-\x2b\x2d-\x7e]", "?", name[:MAX_NAME_CHARACTERS])
+        re.sub(r"[^\x21-\x2b\x2d-\x7e]", "?", name[:MAX_NAME_CHARACTERS]) or "?"
         for name in names[:MAX_NAMES]
     ]
     more = [f"and {len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []

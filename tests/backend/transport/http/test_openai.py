@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from backend.transport.http.openai.request import header_of
 from backend.transport.http.openai.shelf import Picture, Shelf
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, bad_request, error_info, retry_info
@@ -425,3 +426,7 @@ async def test_capabilities_as_localai_lists_them(renamed: httpx.AsyncClient) ->
         ("fake", ["image"]),
         ("dall-e-3", ["image"]),
     ]
+
+
+def test_names_of_ignored_parameters_fit_into_a_header() -> None:
+    assert header_of(["", "a b", "x,y"]) == {"X-Ignored-Parameters": "?, a?b, x?y"}

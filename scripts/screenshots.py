@@ -29,8 +29,8 @@ README = ROOT / "docs" / "images"
 README_SHOTS = {
     "studio": "wide-light-studio-done",
     "gallery": "wide-light-gallery",
-    "compare": "wide-dark-compare-grid",
-    "status": "wide-dark-status",
+    "compare": "wide-light-compare",
+    "status": "wide-light-status",
 }
 README_BYTES = 300_000
 READY_MS = 120_000
@@ -143,7 +143,7 @@ def shoot_pages(photographer: Photographer) -> None:
     photographer.take("studio-done")
     visitor.open(prompt="a red apple", steps=150, n=4)
     visitor.button("Generate").click()
-    expect(page.locator(".ink-line")).to_contain_text("Step", timeout=READY_MS)
+    expect(page.locator(".ink-line").first).to_contain_text("Step", timeout=READY_MS)
     page.wait_for_timeout(1500)
     photographer.take("studio-running")
     visitor.button("Cancel").click()

@@ -23,7 +23,7 @@ if __name__ == "__main__":
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from text2image.abilities import Abilities, Example, Thing, Words
-from text2image.channel import DEFAULT_ADDRESS, Keepalive, Tls
+from text2image.channel import Keepalive, Tls
 from text2image.cli.arguments import build_parser
 from text2image.cli.main import main
 from text2image.client import ADDRESS_VARIABLE, Text2ImageClient
@@ -46,6 +46,7 @@ from text2image.errors import (
     Violation,
 )
 from text2image.stream import GenerationStream
+from text2image.targets import DEFAULT_ADDRESS
 from text2image.types import (
     Adapter,
     Counters,

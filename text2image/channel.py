@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
+from text2image.targets import Target
+
 SERVICE = "text2image.Text2ImageService"
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 # gRPC's default is 4 MB; a 4096 x 4096 PNG of noise has 48 MB.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-
-_HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
-_TARGET_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +57,24 @@ def _read_pem(path: Path | None) -> bytes | None:
     return pem
 
 
-def open_channel(address: str, tls: Tls | None, keepalive: Keepalive) -> grpc.Channel:
-    """Open a channel to `address`; it connects on the first call and reconnects by itself.
+def open_channel(target: Target, tls: Tls | None, keepalive: Keepalive) -> grpc.Channel:
+    """Open a channel to `target`; it connects on the first call and reconnects by itself.
 
     Raises:
-        ValueError: `address` is not HOST:PORT or a gRPC target such as unix:/run/t2i.sock.
+        ValueError: `tls` with a list of addresses, which no certificate could be checked against.
     """
-    check_address(address)
-    options = _channel_options(address, keepalive)
+    options = _channel_options(target, keepalive)
     if tls is None:
-        return grpc.insecure_channel(address, options)
-    return grpc.secure_channel(address, tls.credentials(), options)
-
-
-def check_address(address: str) -> None:
-    """Refuse addresses that gRPC would misread: without a port (it assumes 443), or a URL."""
-    if address.startswith(_TARGET_SCHEMES):
-        return
-    match = _HOST_PORT.fullmatch(address)
-    if match is None or not 1 <= int(match["port"]) <= 65535:
+        return grpc.insecure_channel(target.name, options)
+    if target.is_list:
         raise ValueError(
-            f"An address is HOST:PORT, for example {DEFAULT_ADDRESS}, not {address!r}."
+            "With TLS, several services need one name, which their certificates have: "
+            "dns:///HOST:PORT."
         )
+    return grpc.secure_channel(target.name, tls.credentials(), options)
 
 
-def _channel_options(address: str, keepalive: Keepalive) -> list[tuple[str, int | str]]:
+def _channel_options(target: Target, keepalive: Keepalive) -> list[tuple[str, int | str]]:
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive.time_s * 1000)),
@@ -97,25 +86,19 @@ def _channel_options(address: str, keepalive: Keepalive) -> list[tuple[str, int 
         ("grpc.initial_reconnect_backoff_ms", 500),
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.min_reconnect_backoff_ms", 5000),  # also the limit for one attempt to connect
-        ("grpc.enable_http_proxy", 0 if _is_local(address) else 1),
-        ("grpc.service_config", json.dumps(_service_config())),
+        ("grpc.enable_http_proxy", 1 if target.uses_proxy else 0),
+        ("grpc.service_config", json.dumps(_service_config(target.is_several))),
     ]
 
 
-def _is_local(address: str) -> bool:
-    match = _HOST_PORT.fullmatch(address)
-    if match is None:
-        return address.startswith("unix:")
-    host = match["host"].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _service_config() -> Mapping[str, object]:
+def _service_config(is_several: bool) -> Mapping[str, object]:
     # Not for generations: `stream.py` retries streams itself, and explains why.
+    balancing: Mapping[str, object] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": SERVICE},
+    }
     return {
+        **(balancing if is_several else {}),
         "methodConfig": [
             {
                 "name": [
@@ -130,5 +113,5 @@ def _service_config() -> Mapping[str, object]:
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
-        ]
+        ],
     }

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc
-from text2image.channel import DEFAULT_ADDRESS, SERVICE, Keepalive, Tls, open_channel
+from text2image.channel import SERVICE, Keepalive, Tls, open_channel
 from text2image.convert import (
     request_to_pb,
     status_from_pb,
@@ -30,6 +30,7 @@ from text2image.errors import (
     map_rpc_errors,
 )
 from text2image.stream import GenerationStream
+from text2image.targets import DEFAULT_ADDRESS, target_of
 from text2image.types import (
     Generation,
     GenerationOptions,
@@ -49,7 +50,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Text2ImageClient:
-    """A client of one text-to-image service, over one persistent connection.
+    """A client of one text-to-image service, or of several equal ones, over persistent connections.
 
     Thread-safe: create one instance and share it. It reconnects by itself. A generation that an
     unavailable service has not begun to answer is retried, with up to four attempts in total, after
@@ -68,7 +69,9 @@ class Text2ImageClient:
         """Prepare the connection; it is opened by the first call.
 
         Args:
-            address: HOST:PORT. Default: $TEXT2IMAGE_ADDRESS, else 127.0.0.1:50051.
+            address: HOST:PORT. Default: $TEXT2IMAGE_ADDRESS, else 127.0.0.1:50051. Several services
+                share the calls in turn, without the unhealthy ones: "HOST:PORT,HOST:PORT", or
+                "dns:///HOST:PORT" for a name with several addresses.
             tls: Encrypt with these files. Default: plain text.
             api_key: Sent with every call as `authorization: Bearer KEY`.
             client: Name of the client we call for, if the key is a delegate's.
@@ -82,7 +85,8 @@ class Text2ImageClient:
         self._authorization = _header("authorization", f"Bearer {api_key}") if api_key else ()
         self._client = client
         _client_header(client)
-        self._channel = open_channel(self.address, tls, keepalive or Keepalive())
+        self._target = target_of(self.address)
+        self._channel = open_channel(self._target, tls, keepalive or Keepalive())
         self._stub = text2image_pb2_grpc.Text2ImageServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
@@ -200,7 +204,8 @@ class Text2ImageClient:
             return self._stub.StreamGenerateImage(request, timeout=seconds_left, metadata=metadata)
 
         end = None if timeout is None else time.monotonic() + timeout
-        return GenerationStream(start, request_id, self.address, end)
+        has_others = self._target.is_several
+        return GenerationStream(start, request_id, self.address, end, has_others=has_others)
 
     def wait_ready(self, timeout: float | None = None) -> None:
         """Wait until the service can generate; `timeout` is in seconds.

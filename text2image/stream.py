@@ -21,6 +21,8 @@ from text2image.types import Done, Event, FinishedImage, Generation
 # silently: for a longer one the error is raised and the caller decides.
 BACKOFFS_S = (0.5, 1.0, 2.0)
 MAX_PAUSE_S = 5.0
+# What one service refuses that another one may take at once.
+OF_ONE_SERVICE = ("DRAINING", "MODEL_LOADING", "STUCK")
 
 
 class GenerationStream:
@@ -32,13 +34,23 @@ class GenerationStream:
     """
 
     def __init__(
-        self, start: Callable[[float | None], Any], request_id: str, address: str, end: float | None
+        self,
+        start: Callable[[float | None], Any],
+        request_id: str,
+        address: str,
+        end: float | None,
+        *,
+        has_others: bool = False,
     ) -> None:
-        """Start the call. `start` is called with the seconds left until `end` (monotonic time)."""
+        """Start the call. `start` is called with the seconds left until `end` (monotonic time).
+
+        `has_others`: another attempt may reach another service.
+        """
         self.request_id = request_id
         self._start = start
         self._address = address
         self._end = end
+        self._has_others = has_others
         self._cancelled = threading.Event()
         self._call = start(self._seconds_left())
 
@@ -90,7 +102,8 @@ class GenerationStream:
 
     def _pause(self, error: Unavailable, backoff_s: float) -> None:
         seconds = error.retry_after_s
-        if seconds is None:
+        reason = error.details.reason
+        if seconds is None or (self._has_others and reason in OF_ONE_SERVICE):
             seconds = backoff_s * random.uniform(0.8, 1.2)
         left = self._seconds_left()
         if seconds > MAX_PAUSE_S or (left is not None and seconds > left):

@@ -144,7 +144,23 @@ class DiffusionModel(Protocol[T]):
 
 
 class Backend(Protocol):
-    """What the transports call: an engine in this process, or a cluster of them."""
+    """What the transports call: an engine in this process, or a cluster of them.
+
+    All methods are called on the event loop.
+    """
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a new request would be accepted now."""
+
+    async def start(self) -> None:
+        """Get ready to generate; returns once the state is READY or FAILED."""
+
+    def drain(self) -> None:
+        """Refuse new requests from now on; queued and running ones are finished."""
+
+    async def stop(self) -> None:
+        """Drop unfinished requests and let go of all resources."""
 
     def submit(
         self,

@@ -6,9 +6,9 @@ import argparse
 import math
 from pathlib import Path
 
-from text2image.channel import DEFAULT_ADDRESS
 from text2image.cli.files import FORMAT_NAMES
 from text2image.cli.report import EXIT_CODES_HELP
+from text2image.targets import DEFAULT_ADDRESS
 from text2image.types import Lora, PromptSyntax
 
 API_KEY_VARIABLE = "TEXT2IMAGE_API_KEY"
@@ -150,7 +150,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
     connection = parser.add_argument_group("connection")
-    connection.add_argument("--address", metavar="HOST:PORT", help=f"default {DEFAULT_ADDRESS}")
+    connection.add_argument("--address", metavar="HOST:PORT[,…]", help=f"default {DEFAULT_ADDRESS}")
     connection.add_argument(
         "--wait", type=_positive, metavar="S", help="first wait so long until it is ready"
     )

@@ -8,11 +8,12 @@ import os
 import anyio
 from mcp.server.stdio import stdio_server
 
-from text2image.channel import DEFAULT_ADDRESS, Tls
+from text2image.channel import Tls
 from text2image.cli.arguments import API_KEY_VARIABLE
 from text2image.client import ADDRESS_VARIABLE, Text2ImageClient
 from text2image.mcp.library import LibraryService
 from text2image.mcp.server import build_server
+from text2image.targets import DEFAULT_ADDRESS
 
 
 def main() -> None:

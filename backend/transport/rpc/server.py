@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from backend.config import Settings
-from backend.engine.backend import LocalBackend
+from backend.engine.protocols import Backend
 from backend.errors import ConfigError
 from backend.transport.access.keyring import Keyring
 from backend.transport.address import is_free, why_not
@@ -58,7 +58,7 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 class _Health(health.aio.HealthServicer):
     """The standard health service; refreshes our service's state before each answer."""
 
-    def __init__(self, backend: LocalBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         super().__init__()
         self._backend = backend
 
@@ -80,7 +80,7 @@ class _Health(health.aio.HealthServicer):
 class Server:
     """The gRPC server of a backend."""
 
-    def __init__(self, settings: Settings, backend: LocalBackend) -> None:
+    def __init__(self, settings: Settings, backend: Backend) -> None:
         self._settings = settings
         self._backend = backend
         self.metrics = Metrics()

@@ -19,7 +19,8 @@ from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
-from backend.engine.thread import AsyncEngine, Counts
+from backend.engine.thread import AsyncEngine
+from backend.engine.unfinished_jobs import Counts
 from backend.engine.watchdog import EXIT_STUCK, follow
 from backend.errors import (
     BackendError,

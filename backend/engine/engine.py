@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
-from backend.domain import Progress, Queued, Timings
+from backend.domain import Timings
 from backend.engine.cost import CostModel
 from backend.engine.lap import HostLap, Laps
-from backend.engine.protocols import AnyModel, Lap, Picture, Pixels
+from backend.engine.observer import Observer
+from backend.engine.progress import ProgressReports
+from backend.engine.protocols import AnyModel, Lap
 from backend.engine.request import BatchKey, Request, Stage, Task
 from backend.engine.scheduler import Decode, Denoise, Encode, Scheduler
 from backend.engine.watchdog import Watchdog
@@ -21,38 +22,13 @@ from backend.errors import BackendError, DeviceLost, GenerationFailed, OutOfMemo
 log = structlog.get_logger(__name__)
 
 
-class Observer(Protocol):
-    """Receives the engine's events, on the engine's thread. No method may block or raise."""
-
-    def on_queued(self, request: Request, event: Queued) -> None:
-        """The request's place in the queue changed."""
-
-    def on_progress(self, request: Request, event: Progress, preview: Pixels | None) -> None:
-        """A step is done; `preview` is set where one is due."""
-
-    def on_step(self, seconds: float, rows: int) -> None:
-        """One call of the UNet took so long, for so many rows."""
-
-    def on_image(self, request: Request, index: int, picture: Picture) -> None:
-        """Image `index` is decoded."""
-
-    def on_finished(self, request: Request, timings: Timings) -> None:
-        """Every image is decoded."""
-
-    def on_failed(self, request: Request, error: BackendError) -> None:
-        """The request was refused or failed; no further events follow."""
-
-
 @dataclass(slots=True)
 class _Timing:
-    """Time spent on a request, and what was last reported of it."""
+    """Time spent on a request."""
 
     encode_ms: float = 0.0
     denoise_ms: float = 0.0
     decode_ms: float = 0.0
-    position: int | None = None
-    step: int = 0
-    previewed_step: int = 0
 
 
 class Engine:
@@ -78,6 +54,7 @@ class Engine:
         self._clock = clock
         self._watchdog = watchdog or Watchdog()
         self._requests: dict[Request, _Timing] = {}
+        self._progress = ProgressReports(model, scheduler, observer, clock)
         self._laps = Laps()
 
     def add(self, request: Request) -> None:
@@ -88,7 +65,8 @@ class Engine:
             self._observer.on_failed(request, error)
             return
         self._requests[request] = _Timing()
-        self._report_positions()
+        self._progress.add(request)
+        self._progress.report_positions()
 
     def abort(self, request: Request) -> None:
         """Remove a request before the next step. A finished one is not an error."""
@@ -100,6 +78,7 @@ class Engine:
         requests = [*self._requests]
         self._requests.clear()
         for request in requests:
+            self._progress.remove(request)
             self._observer.on_failed(request, GenerationFailed(f"request {request.id} failed"))
             self._scheduler.remove(request)
 
@@ -125,7 +104,7 @@ class Engine:
             if task.stage is Stage.WAITING and task.request in self._requests:
                 self._prepare(task)
         if began:
-            self._report_positions()
+            self._progress.report_positions()
         self._advance([task for task in tasks if task.trajectory is not None])
 
     def _encode(self, task: Task) -> None:
@@ -152,7 +131,7 @@ class Engine:
                 self._cost.observe("picture", key, 0, took_ms)
 
         self._laps.stop(lap, record)
-        self._report_positions()
+        self._progress.report_positions()
 
     def _begin(self, request: Request) -> None:
         if request.started_at_s is None:
@@ -211,7 +190,7 @@ class Engine:
                 self._fail(task.request, outcome)
             elif task.step_index == task.num_evaluations:
                 task.stage = Stage.DECODING
-        self._report_progress(tasks)
+        self._progress.report_steps(tasks)
 
     def _expected_step(self, tasks: Sequence[Task]) -> tuple[str, float | None]:
         height, width = tasks[0].batch_key[:2]
@@ -278,42 +257,6 @@ class Engine:
         self._observer.on_finished(request, timings)
         self._remove(request)
 
-    # Progress
-
-    def _report_progress(self, tasks: Sequence[Task]) -> None:
-        served = {task.request for task in tasks if task.request in self._requests}
-        etas_ms = self._scheduler.etas_ms(served, self._clock())
-        for request, eta_ms in etas_ms.items():
-            timing, first, step = self._requests[request], request.tasks[0], steps_done(request)
-            preview = self._preview(first, timing) if first in tasks else None
-            if step == timing.step and preview is None:
-                continue  # PNDM and Heun evaluate the UNet more often than they step
-            timing.step = step
-            event = Progress(step, request.params.num_steps, eta_ms)
-            self._observer.on_progress(request, event, preview)
-
-    def _preview(self, task: Task, timing: _Timing) -> Pixels | None:
-        interval, step = task.request.params.preview_interval, _task_steps_done(task)
-        if interval == 0 or task.stage is not Stage.DENOISING:
-            return None
-        if step == timing.previewed_step or step % interval:
-            return None
-        timing.previewed_step = step
-        try:
-            return self._model.preview(task.trajectory)
-        except DeviceLost:
-            raise
-        except Exception:
-            log.exception("preview failed", request_id=task.request.id)
-            return None
-
-    def _report_positions(self) -> None:
-        for request, event in self._scheduler.line(self._clock()):
-            timing = self._requests[request]
-            if event.position != timing.position:
-                timing.position = event.position
-                self._observer.on_queued(request, event)
-
     # Ends
 
     def _fail(self, request: Request, error: Exception) -> None:
@@ -328,25 +271,14 @@ class Engine:
     def _remove(self, request: Request) -> None:
         if self._requests.pop(request, None) is None:
             return
+        self._progress.remove(request)
         self._scheduler.remove(request)
         for task in request.tasks:
             task.trajectory = None
-        self._report_positions()
+        self._progress.report_positions()
 
     def _start_lap(self) -> Lap:
         return self._model.start_lap() or HostLap(self._clock)
 
     def _ms_since(self, started_s: float) -> float:
         return (self._clock() - started_s) * 1000
-
-
-def steps_done(request: Request) -> int:
-    """Steps done, averaged over the request's images; at least 1."""
-    done = sum(task.evaluations_done for task in request.tasks)
-    all_evaluations = sum(task.evaluations_in_all for task in request.tasks)
-    return -(-done * request.params.num_steps // all_evaluations)
-
-
-def _task_steps_done(task: Task) -> int:
-    """Steps done for one image."""
-    return -(-task.evaluations_done * task.request.params.num_steps // task.evaluations_in_all)

@@ -7,23 +7,15 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from backend import images
-from backend.domain import (
-    Done,
-    Event,
-    FinishedImage,
-    GeneratedImage,
-    Progress,
-    Queued,
-    Timings,
-)
+from backend.domain import Done, Event, Progress, Queued, Timings
 from backend.engine.cost import CostModel
+from backend.engine.encoder import Encoder
 from backend.engine.engine import Engine
 from backend.engine.jobs import Job
 from backend.engine.loading import EngineStopped
@@ -31,8 +23,9 @@ from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
+from backend.engine.unfinished_jobs import Counts, UnfinishedJobs
 from backend.engine.watchdog import Watchdog, stack_of
-from backend.errors import BackendError, DeviceLost, GenerationFailed
+from backend.errors import BackendError, DeviceLost
 from backend.params import GenerationParams
 
 log = structlog.get_logger(__name__)
@@ -41,14 +34,6 @@ T = TypeVar("T")
 
 JOIN_S = 0.5
 MAX_BREAKDOWNS = 3  # without a finished request in between; then the thread ends
-NUM_ENCODERS = 2  # threads that write PNG and JPEG; Pillow releases the GIL
-
-
-class Counts(NamedTuple):
-    """Number of requests waiting, and of those started."""
-
-    queued: int
-    running: int
 
 
 class _Add(NamedTuple):
@@ -96,13 +81,12 @@ class AsyncEngine:
         """
         self._model = model
         self._statistics = statistics
-        self._version = version
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[_Add | _Abort | _Aside | _Stop] = queue.SimpleQueue()
         self._asides: deque[Callable[[], None]] = deque()  # touched by the engine's thread alone
         self._ended: Future[None] = Future()
-        self._encoders = ThreadPoolExecutor(NUM_ENCODERS, thread_name_prefix="encoder")
-        self._jobs: dict[Request, Job] = {}  # touched by the event loop alone
+        self._jobs = UnfinishedJobs(statistics)  # touched by the event loop alone
+        self._encoder = Encoder(model, version, self._post, self._fail_encoding)
         self.watchdog = Watchdog()
         self._engine = Engine(model, scheduler, cost, observer=self, watchdog=self.watchdog)
         self._on_broken = on_broken
@@ -118,28 +102,23 @@ class AsyncEngine:
 
     @property
     def counts(self) -> Counts:
-        running = sum(request.started_at_s is not None for request in self._jobs)
-        return Counts(len(self._jobs) - running, running)
+        return self._jobs.counts
 
     @property
     def next_end_s(self) -> float:
-        """Predicted seconds until the first running request ends, at least 0.1."""
-        etas_ms = [job.progress.eta_ms for job in self._jobs.values() if job.progress is not None]
-        return max(0.1, min(etas_ms, default=1000.0) / 1000)
+        """See `UnfinishedJobs.next_end_s`."""
+        return self._jobs.next_end_s
 
     def submit(self, job: Job) -> None:
         """Queue a job; its events are posted to it as they occur."""
-        self._jobs[job.request] = job
-        self._statistics.received += 1
+        self._jobs.add(job)
         self._inbox.put(_Add(job.request))
 
     def abort(self, job: Job) -> None:
         """Stop a job before its next step. A job that has already ended is not an error."""
-        if self._jobs.pop(job.request, None) is None:
-            return
-        job.request.aborted = True  # the scheduler sees this before the message
-        self._statistics.cancelled += 1
-        self._inbox.put(_Abort(job.request))
+        if self._jobs.cancel(job):
+            job.request.aborted = True  # the scheduler sees this before the message
+            self._inbox.put(_Abort(job.request))
 
     @property
     def stack(self) -> str:
@@ -153,7 +132,7 @@ class AsyncEngine:
         self._inbox.put(_Stop())
         while self._thread.is_alive() and not self.watchdog.overdue_s:
             await asyncio.to_thread(self._thread.join, JOIN_S)
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._encoder.stop()
         return not self._thread.is_alive()
 
     def run(self, work: Callable[[], T]) -> T:
@@ -240,13 +219,13 @@ class AsyncEngine:
         if preview is None:
             self._post(request, event)
         else:
-            self._encode(request, lambda: self._encode_preview(request, event, preview))
+            self._encoder.add_preview(request, event, preview)
 
     def on_step(self, seconds: float, rows: int) -> None:
         self._statistics.stepped(seconds, rows)
 
     def on_image(self, request: Request, index: int, picture: Picture) -> None:
-        self._encode(request, lambda: self._encode_picture(request, index, picture))
+        self._encoder.add_picture(request, index, picture)
 
     def on_finished(self, request: Request, timings: Timings) -> None:
         self._breakdowns = 0
@@ -262,49 +241,18 @@ class AsyncEngine:
         self._post(request, done)
 
     def on_failed(self, request: Request, error: BackendError) -> None:
-        self._call(self._fail, request, error)
+        self._call(self._jobs.fail, request, error)
 
-    # Encoding, on the encoder threads
-
-    def _encode(self, request: Request, make: Callable[[], Event]) -> None:
-        def deliver(future: Future[Event]) -> None:
-            if future.cancelled():
-                return
-            error = future.exception()
-            if error is None:
-                self._post(request, future.result())
-                return
-            if isinstance(error, DeviceLost):
-                self._call(self._lose_device, error)
-            elif isinstance(error, BackendError):  # raised by the safety checker
-                self._call(self._fail, request, error)
-            else:
-                log.error("encoding failed", request_id=request.id, exc_info=error)
-                self._call(self._fail, request, GenerationFailed("encoding failed"))
-
-        self._encoders.submit(make).add_done_callback(deliver)
-
-    def _encode_preview(self, request: Request, event: Progress, pixels: Pixels) -> Progress:
-        height, width = pixels.shape[:2]
-        data = images.encode_preview(pixels)
-        preview = GeneratedImage(data, "image/jpeg", width, height, request.params.seed)
-        return Progress(event.step, event.num_steps, event.eta_ms, preview)
-
-    def _encode_picture(self, request: Request, index: int, picture: Picture) -> FinishedImage:
-        params, seed = request.params, request.params.seed + index
-        height, width = picture.pixels.shape[:2]
-        data = b""
-        if not picture.nsfw_detected:
-            provenance = images.Provenance(params, seed, self._model.info, self._version)
-            data = images.encode(picture.pixels, params.output_format, provenance)
-        mime_type = params.output_format.mime_type
-        image = GeneratedImage(data, mime_type, width, height, seed, picture.nsfw_detected)
-        return FinishedImage(index, image)
-
-    # Back to the event loop
+    # Back to the event loop, from the engine's thread and the encoder's
 
     def _post(self, request: Request, event: Event) -> None:
-        self._call(self._deliver, request, event)
+        self._call(self._jobs.deliver, request, event)
+
+    def _fail_encoding(self, request: Request, error: BackendError) -> None:
+        if isinstance(error, DeviceLost):
+            self._call(self._lose_device, error)
+        else:
+            self._call(self._jobs.fail, request, error)
 
     def _call(self, function: Callable[..., None], *args: Any) -> None:
         try:
@@ -312,33 +260,14 @@ class AsyncEngine:
         except RuntimeError:
             log.debug("event loop is closed")
 
-    def _deliver(self, request: Request, event: Event) -> None:
-        job = self._jobs.get(request)
-        if job is None:
-            return
-        job.post(event)
-        if job.is_over:
-            del self._jobs[request]
-            self._statistics.completed(job)
-
     def _give_up(self) -> None:
         self._on_broken()
-        self._fail_all("the engine broke")
+        self._jobs.fail_all("the engine broke")
 
     def _lose_device(self, error: DeviceLost) -> None:
         log.critical("the device is lost", error=str(error))
         self._on_device_lost(str(error))
-        self._fail_all("the device is lost")
-
-    def _fail_all(self, reason: str) -> None:
-        for request in [*self._jobs]:
-            self._fail(request, GenerationFailed(reason))
-
-    def _fail(self, request: Request, error: BackendError) -> None:
-        job = self._jobs.pop(request, None)
-        if job is not None:
-            self._statistics.failed(error)
-            job.fail(error)
+        self._jobs.fail_all("the device is lost")
 
 
 def _settle(future: Future[T], work: Callable[[], T]) -> None:

@@ -12,8 +12,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from backend.domain import Exactness, GenerationWarning
 from backend.engine.protocols import Picture, Pixels
 from backend.errors import NonFiniteOutput, Violation
+from backend.model.adapters.adapter_set import AdapterSet
 from backend.model.adapters.adapters import Adapters
-from backend.model.adapters.cache import AdapterSet
 from backend.model.batch import gather, scatter
 from backend.model.checkpoint.components import Components
 from backend.model.devices import move, one_torch_thread, settle_torch_threads

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from backend.model.adapters.cache import AdapterSet
+from backend.model.adapters.adapter_set import AdapterSet
 from backend.model.devices import UnawaitedMoves
 from backend.model.noise_schedulers import fork, takes_generator
 from backend.model.picture.blend import Blend

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import psutil
@@ -16,7 +17,8 @@ import torch
 
 from backend.config import Settings
 from backend.errors import InvalidParams, ModelFailed, Violation
-from backend.model.adapters.cache import AdapterSet, Built, RuntimeCache, Used
+from backend.lru_cache import LruCache, Sized
+from backend.model.adapters.adapter_set import AdapterSet, Used
 from backend.model.adapters.embedding_file import read_embedding
 from backend.model.adapters.folder import Folder
 from backend.model.adapters.lora_file import read_changes, trigger_words
@@ -29,6 +31,13 @@ from backend.model.runtime.protocol import Runtime
 from backend.params import Adapter, Lora, ModelInfo
 
 SCRATCH = "openvino-adapters-"
+
+
+class Built(NamedTuple):
+    """A runtime of its own, and what gives back its memory."""
+
+    runtime: Runtime
+    release: Callable[[], None]
 
 
 class Adapters:
@@ -52,7 +61,9 @@ class Adapters:
             settings.embeddings_dir,
             lambda path: read_embedding(path, hidden_size, window),
         )
-        self.cache = RuntimeCache(self._build, settings.adapter_memory_mb * 2**20)
+        self.cache: LruCache[AdapterSet, Built] = LruCache(
+            settings.adapter_memory_mb * 2**20, on_evict=lambda built: built.release()
+        )
 
     def describe(self, info: ModelInfo) -> ModelInfo:
         """`info` with what there is now."""
@@ -98,13 +109,13 @@ class Adapters:
             InvalidParams: one of them doesn't fit this model.
         """
         try:
-            return self.cache.get(adapters)
+            return self.cache.get(adapters, partial(self._build, adapters)).runtime
         except ModelFailed as error:
             raise InvalidParams((Violation("loras", str(error), "UNSUPPORTED"),)) from error
 
     # Building
 
-    def _build(self, adapters: AdapterSet) -> Built:
+    def _build(self, adapters: AdapterSet) -> Sized[Built]:
         entries = self._loras.listing.entries
         gone = [used.name for used in adapters if used.name not in entries]
         if gone:
@@ -115,7 +126,9 @@ class Adapters:
             return self._build_torch(runtime, files)
         return self._build_openvino(runtime, files)
 
-    def _build_torch(self, runtime: TorchRuntime | GraphRuntime, files: list[Scaled]) -> Built:
+    def _build_torch(
+        self, runtime: TorchRuntime | GraphRuntime, files: list[Scaled]
+    ) -> Sized[Built]:
         eager = runtime.eager if isinstance(runtime, GraphRuntime) else runtime
         networks = Networks(eager.text_encoder, eager.unet, eager.vae)
         with CAPTURE:  # on CUDA, no other thread may use the device while a graph is captured
@@ -123,10 +136,10 @@ class Adapters:
         own = TorchRuntime(replace(self._components, read=lambda: merged.networks))
         if isinstance(runtime, GraphRuntime):
             graphs = GraphRuntime(own)
-            return Built(graphs, merged.num_bytes, graphs.drop)
-        return Built(own, merged.num_bytes, lambda: None)
+            return Sized(Built(graphs, graphs.drop), merged.num_bytes)
+        return Sized(Built(own, lambda: None), merged.num_bytes)
 
-    def _build_openvino(self, runtime: Runtime, files: list[Scaled]) -> Built:
+    def _build_openvino(self, runtime: Runtime, files: list[Scaled]) -> Sized[Built]:
         from backend.model.openvino.runtime import OpenVinoRuntime
 
         assert isinstance(runtime, OpenVinoRuntime)
@@ -143,7 +156,7 @@ class Adapters:
             num_bytes += own.keep_text_encoder()
         components.release()
         merged.clear()
-        return Built(own, num_bytes, partial(_forget, own.forget, folder))
+        return Sized(Built(own, partial(_forget, own.forget, folder)), num_bytes)
 
 
 @cache

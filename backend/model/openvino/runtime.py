@@ -13,15 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from backend.lru_cache import LruCache, Sized
 from backend.model.checkpoint.components import Components
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
-from backend.model.openvino.network_cache import NetworkCache, budget
 from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
 from backend.model.runtime.text_encoder import encode_text
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel
+
+
+SHARE_OF_MEMORY = 0.4  # for compiled networks; the rest is for activations and other programs
+MAX_NETWORKS = 48
 
 
 def bucket(rows: int) -> int:
@@ -36,6 +40,11 @@ def num_parts(rows: int, num_threads: int) -> int:
     don't. Like a bucket it is a power of two, and it divides the number of threads evenly.
     """
     return min(1 << (rows.bit_length() - 1), num_threads & -num_threads)
+
+
+def budget(num_parameters: int, memory_bytes: int) -> int:
+    """Bytes of compiled networks: a share of memory, but at least one image's networks."""
+    return max(int(SHARE_OF_MEMORY * memory_bytes), 4 * num_parameters)
 
 
 class OpenVinoRuntime:
@@ -67,8 +76,8 @@ class OpenVinoRuntime:
         self._precision = precision
         self._num_threads = num_threads
         self._channels = components.architecture.latent_channels
-        self._networks = NetworkCache(
-            budget(components.architecture.num_parameters, machine_bytes())
+        self._networks: LruCache[tuple[object, ...], _Network] = LruCache(
+            budget(components.architecture.num_parameters, machine_bytes()), MAX_NETWORKS
         )
 
     @property
@@ -89,8 +98,8 @@ class OpenVinoRuntime:
         own._components, own._own = components, folder.name
         own._converter = Converter(components, folder)
         find = partial(own._converter.unet, *[components.architecture.unet_scale_factor] * 2)
-        self._networks.only_find(find)
-        return own, find().with_suffix(".bin").stat().st_size
+        with self._networks.building:
+            return own, _weight_bytes(find())
 
     def keep_text_encoder(self) -> int:
         """Encode by torch from now on, since its weights differ; their bytes."""
@@ -99,7 +108,7 @@ class OpenVinoRuntime:
 
     def forget(self) -> None:
         """Give back the memory of what is compiled for this one alone."""
-        self._networks.drop(lambda key: isinstance(key, tuple) and self._own in key)
+        self._networks.drop(lambda key: self._own in key)
 
     def warm(
         self, rows: int, latents: tuple[int, int, int], prompt_embeds: tuple[int, int]
@@ -111,7 +120,8 @@ class OpenVinoRuntime:
         count = bucket(rows)
         self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
         self._decoder([1, self._channels, *latents[1:]])
-        self._networks.only_find(self._plain_converter.encoder)
+        with self._networks.building:
+            self._plain_converter.encoder()
 
     def encode(
         self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS
@@ -180,17 +190,19 @@ class OpenVinoRuntime:
     ) -> _Network:
         """The network compiled for inputs of these shapes, split into `parts`."""
 
-        def compile(path: Path) -> _Network:
+        def build() -> Sized[_Network]:
+            path = find()
+            num_bytes = _weight_bytes(path)
+            self._networks.make_room(num_bytes)
             part = [[shape[0] // parts, *shape[1:]] for shape in shapes]
             settings = {
                 "INFERENCE_PRECISION_HINT": precision,
                 "INFERENCE_NUM_THREADS": self._num_threads,
                 "NUM_STREAMS": parts,
             }
-            return _Network(compile_network(self._core, path, part, settings))
+            return Sized(_Network(compile_network(self._core, path, part, settings)), num_bytes)
 
-        network: _Network = self._networks.get(key, find, compile)
-        return network
+        return self._networks.get(key, build)
 
 
 def moments_of(parameters: torch.Tensor, channels: int) -> Moments:
@@ -230,6 +242,11 @@ def compile_network(
     model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
     compiled = core.compile_model(model, "CPU", dict(settings))
     return [compiled.create_infer_request() for _ in range(int(str(settings["NUM_STREAMS"])))]
+
+
+def _weight_bytes(path: Path) -> int:
+    """Bytes of a converted network's weights: an estimate of the compiled network's."""
+    return path.with_suffix(".bin").stat().st_size
 
 
 def _fill(tensor: torch.Tensor, rows: int) -> NDArray[np.float32]:

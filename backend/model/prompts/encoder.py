@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from transformers import CLIPTokenizer
 
-from backend.model.adapters.cache import AdapterSet
+from backend.model.adapters.adapter_set import AdapterSet
 from backend.model.prompts.chunks import Chunker, Token
 from backend.model.runtime.protocol import Runtime
 from backend.prompt_syntax import PromptSyntax

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from backend.engine.protocols import Pixels
 from backend.errors import InvalidParams
-from backend.model.adapters.cache import AdapterSet
+from backend.model.adapters.adapter_set import AdapterSet
 from backend.model.checkpoint.components import Networks
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams, Lora
@@ -200,8 +200,8 @@ def test_openvino_draws_what_torch_draws(
     assert_company_changes_nothing(ours, atol=1e-3, loras=WITH_TEXT)
     scratch = ours._adapters._scratch
     assert len(list(scratch.iterdir())) == 1
-    for built in ours._adapters.cache._built.values():
-        built.release()
+    for built in ours._adapters.cache._values.values():
+        built.value.release()
     assert list(scratch.iterdir()) == [], "what is evicted leaves no file"
 
 

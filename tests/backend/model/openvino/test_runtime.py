@@ -16,7 +16,13 @@ from backend.model.checkpoint.components import Components
 from backend.model.choose_runtime import openvino_folder
 from backend.model.openvino import convert
 from backend.model.openvino.convert import precisions
-from backend.model.openvino.runtime import OpenVinoRuntime, bucket, compile_network, num_parts
+from backend.model.openvino.runtime import (
+    OpenVinoRuntime,
+    bucket,
+    budget,
+    compile_network,
+    num_parts,
+)
 from backend.model.runtime.eager import TorchRuntime
 from tests.support.networks import row_inputs as inputs
 
@@ -32,6 +38,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def openvino(components: Components, cache: Path, precision: str = "f32") -> OpenVinoRuntime:
     return OpenVinoRuntime(components, cache, precision=precision, num_threads=2)
+
+
+def test_the_budget_is_a_share_of_memory_and_one_images_networks_at_least() -> None:
+    assert budget(1_000_000, 10**10) == 4 * 10**9
+    assert budget(1_000_000_000, 8 * 10**9) == 4 * 10**9
 
 
 @pytest.mark.parametrize(("rows", "height", "width"), [(1, 8, 8), (2, 8, 8), (3, 8, 6), (2, 9, 7)])

@@ -248,6 +248,7 @@ class Jobs:
             preview_interval=max(1, recipe.steps // PREVIEWS),
             init_image=job.start.data if job.start else None,
             strength=job.start.strength if job.start else None,
+            mask=job.start.mask if job.start else None,
         )
         job.attach(stream)
         for event in stream:

@@ -16,10 +16,14 @@ QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """An encoded picture, and how far to depart from it: above 0, to 1."""
+    """An encoded picture, and how far to depart from it: above 0, to 1.
+
+    `mask`: what of it is drawn anew; None: all.
+    """
 
     data: bytes = field(repr=False)
     strength: float
+    mask: bytes | None = field(default=None, repr=False)
 
 
 def prepared(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from backend.domain import Event, FinishedImage, GeneratedImage, Progress
 from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request
 from backend.errors import BackendError, GenerationFailed
+from backend.mask import keep_unmasked
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +81,11 @@ class Encoder:
         height, width = picture.pixels.shape[:2]
         data = b""
         if not picture.nsfw_detected:
+            pixels = picture.pixels
+            if params.mask is not None and params.init_image is not None:
+                pixels = keep_unmasked(pixels, params.init_image.pixels, params.mask.pixels)
             provenance = images.Provenance(params, seed, self._model.info, self._version)
-            data = images.encode(picture.pixels, params.output_format, provenance)
+            data = images.encode(pixels, params.output_format, provenance)
         mime_type = params.output_format.mime_type
         image = GeneratedImage(data, mime_type, width, height, seed, picture.nsfw_detected)
         return FinishedImage(index, image)

@@ -9,7 +9,9 @@ from typing import Final
 import streamlit as st
 
 from ui.components import html
-from ui.components.submit import START, STRENGTH, submit_recipe
+from ui.components.mask import WHOLE_STRENGTH, forget_mask, mask_button
+from ui.components.submit import MASK, START, STRENGTH, submit_recipe
+from ui.mask import tinted
 from ui.recipe import Recipe, problems
 from ui.session import owner, shared
 from ui.start import Start, prepared
@@ -19,7 +21,6 @@ from ui.storage.picture import Unkeepable
 LOG = logging.getLogger("inkling")
 KEEP: Final = "session"
 FILE_TYPES = ["png", "jpg", "jpeg", "webp"]
-DEFAULT_STRENGTH = 0.6
 UPSCALE = 2
 UPSCALE_STRENGTH = 0.35
 TAKEN = "_start_taken"  # the id of the dropped file that was last taken
@@ -37,7 +38,7 @@ def drop_start() -> None:
     if file is None or st.session_state.get(TAKEN) == file.file_id:
         return
     try:
-        st.session_state[START] = prepared(file.getvalue())
+        _begin_with(prepared(file.getvalue()))
     except (Unkeepable, OSError, ValueError) as error:
         st.error(html.plain(f"It can't be used: {error}."), icon=":material/error:")
     else:
@@ -50,9 +51,10 @@ def chosen_start() -> None:
     data = st.session_state.get(START)
     if data is None:
         return
-    st.session_state.setdefault(STRENGTH, DEFAULT_STRENGTH)
+    st.session_state.setdefault(STRENGTH, WHOLE_STRENGTH)
+    mask = st.session_state.get(MASK)
     with st.container(horizontal=True, key="start", vertical_alignment="center"):
-        st.image(data, width=72)
+        st.image(data if mask is None else tinted(data, mask), width=72)
         st.slider(
             "How much may change",
             0.05,
@@ -63,6 +65,7 @@ def chosen_start() -> None:
             help="The next picture starts from this one. Low keeps shapes and colours; at 1 little "
             "of it is left.",
         )
+        mask_button()
         st.button("Clear", key="start-remove", icon=":material/close:", on_click=_forget)
 
 
@@ -95,7 +98,7 @@ def start_buttons(picture: Picture, where: str) -> bool:
 def _start_from(picture: Picture) -> None:
     data = _read(picture)
     if data is not None:
-        st.session_state[START] = data
+        _begin_with(data)
         st.session_state["prompt"] = picture.prompt
 
 
@@ -127,5 +130,11 @@ def _read(picture: Picture) -> bytes | None:
     return None
 
 
+def _begin_with(data: bytes) -> None:
+    forget_mask()
+    st.session_state[START] = data
+
+
 def _forget() -> None:
+    forget_mask()
     st.session_state.pop(START, None)

@@ -13,6 +13,7 @@ from ui.start import Start
 
 PROBLEMS = "_problems"
 START = "_start"  # the picture to start from, encoded
+MASK = "_mask"  # what of it is drawn anew, encoded; absent: all
 STRENGTH = "start-strength"
 JOB = "_job"
 SHOWN = "_shown"  # the picture on the stage, if it is not the last job's
@@ -21,7 +22,10 @@ SHOWN = "_shown"  # the picture on the stage, if it is not the last job's
 def submit() -> None:
     """Check the widgets' values and start a job, or record the problems."""
     data = st.session_state.get(START)
-    start = None if data is None else Start(data, float(st.session_state[STRENGTH]))
+    start = None
+    if data is not None:
+        mask = st.session_state.get(MASK)
+        start = Start(data, float(st.session_state[STRENGTH]), mask)
     submit_recipe(form.read(st.session_state, shared().monitor.abilities), start)
 
 

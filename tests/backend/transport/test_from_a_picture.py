@@ -65,6 +65,22 @@ async def test_several_images_share_one_encode_and_the_answer_names_the_files() 
     assert answer.images[0].data != b""
 
 
+async def test_what_the_mask_keeps_comes_back_to_the_bit() -> None:
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 32, 64))
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    async with served() as running:
+        request = ask(init_image=file(), mask=out.getvalue())
+        answer = await running.stub.GenerateImage(request, timeout=TIMEOUT_S)
+    drawn, original = (
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        for data in (answer.images[0].data, file())
+    )
+    assert np.array_equal(drawn[:, 32:], original[:, 32:])
+    assert not np.array_equal(drawn[:, :32], original[:, :32])
+
+
 async def test_a_retry_joins_by_the_files_and_another_file_conflicts() -> None:
     async with served() as running:
         given: dict[str, Any] = {"request_id": "mine", "init_image": file()}
@@ -100,7 +116,9 @@ async def test_what_is_wrong_is_told_at_once() -> None:
 async def test_a_full_queue_refuses_before_it_reads_the_picture() -> None:
     gate = Gate()
     async with served(FakeModel(gate=gate), max_queue=1) as running:
-        going = [asyncio.ensure_future(story(running, prompt=str(n))) for n in range(2)]
+        going = [asyncio.ensure_future(story(running, prompt="first"))]
+        await until(lambda: running.backend.status().running == 1)
+        going.append(asyncio.ensure_future(story(running, prompt="second")))
         await until(lambda: running.backend.status().queued == 1)
         call = running.stub.GenerateImage(ask(init_image=b"no picture"), timeout=TIMEOUT_S)
         assert (await refusal_of(call)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED

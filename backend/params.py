@@ -72,6 +72,14 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that was measured of a model, in words for people."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A served model.
 
@@ -99,6 +107,8 @@ class ModelInfo:
     loaded: bool = True
     note: str = ""
     abilities: Abilities | None = field(default=None, repr=False, compare=False)
+    license: str = ""
+    figures: tuple[Figure, ...] = field(default=(), repr=False)
 
     @property
     def loras(self) -> tuple[str, ...]:

@@ -339,7 +339,14 @@ class GetStatusResponse(_message.Message):
         trigger_words: _containers.RepeatedScalarFieldContainer[str]
         def __init__(self, name: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ...) -> None: ...
     class Model(_message.Message):
-        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities")
+        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities", "num_text_layers", "license", "figures")
+        class Figure(_message.Message):
+            __slots__ = ("name", "value")
+            NAME_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            name: str
+            value: str
+            def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
         NAME_FIELD_NUMBER: _ClassVar[int]
         SOURCE_FIELD_NUMBER: _ClassVar[int]
         REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -353,6 +360,9 @@ class GetStatusResponse(_message.Message):
         RUNTIME_FIELD_NUMBER: _ClassVar[int]
         RUNTIME_REASON_FIELD_NUMBER: _ClassVar[int]
         ABILITIES_FIELD_NUMBER: _ClassVar[int]
+        NUM_TEXT_LAYERS_FIELD_NUMBER: _ClassVar[int]
+        LICENSE_FIELD_NUMBER: _ClassVar[int]
+        FIGURES_FIELD_NUMBER: _ClassVar[int]
         name: str
         source: str
         revision: str
@@ -366,7 +376,10 @@ class GetStatusResponse(_message.Message):
         runtime: str
         runtime_reason: str
         abilities: Abilities
-        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ..., abilities: _Optional[_Union[Abilities, _Mapping]] = ...) -> None: ...
+        num_text_layers: int
+        license: str
+        figures: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Model.Figure]
+        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ..., abilities: _Optional[_Union[Abilities, _Mapping]] = ..., num_text_layers: _Optional[int] = ..., license: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[GetStatusResponse.Model.Figure, _Mapping]]] = ...) -> None: ...
     class Queue(_message.Message):
         __slots__ = ("queued", "running", "capacity")
         QUEUED_FIELD_NUMBER: _ClassVar[int]

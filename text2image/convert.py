@@ -146,10 +146,12 @@ def warnings_from_pb(
 
 
 def _model(message: pb.GetStatusResponse.Model) -> types.ModelStatus:
-    plain = {f.name for f in fields(types.ModelStatus)} - {"abilities"}
+    plain = {f.name for f in fields(types.ModelStatus)} - {"abilities", "figures"}
     abilities = _abilities(message.abilities) if message.HasField("abilities") else None
     return types.ModelStatus(
-        **{name: getattr(message, name) for name in plain}, abilities=abilities
+        **{name: getattr(message, name) for name in plain},
+        abilities=abilities,
+        figures=tuple(_flat(types.Figure, figure) for figure in message.figures),
     )
 
 

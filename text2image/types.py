@@ -217,6 +217,14 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that was measured of a model, in words for people."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatus:
     """One served model."""
 
@@ -233,6 +241,9 @@ class ModelStatus:
     runtime: str
     runtime_reason: str
     abilities: Abilities | None = None  # if requested, and the model declares any
+    num_text_layers: int = 0  # 0: an older service, which does not tell
+    license: str = ""
+    figures: tuple[Figure, ...] = ()  # if requested
 
 
 @dataclass(frozen=True, slots=True)

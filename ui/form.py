@@ -28,7 +28,12 @@ DEFAULTS: dict[str, Any] = {
     "lock": False,
     "scheduler": "",
     "model": "",
+    "clip_skip": 1,
+    "upscale": 1.0,
+    "upscale_strength": 0.5,
 }
+STRENGTH = "start-strength"  # how far to depart from a picture to start from
+STRENGTH_STEP = 0.05
 
 State = MutableMapping[Any, Any]
 
@@ -53,6 +58,7 @@ def _keep_within(state: State, abilities: Abilities) -> None:
     for key, offered in (("scheduler", abilities.schedulers), ("model", abilities.models)):
         if state[key] not in offered:
             state[key] = ""
+    state["clip_skip"] = min(state["clip_skip"], abilities.num_text_layers)
     if state["aspect"] != CUSTOM and state["scale"] not in abilities.scales(state["aspect"]):
         state["scale"] = "1×"
 
@@ -72,6 +78,9 @@ def read(state: State, abilities: Abilities) -> Recipe:
         scheduler=state["scheduler"] or abilities.default_scheduler,
         model=state["model"] or default_model,
         count=int(state["count"]),
+        clip_skip=int(state["clip_skip"]),
+        upscale=float(state["upscale"]),
+        upscale_strength=float(state["upscale_strength"]),
     )
 
 
@@ -103,6 +112,11 @@ def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
     state["scheduler"] = _unless_default(recipe.scheduler, abilities.default_scheduler)
     state["model"] = _unless_default(recipe.model, next(iter(abilities.models), ""))
     state["count"] = recipe.count
+    state["clip_skip"] = recipe.clip_skip
+    state["upscale"] = recipe.upscale
+    state["upscale_strength"] = _on_scale(recipe.upscale_strength)
+    if recipe.strength is not None:
+        state[STRENGTH] = _on_scale(recipe.strength)
     state["lock"] = recipe.seed is not None
     if recipe.seed is not None:
         state["seed"] = recipe.seed
@@ -116,6 +130,11 @@ def _preset_of(recipe: Recipe, abilities: Abilities) -> tuple[str, str]:
             if abilities.size_for(aspect, SCALES[scale]) == (recipe.width, recipe.height):
                 return aspect, scale
     return CUSTOM, "1×"
+
+
+def _on_scale(strength: float) -> float:
+    """The nearest value of a slider for strengths."""
+    return max(STRENGTH_STEP, round(round(strength / STRENGTH_STEP) * STRENGTH_STEP, 2))
 
 
 def _unless_default(name: str, default: str) -> str:

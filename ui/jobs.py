@@ -249,6 +249,9 @@ class Jobs:
             init_image=job.start.data if job.start else None,
             strength=job.start.strength if job.start else None,
             mask=job.start.mask if job.start else None,
+            clip_skip=recipe.clip_skip if recipe.clip_skip > 1 else None,
+            upscale=recipe.upscale if recipe.upscale > 1 else None,
+            upscale_strength=recipe.upscale_strength if recipe.upscale > 1 else None,
         )
         job.attach(stream)
         for event in stream:
@@ -275,7 +278,14 @@ class Jobs:
         if image.nsfw_detected or not image.data:
             job.withheld += 1
             return
-        made = replace(job.recipe, seed=image.seed, count=1, width=image.width, height=image.height)
+        made = replace(
+            job.recipe,
+            seed=image.seed,
+            count=1,
+            width=image.width,
+            height=image.height,
+            strength=job.start.strength if job.start else None,
+        )
         self._save(job, image, made, uuid.uuid4().hex)
 
     def _save(self, job: Job, image: client.Image, recipe: Recipe, picture_id: str) -> None:

@@ -28,6 +28,7 @@ class Sample:
     error: client.Text2ImageError | None = None
     down_since: float | None = None
     drawn: client.Abilities | None = None  # abilities of the first model
+    figures: tuple[client.Figure, ...] = ()  # what was measured of it
 
     @property
     def abilities(self) -> Abilities | None:
@@ -46,6 +47,7 @@ class Monitor:
         self._watched_until = 0.0
         self._revision: str | None = None
         self._drawn: client.Abilities | None = None
+        self._figures: tuple[client.Figure, ...] = ()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="monitor", daemon=True)
         self._thread.start()
@@ -106,7 +108,7 @@ class Monitor:
 
     def _ask(self) -> Sample:
         try:
-            return Sample(time.time(), self._status(), drawn=self._drawn)
+            return Sample(time.time(), self._status(), drawn=self._drawn, figures=self._figures)
         except client.Text2ImageError as error:
             before = self._latest
             known = before.down_since if before is not None else None
@@ -115,7 +117,7 @@ class Monitor:
             return Sample(time.time(), None, client.Unavailable(str(error), "UNAVAILABLE"))
 
     def _status(self) -> client.ServiceStatus:
-        """Poll the status; the models' abilities are requested once per revision."""
+        """Poll the status; the models' abilities and figures are requested once per revision."""
         is_new = self._revision is None
         status = self._service.status(timeout=TIMEOUT_S, include_abilities=is_new)
         model = status.models[0] if status.models else None
@@ -123,6 +125,7 @@ class Monitor:
             self._revision = self._drawn = None
         elif is_new:
             self._revision, self._drawn = model.revision, model.abilities
+            self._figures = model.figures
         elif model.revision != self._revision:
             self._revision = None
             return self._status()
@@ -161,5 +164,6 @@ def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = 
         default_scheduler=model.default_scheduler if model else "",
         adapters=status.adapters,
         embeddings=status.embeddings,
+        num_text_layers=max(1, model.num_text_layers) if model else 1,
         model=drawn,
     )

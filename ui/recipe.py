@@ -11,6 +11,8 @@ import client
 
 ASPECTS = {"1:1": 1.0, "3:2": 3 / 2, "2:3": 2 / 3, "16:9": 16 / 9, "9:16": 9 / 16}
 SCALES = {"1×": 1.0, "1.5×": 1.5, "2×": 2.0}
+MAX_UPSCALE = 4.0
+MIN_STRENGTH = 0.05
 QUALITIES = {"Draft": 15, "Standard": 30, "Fine": 50}
 
 
@@ -35,6 +37,7 @@ class Abilities:
     default_scheduler: str = ""
     adapters: tuple[client.Adapter, ...] = ()  # LoRAs
     embeddings: tuple[str, ...] = ()
+    num_text_layers: int = 1  # of the text encoder, for clip_skip
     is_known: bool = True
     model: client.Abilities | None = None  # what the first one declares
 
@@ -57,6 +60,10 @@ class Abilities:
     def trained_sizes(self) -> tuple[tuple[int, int], ...]:
         """Sizes (width, height) that the model declares to be good at; may be empty."""
         return self.model.sizes if self.model else ()
+
+    def draws_well(self, width: int, height: int) -> bool:
+        """Whether the model was trained for this size in pixels, or names no sizes."""
+        return not self.trained_sizes or (width, height) in self.trained_sizes
 
     @property
     def trained_shapes(self) -> list[str]:
@@ -82,6 +89,7 @@ UNKNOWN = Abilities(is_known=False)
 class Recipe:
     """One request. `seed` None: random; empty `scheduler` and `model`: the default.
 
+    `clip_skip`, `upscale` and `upscale_strength` are those of `GenerateImageRequest`.
     A `width` and `height` of 0 mean the model's native size, if a link or file names no size or
     the service has not named it yet.
     """
@@ -96,6 +104,10 @@ class Recipe:
     scheduler: str = ""
     model: str = ""
     count: int = 1
+    clip_skip: int = 1
+    strength: float | None = None  # if it began with a picture: how far it departed from that
+    upscale: float = 1.0
+    upscale_strength: float = 0.5
 
     @property
     def size_words(self) -> str:
@@ -127,6 +139,8 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
         "seed": _seed_problem(recipe, abilities),
         "scheduler": _name_problem(recipe.scheduler, abilities.schedulers),
         "model": _name_problem(recipe.model, abilities.models),
+        "clip_skip": _range_problem(recipe.clip_skip, 1, abilities.num_text_layers),
+        "upscale": _upscale_problem(recipe, abilities),
     }
     return {field: text for field, text in found.items() if text}
 
@@ -146,15 +160,21 @@ def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
         seed=recipe.seed if not _seed_problem(recipe, abilities) else None,
         scheduler="" if _name_problem(recipe.scheduler, abilities.schedulers) else recipe.scheduler,
         model="" if _name_problem(recipe.model, abilities.models) else recipe.model,
+        clip_skip=_clamped(recipe.clip_skip, 1, abilities.num_text_layers),
+        strength=None if recipe.strength is None else _clamped_share(recipe.strength),
+        upscale_strength=_clamped_share(recipe.upscale_strength),
     )
     if recipe.width and not abilities.allows_size(recipe.width, recipe.height):
         width, height = _nearest_size(recipe, abilities)
         fitted = replace(fitted, width=width, height=height)
+    if _upscale_problem(fitted, abilities):
+        fitted = replace(fitted, upscale=1.0)
     return fitted, _differences(recipe, fitted)
 
 
 def _differences(before: Recipe, after: Recipe) -> list[str]:
     names = {"steps": "Steps", "count": "Pictures", "guidance": "Guidance", "seed": "Seed"}
+    names |= {"clip_skip": "Clip skip", "upscale": "Second pass"}
     notes = []
     if (before.width, before.height) != (after.width, after.height):
         notes.append(f"Size {before.width} × {before.height} → {after.width} × {after.height}.")
@@ -175,6 +195,10 @@ def _nearest_size(recipe: Recipe, abilities: Abilities) -> tuple[int, int]:
     ratio = math.log(max(recipe.width, 1) / max(recipe.height, 1))
     aspect = min(ASPECTS, key=lambda name: abs(math.log(ASPECTS[name]) - ratio))
     return abilities.size_for(aspect)
+
+
+def _clamped_share(share: float) -> float:
+    return min(max(share, MIN_STRENGTH), 1.0)
 
 
 def _clamped(number: int, low: int, high: int) -> int:
@@ -218,6 +242,19 @@ def _pixels_problem(recipe: Recipe, abilities: Abilities) -> str:
     if recipe.width * recipe.height > abilities.max_pixels:
         return f"Width × height must be at most {abilities.max_pixels:,} pixels."
     return ""
+
+
+def _upscale_problem(recipe: Recipe, abilities: Abilities) -> str:
+    if not 1 <= recipe.upscale <= MAX_UPSCALE:
+        return f"Must be 1 to {MAX_UPSCALE:g}."
+    if recipe.upscale == 1 or not recipe.width:
+        return ""
+    multiple = abilities.size_multiple
+    sides = (recipe.width, recipe.height)
+    width, height = (round(side * recipe.upscale / multiple) * multiple for side in sides)
+    if abilities.allows_size(width, height):
+        return ""
+    return f"{width} × {height} pixels are more than the service draws."
 
 
 def _range_problem(number: int, low: int, high: int) -> str:

@@ -18,14 +18,18 @@ LINK_NAMES = {
     "scheduler": "scheduler",
     "model": "model",
     "n": "count",
+    "clip": "clip_skip",
+    "up": "upscale",
+    "ups": "upscale_strength",
 }
+OMITTED = {"clip_skip": 1, "upscale": 1.0, "upscale_strength": 0.5}  # as they are by default
 
 
 def to_link(recipe: Recipe) -> dict[str, str]:
     """Query parameters that restore these settings; unset ones are omitted."""
-    values = recipe.to_dict()
-    pairs = ((short, values[name]) for short, name in LINK_NAMES.items())
-    return {short: str(value) for short, value in pairs if value not in ("", None)}
+    values = {n: v for n, v in recipe.to_dict().items() if v != OMITTED.get(n, "")}
+    pairs = ((short, values.get(name)) for short, name in LINK_NAMES.items())
+    return {short: str(value) for short, value in pairs if value is not None}
 
 
 def from_link(query: Mapping[str, str]) -> Recipe | None:

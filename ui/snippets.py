@@ -39,6 +39,9 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "num_images": recipe.count if recipe.count > 1 else None,
         "scheduler": recipe.scheduler,
+        "clip_skip": recipe.clip_skip if recipe.clip_skip > 1 else None,
+        "upscale": recipe.upscale if recipe.upscale > 1 else None,
+        "upscale_strength": recipe.upscale_strength if recipe.upscale > 1 else None,
         "prompt_syntax": "a1111" if _has_syntax(recipe) else None,
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}

@@ -1,4 +1,7 @@
-"""Links our style sheet in the page's head: added by the script, it would shift the layout late."""
+"""Completes the head of Streamlit's page: our style sheet and hints for what to load at once.
+
+Added by the script, the style sheet would shift the layout late.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ui.preloads import preloads
 
 SHEETS = ("style.css", "studio.css")
 STYLE = "".join((Path(__file__).parent / name).read_text("utf-8") for name in SHEETS)
@@ -28,16 +33,17 @@ def style_route(base: str = "") -> Route:
 
 
 class StyledPage:
-    """Adds the style sheet's link to the head of every page."""
+    """Adds links of the style sheet and of Streamlit's scripts to the head of every page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._links = f"{LINK}{preloads()}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
             await self._app(scope, receive, send)
             return
-        await self._app(_uncached(scope), receive, _Styling(send))
+        await self._app(_uncached(scope), receive, _Styling(send, self._links))
 
 
 def _uncached(scope: Scope) -> Scope:
@@ -51,8 +57,9 @@ def _uncached(scope: Scope) -> Scope:
 class _Styling:
     """Adds the link to HTML answers; sends others unchanged."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, links: bytes) -> None:
         self._send = send
+        self._links = links
         self._start: Message | None = None
         self._body = b""
 
@@ -70,7 +77,7 @@ class _Styling:
             return
         body = self._body
         if LINK.encode() not in body:
-            body = body.replace(b"</head>", f"{LINK}</head>".encode(), 1)
+            body = body.replace(b"</head>", self._links + b"</head>", 1)
         headers = MutableHeaders(scope=start)
         headers["content-length"] = str(len(body))
         for name in ("etag", "last-modified", "accept-ranges"):

@@ -202,6 +202,8 @@ def _describe(
         note=source.note,
         num_text_layers=architecture.num_text_layers,
         abilities=checkpoint.abilities,
+        license=checkpoint.card.license,
+        figures=checkpoint.card.figures,
     )
 
 

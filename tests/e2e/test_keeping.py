@@ -73,7 +73,7 @@ def test_deleting_can_be_undone(visitor: Visitor) -> None:
 
 def test_settings_go_back_to_the_studio(visitor: Visitor) -> None:
     cards(visitor).first.click()
-    visitor.button("Use these settings").click()
+    visitor.button("Reuse settings").click()
     expect(visitor.page.locator("h1", has_text="Studio")).to_be_visible()
     expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a red apple")
     visitor.button("Settings").click()

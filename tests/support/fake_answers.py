@@ -34,6 +34,9 @@ def ready_status() -> pb.GetStatusResponse:
                 dtype="float32",
                 runtime="torch",
                 runtime_reason="the only one",
+                num_text_layers=12,
+                license="mit",
+                figures=[pb.GetStatusResponse.Model.Figure(name="cats drawn", value="9 of 10")],
             )
         ],
         queue=pb.GetStatusResponse.Queue(capacity=64),
@@ -135,3 +138,13 @@ def info(
         ),
         warnings=warnings,
     )
+
+
+def enlarged(request: pb.UpscaleRequest) -> pb.Image:
+    """The picture, its pixels repeated."""
+    with PillowImage.open(io.BytesIO(request.image)) as picture:
+        width, height = (round(side * request.scale) for side in picture.size)
+        larger = picture.resize((width, height), PillowImage.Resampling.NEAREST)
+    file = io.BytesIO()
+    larger.save(file, "PNG")
+    return pb.Image(data=file.getvalue(), mime_type="image/png", width=width, height=height)

@@ -27,7 +27,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc
-from tests.support.fake_answers import finished, info, progress, ready_status, resolve
+from tests.support.fake_answers import enlarged, finished, info, progress, ready_status, resolve
 
 SERVICE = "text2image.Text2ImageService"
 DETAILS = "grpc-status-details-bin"
@@ -202,11 +202,11 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
         for model in status.models:
             if not request.include_abilities:
                 model.ClearField("abilities")
+                model.ClearField("figures")
         return status
 
     def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:
-        image = pb.Image(data=request.image[::-1], mime_type="image/png", width=int(request.scale))
-        return pb.UpscaleResponse(image=image, upscaler="fake")
+        return pb.UpscaleResponse(image=enlarged(request), upscaler="fake")
 
     def CheckPrompt(self, request: pb.CheckPromptRequest, context: Any) -> pb.CheckPromptResponse:
         self._service.checked.append(request.prompt)

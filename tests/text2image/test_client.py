@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 
 import client as t2i
 from client import (
@@ -275,5 +277,10 @@ def test_a_prompt_can_be_checked(service: FakeService, client: Text2ImageClient)
 
 
 def test_a_picture_is_enlarged(client: Text2ImageClient) -> None:
-    found = client.upscale(b"png", 3)
-    assert (found.image.data, found.image.width, found.upscaler) == (b"gnp", 3, "fake")
+    file = io.BytesIO()
+    Image.new("RGB", (4, 2), "teal").save(file, "PNG")
+    found = client.upscale(file.getvalue(), 3)
+    assert (found.image.width, found.image.height, found.upscaler) == (12, 6, "fake")
+    with Image.open(io.BytesIO(found.image.data)) as picture:
+        assert picture.size == (12, 6)
+        assert picture.getpixel((11, 5)) == (0, 128, 128)

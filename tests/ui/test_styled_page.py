@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from ui.preloads import preloads
 from ui.styled_page import LINK, STYLE, StyledPage, style_route
 
 PAGE = "<html><head><title>x</title></head><body>" + "y" * 2000 + "</body></html>"
@@ -45,7 +46,7 @@ def visitor() -> TestClient:
 
 
 def test_every_page_names_the_style_sheet() -> None:
-    expected = PAGE.replace("</head>", f"{LINK}</head>")
+    expected = PAGE.replace("</head>", f"{LINK}{preloads()}</head>")
     for path in ("/", "/pieces"):
         answer = visitor().get(path, headers=BROWSER | {"If-None-Match": '"a"'})
         assert answer.text == expected

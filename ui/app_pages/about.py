@@ -9,7 +9,7 @@ import streamlit as st
 import client
 from ui import example_pictures, form
 from ui.components import html
-from ui.components.header import NAME, page_header
+from ui.components.header import NAME, page_header, short_name
 from ui.components.sign_in import account
 from ui.session import owner, shared
 from ui.snippets import LANGUAGES, snippet
@@ -46,6 +46,9 @@ def _model() -> None:
     """What the served model can draw, in words and pictures, if it declares abilities."""
     drawn = shared().monitor.abilities.model
     if drawn is None:
+        st.html("<h2>The model</h2>")
+        st.html(html.facts(_made_of()))
+        _figures()
         return
     st.html("<h2>What this model draws</h2>")
     st.html(f'<p class="ink-lead ink-left">{html.escape(drawn.about)}</p>')
@@ -57,15 +60,26 @@ def _model() -> None:
     if sheet:
         st.html(f'<div class="ink-contact">{sheet}</div>')
     st.html(html.facts([*_repertoire(drawn), *_made_of()]))
+    _figures()
+
+
+def _figures() -> None:
+    """What was measured of the model, as its card tells."""
+    sample = shared().monitor.look(patience_s=0)
+    if sample is not None and sample.figures:
+        st.html("<h2>How well it draws</h2>")
+        st.html(html.facts((figure.name, figure.value) for figure in sample.figures))
 
 
 def _made_of() -> list[tuple[str, object]]:
-    """The model's own numbers, as the service tells them."""
+    """The model's own facts, as the service tells them."""
     sample = shared().monitor.look(patience_s=0)
     if sample is None or sample.status is None or not sample.status.models:
         return []
     model = sample.status.models[0]
     return [
+        ("Model", short_name(model.name)),
+        ("Licence of the weights", model.license or "not named in its model card"),
         ("Parameters", f"{model.num_parameters / 1e6:,.1f} million"),
         ("From", model.source),
         ("Runs on", f"{model.device}, {model.dtype}, {model.runtime}"),
@@ -85,10 +99,6 @@ def _repertoire(drawn: client.Abilities) -> list[tuple[str, object]]:
         ("Good sizes", ", ".join(f"{width} × {height}" for width, height in drawn.sizes)),
         ("Reads", f"{', '.join(drawn.languages)}, about {drawn.token_limit} words of a prompt"),
     ]
-
-
-def _things(count: int) -> str:
-    return "1 thing" if count == 1 else f"{count} things"
 
 
 def _api() -> None:

@@ -21,6 +21,7 @@ from ui.recipe import (
 from ui.session import shared
 
 KEEP: Final = "session"
+UPSCALES = (1.0, 1.5, 2.0)
 
 
 def controls(abilities: Abilities) -> None:
@@ -46,6 +47,8 @@ def controls(abilities: Abilities) -> None:
         else:
             _guidance(abilities)
             _scheduler(abilities)
+            _clip_skip(abilities)
+            _second_pass(abilities)
         st.button("Reset settings", key="reset", icon=":material/restart_alt:", on_click=_reset)
         weights_help()
         with st.expander("Start from a picture", icon=":material/brush:"):
@@ -126,6 +129,8 @@ def _experiment(abilities: Abilities) -> None:
             _shape(abilities)
         _guidance(abilities)
         _scheduler(abilities)
+        _clip_skip(abilities)
+        _second_pass(abilities)
 
 
 def _custom_size(abilities: Abilities) -> None:
@@ -198,5 +203,43 @@ def _scheduler(abilities: Abilities) -> None:
             ["", *abilities.schedulers],
             key="scheduler",
             format_func=lambda name: name or f"The model's own ({abilities.default_scheduler})",
+            persist_state=KEEP,
+        )
+
+
+def _clip_skip(abilities: Abilities) -> None:
+    """For text encoders of several layers."""
+    if abilities.num_text_layers > 1:
+        st.number_input(
+            "Clip skip",
+            1,
+            abilities.num_text_layers,
+            step=1,
+            key="clip_skip",
+            persist_state=KEEP,
+            help="Which layer of the text encoder is read, counted from its end. Many checkpoints "
+            "for drawings want 2.",
+        )
+
+
+def _second_pass(abilities: Abilities) -> None:
+    """Draw the picture a second time, larger."""
+    now = st.session_state["upscale"]
+    st.segmented_control(
+        "Second pass",
+        sorted({*UPSCALES, now}),
+        key="upscale",
+        required=True,
+        format_func=lambda scale: "Off" if scale == 1 else f"{scale:g}×",
+        help="The finished picture is enlarged and drawn again with the same settings.",
+        persist_state=KEEP,
+    )
+    if now > 1:
+        st.slider(
+            "What the second pass may change",
+            form.STRENGTH_STEP,
+            1.0,
+            step=form.STRENGTH_STEP,
+            key="upscale_strength",
             persist_state=KEEP,
         )

@@ -7,7 +7,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from ui.recipe import Recipe
+from ui.storage.picture import Picture
 
 ESCAPES = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>()#+-!|$:~.=&@"}
 # Streamlit replaces these after parsing Markdown, when escapes are gone: arrows and dashes between
@@ -18,6 +18,7 @@ REPLACED = re.compile(
     r"|(?<=www)(?=\.)|(?=@)"
 )
 JOINER = "\u2060"  # WORD JOINER: has no width and allows no line break
+LORA = re.compile(r"<lora:\s*([^:<>]+?)\s*(?::\s*([-+.\d]+)[^<>]*)?>")
 LEADING_SPACE = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
@@ -83,19 +84,30 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
     return f'<dl class="ink-facts">{rows}</dl>'
 
 
-def parameters(recipe: Recipe) -> list[tuple[str, object]]:
-    """A picture's parameters, for `facts`."""
-    pairs: list[tuple[str, object]] = [
-        ("Size", recipe.size_words),
-        ("Seed", "random" if recipe.seed is None else recipe.seed),
-        ("Steps", recipe.steps),
-        ("Guidance", f"{recipe.guidance:g}"),
-    ]
-    if recipe.scheduler:
-        pairs.append(("Noise scheduler", recipe.scheduler))
-    if recipe.model:
-        pairs.append(("Model", recipe.model))
-    return pairs
+def parameters(picture: Picture) -> list[tuple[str, object]]:
+    """How a picture was drawn, for `facts`; what is as usual is left out."""
+    loras = ", ".join(f"{name} {weight or 1}" for name, weight in LORA.findall(picture.prompt))
+    pairs: dict[str, object] = {
+        "Size": f"{picture.width} × {picture.height}",
+        "Seed": picture.seed,
+        "Steps": picture.steps,
+        "Guidance": f"{picture.guidance:g}",
+        "Noise scheduler": picture.scheduler,
+        "Model": picture.model,
+        "LoRAs": loras,
+        "Clip skip": picture.clip_skip if picture.clip_skip > 1 else "",
+        "Over a picture": "" if picture.strength is None else f"strength {picture.strength:g}",
+        "Enlarged": _enlarged(picture),
+    }
+    return [(name, value) for name, value in pairs.items() if value != ""]
+
+
+def _enlarged(picture: Picture) -> str:
+    if picture.upscale == 1:
+        return ""
+    if not picture.upscale_strength:
+        return f"{picture.upscale:g}× by Lanczos"
+    return f"{picture.upscale:g}×, drawn again at strength {picture.upscale_strength:g}"
 
 
 def seconds(milliseconds: float) -> str:

@@ -94,7 +94,7 @@ def _body(picture_id: str, search: Search) -> None:
         st.html(f'<p class="ink-prompt">{html.escape(picture.prompt)}</p>')
         if picture.negative_prompt:
             st.html(f'<p class="ink-negative">Without: {html.escape(picture.negative_prompt)}</p>')
-        st.html(html.facts(html.parameters(picture.recipe)))
+        st.html(html.facts(html.parameters(picture)))
         _actions(picture)
 
 
@@ -118,7 +118,7 @@ def _arrows(picture: Picture, search: Search) -> None:
 
 def _actions(picture: Picture) -> None:
     if st.button(
-        "Use these settings", key="reuse", type="primary", icon=":material/tune:", width="stretch"
+        "Reuse settings", key="reuse", type="primary", icon=":material/tune:", width="stretch"
     ):
         use(picture.recipe)
         st.switch_page(STUDIO)

@@ -11,7 +11,8 @@ from ui import form
 from ui.components import html
 from ui.components.cards import IMAGE
 from ui.components.drop import is_dropped
-from ui.components.submit import MASK, START, STRENGTH
+from ui.components.submit import MASK, START
+from ui.form import STRENGTH
 from ui.mask import BadMask, for_canvas, from_canvas, prepared_mask, upright_size
 from ui.session import shared
 from ui.storage.picture import Unkeepable

@@ -39,9 +39,9 @@ def picture_actions(picture: Picture, job: Job | None) -> None:
             args=(picture.seed,),
         )
         st.button(
-            "Use as start",
-            key="use-as-start",
-            icon=":material/edit:",
+            "Reuse settings",
+            key="reuse-settings",
+            icon=":material/tune:",
             help="Bring its prompt and settings back",
             on_click=use,
             args=(picture.recipe,),

@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Final
 
 import streamlit as st
+from sqlalchemy.exc import SQLAlchemyError
 
+import client
 from ui.components import html
 from ui.components.mask import WHOLE_STRENGTH, forget_mask, mask_button
-from ui.components.submit import MASK, START, STRENGTH, submit_recipe
+from ui.components.submit import MASK, START, show_on_stage, submit_recipe
+from ui.form import STRENGTH
 from ui.mask import tinted
+from ui.metadata.texts import with_texts_of
 from ui.recipe import Recipe, problems
 from ui.session import owner, shared
 from ui.start import Start, prepared
@@ -72,7 +76,7 @@ def chosen_start() -> None:
 def start_buttons(picture: Picture, where: str) -> bool:
     """Buttons that go on from a picture; True if one was clicked."""
     begin = st.button(
-        "Start from it",
+        "Start from this picture",
         key=f"start-from-{where}",
         icon=":material/brush:",
         help="Draw the next picture over this one",
@@ -80,7 +84,9 @@ def start_buttons(picture: Picture, where: str) -> bool:
         args=(picture,),
     )
     larger = _larger(picture)
-    refused = problems(larger, shared().monitor.abilities)
+    is_drawn = shared().monitor.abilities.draws_well(larger.width, larger.height)
+    refused = problems(larger, shared().monitor.abilities) if is_drawn else {}
+    how = "Draw it again at" if is_drawn else "Enlarge it, by Lanczos, to"
     enlarge = st.button(
         f"Upscale {UPSCALE}×",
         key=f"upscale-{where}",
@@ -88,8 +94,8 @@ def start_buttons(picture: Picture, where: str) -> bool:
         disabled=bool(refused),
         help="Too large for the service"
         if refused
-        else f"Draw it again at {larger.width} × {larger.height} pixels",
-        on_click=_upscale,
+        else f"{how} {larger.width} × {larger.height} pixels",
+        on_click=_upscale if is_drawn else _enlarge,
         args=(picture,),
     )
     return begin or enlarge
@@ -108,6 +114,31 @@ def _upscale(picture: Picture) -> None:
         submit_recipe(_larger(picture), Start(data, UPSCALE_STRENGTH))
 
 
+def _enlarge(picture: Picture) -> None:
+    """Without drawing: this model melts what is larger than it was trained for."""
+    data = _read(picture)
+    if data is None:
+        return
+    try:
+        made = shared().service.upscale(data, UPSCALE).image
+        kept = shared().gallery.add(
+            owner(),
+            with_texts_of(data, made.data),
+            replace(
+                picture.recipe,
+                width=made.width,
+                height=made.height,
+                upscale=made.width / picture.width * picture.upscale,
+                upscale_strength=0.0,
+            ),
+        )
+    except (client.Text2ImageError, OSError, SQLAlchemyError) as error:
+        LOG.warning("picture %s can't be enlarged: %s", picture.id, error)
+        st.toast(html.plain(f"It can't be enlarged: {error}."), icon=":material/error:")
+    else:
+        show_on_stage(kept.id)
+
+
 def _larger(picture: Picture) -> Recipe:
     return replace(
         picture.recipe,
@@ -115,6 +146,7 @@ def _larger(picture: Picture) -> Recipe:
         height=UPSCALE * picture.height,
         seed=picture.seed,
         count=1,
+        upscale=1.0,
     )
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ui import form
 from ui.components import html
+from ui.form import STRENGTH
 from ui.jobs import TooManyJobs
 from ui.recipe import Recipe, problems
 from ui.session import owner, shared
@@ -14,7 +15,6 @@ from ui.start import Start
 PROBLEMS = "_problems"
 START = "_start"  # the picture to start from, encoded
 MASK = "_mask"  # what of it is drawn anew, encoded; absent: all
-STRENGTH = "start-strength"
 JOB = "_job"
 SHOWN = "_shown"  # the picture on the stage, if it is not the last job's
 

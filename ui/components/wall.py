@@ -38,7 +38,8 @@ class Brick:
 def wall(abilities: Abilities, pictures: list[Picture]) -> None:
     """Draw the model's examples, else the visitor's own pictures, else only prompts."""
     bricks = _bricks(abilities, pictures)
-    st.html(f'<p class="ink-lead">{html.escape(_lead(abilities))}</p>')
+    with st.container(key="lead"):
+        st.html(f'<p class="ink-lead">{html.escape(_lead(abilities))}</p>')
     with st.container(key="wall"):
         width = 104 if bricks[0].source else 220
         grid = st.grid("auto", min_column_width=width, gap="small", key="grid-wall")

@@ -13,6 +13,7 @@ from ui.recipe import Recipe
 MAX_NUMBER = 1_000_000
 MAX_LORAS = 16
 MAX_SEED = 2**64 - 1  # of other programs; the service's own limit is lower
+FLOATS = ("guidance", "strength", "upscale", "upscale_strength")
 MAX_NAME_CHARACTERS = {"scheduler": 40, "model": 200}
 # Samplers as AUTOMATIC1111, InvokeAI and ComfyUI name them, in lower case -> as the service does.
 SAMPLERS = {
@@ -101,7 +102,7 @@ def _converted(name: str, value: Any, default: Any) -> Any:
     if name == "seed":
         return _seed(value)
     number = _number(value)
-    return number if number is None or name == "guidance" else int(number)
+    return number if number is None or name in FLOATS else int(number)
 
 
 def _join_schedule(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,13 @@ FIELDS = {
     "scheduler": "schedule",  # SD.Next
     "model": "model",
     "size": "size",
+    "clip skip": "clip_skip",
+    "denoising strength": "strength",
+    "hires upscale": "upscale",
 }
 # Facts about the file that don't influence the picture.
 IGNORED = {
+    "hires upscaler",  # Lanczos here
     "prompt syntax",
     "model hash",
     "version",
@@ -69,6 +73,9 @@ def parse_infotext(text: str) -> tuple[Recipe, list[str]]:
             found[field], labels[field] = value, name
         elif name.lower() not in IGNORED:
             unknown.append(name)
+    if "upscale" in found and "strength" in found:  # AUTOMATIC1111 has one name for both
+        found["upscale_strength"] = found.pop("strength")
+        labels["upscale_strength"] = labels.pop("strength")
     if settings_are_ours(settings) and "Prompt syntax:" not in settings:
         found |= {name: escaped(found[name]) for name in ("prompt", "negative_prompt")}
     recipe, wrong = to_recipe(found)

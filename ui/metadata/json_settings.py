@@ -37,6 +37,10 @@ FIELDS = {
     "count": "count",
     "numimages": "count",
     "batchsize": "count",
+    "clipskip": "clip_skip",
+    "strength": "strength",
+    "upscale": "upscale",
+    "upscalestrength": "upscale_strength",
 }
 # Facts about the file that don't influence the picture.
 IGNORED = {
@@ -45,6 +49,8 @@ IGNORED = {
     "basemodelhash",
     "loras",
     "promptsyntax",
+    "initimagesha256",
+    "masksha256",
     "device",
     "dtype",
     "runtime",
@@ -108,6 +114,8 @@ def _flat(values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
     if "sampler" in values and isinstance(values.get("scheduler"), str):  # beside each other
         found |= {"scheduler": _simple(values["sampler"]), "schedule": values["scheduler"]}
     is_ours = "model_revision" in values
+    if not is_ours and found.get("strength") == 1:  # Draw Things writes it without a picture, too
+        del found["strength"]
     if values.get("prompt_syntax", "plain" if is_ours else "") == "plain":
         texts = [name for name in ("prompt", "negative_prompt") if isinstance(found.get(name), str)]
         found |= {name: escaped(found[name]) for name in texts}

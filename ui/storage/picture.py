@@ -16,7 +16,8 @@ from ui.storage.schema import PICTURES
 MAX_PROMPT_CHARACTERS = 20_000
 TEXTS = {c.name: c.type.length for c in PICTURES.columns if isinstance(c.type, String | Text)}
 OPTIONAL = {column.name for column in PICTURES.columns if column.nullable}
-NUMBERS: dict[str, Any] = {"favourite": bool, "guidance": (int, float)}
+FLOATS = ("guidance", "strength", "upscale", "upscale_strength")
+NUMBERS: dict[str, Any] = {"favourite": bool, **dict.fromkeys(FLOATS, (int, float))}
 MAX_INTEGER = 2**31 - 1
 MAX_BIG_INTEGER = 2**63 - 1
 
@@ -27,7 +28,11 @@ class Unkeepable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of the gallery. Sizes in pixels, times in milliseconds since 1970."""
+    """A picture of the gallery. Sizes in pixels, times in milliseconds since 1970.
+
+    `width` and `height` are the file's, after `upscale`. An `upscale_strength` of 0 means that it
+    was enlarged without being drawn again.
+    """
 
     id: str
     owner: str
@@ -49,20 +54,29 @@ class Picture:
     sha256: str
     favourite: bool
     deleted_at: int | None
+    clip_skip: int = 1
+    strength: float | None = None
+    upscale: float = 1.0
+    upscale_strength: float = 0.5
 
     @property
     def recipe(self) -> Recipe:
         """The recipe that reproduces this picture."""
+        is_drawn_again = self.upscale != 1 and self.upscale_strength > 0
         return Recipe(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
-            width=self.width,
-            height=self.height,
+            width=_before(self.width, self.upscale),
+            height=_before(self.height, self.upscale),
             steps=self.steps,
             guidance=self.guidance,
             seed=self.seed,
             scheduler=self.scheduler,
             model=self.model,
+            clip_skip=self.clip_skip,
+            strength=self.strength,
+            upscale=self.upscale if is_drawn_again else 1.0,
+            upscale_strength=self.upscale_strength or 0.5,
         )
 
     def row(self) -> dict[str, Any]:
@@ -95,6 +109,11 @@ class Picture:
         return picture
 
 
+def _before(side: int, upscale: float) -> int:
+    """A side before it was enlarged: what was asked for is a multiple of eight."""
+    return side if upscale == 1 else max(1, round(side / upscale / 8)) * 8
+
+
 def _check_field(name: str, value: Any) -> None:
     if value is None and name in OPTIONAL:
         return
@@ -117,11 +136,12 @@ def check(recipe: Recipe) -> None:
         _check_text(name.replace("_", " "), getattr(recipe, name), MAX_PROMPT_CHARACTERS)
     for name in ("scheduler", "model"):
         _check_text(name, getattr(recipe, name), TEXTS[name] or 0)
-    for name in ("width", "height", "steps"):
+    for name in ("width", "height", "steps", "clip_skip"):
         _check_number(name, getattr(recipe, name), MAX_INTEGER)
     _check_number("seed", recipe.seed or 0, MAX_BIG_INTEGER)
-    if not abs(recipe.guidance) < float("inf"):
-        raise Unkeepable("its guidance is no number")
+    for name in FLOATS:
+        if not abs(getattr(recipe, name) or 0) < float("inf"):
+            raise Unkeepable(f"its {name.replace('_', ' ')} is no number")
 
 
 def _check_text(name: str, text: str, most: int) -> None:

@@ -47,6 +47,11 @@ PICTURES = Table(
     Column("favourite", Boolean, nullable=False),
     Column("deleted_at", BigInteger),
     # Normalised by `picture.fold`, since the databases fold letters differently.
+    Column("clip_skip", Integer, nullable=False, server_default="1"),
+    Column("strength", Float),  # if it began with a picture
+    # Of `width` and `height`, which are the file's. With a strength of 0 it was enlarged alone.
+    Column("upscale", Float, nullable=False, server_default="1"),
+    Column("upscale_strength", Float, nullable=False, server_default="0.5"),
     Column("prompt_folded", Text, nullable=False, server_default=""),
 )
 Index("pictures_by_owner", PICTURES.c.owner, PICTURES.c.created_at, PICTURES.c.id)

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from backend.errors import ModelFailed
+from backend.model.checkpoint.card import FILE as CARD
 from backend.model.checkpoint.model_index import INDEX
 
 PARTS = (
@@ -88,11 +89,13 @@ def fetch(
 
 
 def needed(files: Iterable[str], *, half: bool, allow_pickle: bool) -> list[str]:
-    """The files needed to load a model from a repository in diffusers layout."""
+    """The files needed to load a model from a repository in diffusers layout, and its card."""
+    files = list(files)
+    card = [file for file in files if file == CARD]
     parts = [file for file in files if file.count("/") == 1 and file.split("/")[0] in PARTS]
     settings = [file for file in parts if file.endswith(SETTINGS) and ".index." not in file]
     chosen = [_weights(part, parts, half, allow_pickle) for part in PARTS]
-    return [INDEX, *settings, *(file for weights in chosen for file in weights)]
+    return [INDEX, *card, *settings, *(file for weights in chosen for file in weights)]
 
 
 def cached_folder(

@@ -17,6 +17,7 @@ from backend.errors import DeviceLost, ModelFailed
 from backend.model.abilities import read_abilities
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.checkpoint.cache import CheckpointCache
+from backend.model.checkpoint.card import ModelCard, read_card
 from backend.model.checkpoint.components import Components, LoadOptions, Networks
 from backend.model.checkpoint.fingerprint import fingerprint
 from backend.model.checkpoint.hub import fetch
@@ -28,12 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
-    """A loaded source: parts, revision, cache of that revision, abilities."""
+    """A loaded source: parts, revision, cache of that revision, abilities, model card."""
 
     components: Components
     revision: str
     cache: CheckpointCache
     abilities: Abilities | None = None
+    card: ModelCard = ModelCard()
 
 
 def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Checkpoint:
@@ -46,7 +48,7 @@ def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Che
         path = _on_disk(source, reading)
         revision = _revision(source, path)
         cache = CheckpointCache(data_dir, revision)
-        abilities = read_abilities(path)
+        abilities, card = read_abilities(path), read_card(path)
         read_again = partial(_read_again, source, path, reading, revision)
         architecture = cache.architecture.load()
         if architecture is not None:
@@ -55,11 +57,12 @@ def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Che
                 revision,
                 cache,
                 abilities,
+                card,
             )
         components = _read(source, path, reading)
         components.read = read_again
         cache.architecture.save(components.architecture)
-        return Checkpoint(components, revision, cache, abilities)
+        return Checkpoint(components, revision, cache, abilities, card)
 
 
 def _read_again(source: Source, path: Path, reading: LoadOptions, revision: str) -> Networks:

@@ -244,8 +244,12 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
 
 
 def _model_to_pb(model: ModelInfo, include_abilities: bool) -> pb.GetStatusResponse.Model:
-    message = _flat(pb.GetStatusResponse.Model, replace(model, abilities=None))
-    if include_abilities and model.abilities is not None:
+    message = _flat(pb.GetStatusResponse.Model, replace(model, abilities=None, figures=()))
+    if not include_abilities:
+        return message
+    kind = pb.GetStatusResponse.Model.Figure
+    message.figures.extend(_flat(kind, figure) for figure in model.figures)
+    if model.abilities is not None:
         message.abilities.CopyFrom(_abilities_to_pb(model.abilities))
     return message
 

@@ -45,6 +45,16 @@ def test_the_last_jobs_are_listed_with_their_errors(visit: Visit) -> None:
     assert "&lt;b&gt;cat" in seen
 
 
+def test_about_names_the_model_its_licence_and_its_figures(visit: Visit) -> None:
+    seen = html_of(on("about", visit()))
+    for name, value in (
+        ("Model", "fake"),
+        ("Licence of the weights", "mit"),
+        ("cats drawn", "9 of 10"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in seen
+
+
 def test_about_fills_the_snippets_with_the_studio_s_settings(visit: Visit) -> None:
     app = visit().run()
     app.text_area(key="prompt").set_value("a very special cat").run()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_service import FakeService
-from tests.ui.pages import OWNER, Visit, generate, has, keep, on, shows, wait_for
+from tests.ui.pages import OWNER, Visit, choose, generate, has, html_of, keep, on, shows, wait_for
 from ui.connection import services
 from ui.storage.gallery import Search
 
@@ -48,6 +48,57 @@ def test_a_picture_is_drawn_again_twice_as_large(visit: Visit, service: FakeServ
     assert (request.init_image, request.prompt) == (first, "a cat")
     assert request.strength == pytest.approx(0.35)
     assert not has(app, "start-remove")
+
+
+def test_a_model_of_one_size_has_its_pictures_enlarged_without_drawing(
+    visit: Visit, service: FakeService
+) -> None:
+    service.status.models[0].abilities.sizes.add(width=64, height=64)
+    app = wait_for(generate(visit().run()), shows("Seed 1234"))
+    with Image.open(io.BytesIO(kept())) as picture:
+        before = picture.size
+    app.button(key="upscale-result").click().run()
+    assert len(service.requests) == 1
+    larger = services().gallery.page(OWNER, Search(), 1)[0]
+    with Image.open(io.BytesIO(kept())) as picture:
+        assert picture.size == (larger.width, larger.height) == (2 * before[0], 2 * before[1])
+    assert (larger.upscale, larger.upscale_strength, larger.seed) == (2, 0, 1234)
+    assert (larger.recipe.width, larger.recipe.upscale) == (before[0], 1)
+    seen = html_of(on("gallery", app, img=larger.id))
+    assert "<dt>Enlarged</dt><dd>2× by Lanczos</dd>" in seen
+
+
+def test_an_enlargement_that_fails_is_told_and_nothing_is_lost(
+    visit: Visit, service: FakeService
+) -> None:
+    service.status.models[0].abilities.sizes.add(width=64, height=64)
+    app = wait_for(generate(visit().run()), shows("Seed 1234"))
+    service.stop()
+    app.button(key="upscale-result").click().run()
+    assert "can't be enlarged" in app.toast[0].value.replace("\\", "")
+    assert services().gallery.count(OWNER) == 1
+
+
+def test_how_a_picture_was_drawn_is_kept_and_comes_back(visit: Visit, service: FakeService) -> None:
+    app = visit().run()
+    app.number_input(key="clip_skip").set_value(2)
+    choose(app, "upscale", 1.5)
+    app.slider(key="upscale_strength").set_value(0.3).run()
+    app = wait_for(generate(app, "a cat <lora:pixel:0.8>"), shows("Seed 1234"))
+    request = service.requests[0]
+    assert (request.clip_skip, request.upscale) == (2, 1.5)
+    assert request.upscale_strength == pytest.approx(0.3)
+    picture = services().gallery.page(OWNER, Search(), 1)[0]
+    seen = html_of(on("gallery", app, img=picture.id))
+    for name, value in (("Clip skip", "2"), ("LoRAs", "pixel 0.8")):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in seen
+    assert "1.5×, drawn again at strength 0.3" in seen
+    app.button(key="reset").click().run() if has(app, "reset") else None
+    app.button(key="reuse").click().run()
+    app = on("studio", app)
+    assert app.number_input(key="clip_skip").value == 2
+    assert app.session_state["upscale"] == 1.5
+    assert app.slider(key="upscale_strength").value == pytest.approx(0.3)
 
 
 def test_a_picture_of_the_gallery_is_started_from(visit: Visit, service: FakeService) -> None:

@@ -1,4 +1,6 @@
 import time
+from dataclasses import asdict, fields
+from typing import Any
 
 import pytest
 
@@ -6,8 +8,16 @@ from ui.components import html
 from ui.components.plots import Plot, draw
 from ui.monitor import HISTORY_S, Sample
 from ui.recipe import Recipe
+from ui.storage.picture import Picture
 
 EVIL = '"><script>alert(1)</script>'
+
+
+def picture(**values: Any) -> Picture:
+    numbers = {"width": 64, "height": 64, "steps": 4, "guidance": 7.5, "seed": 1}
+    known = {field.name for field in fields(Picture)}
+    usual = {name: value for name, value in asdict(Recipe()).items() if name in known}
+    return Picture(**(dict.fromkeys(known, "") | usual | numbers | values))
 
 
 def test_nothing_that_people_write_becomes_markup() -> None:
@@ -18,7 +28,7 @@ def test_nothing_that_people_write_becomes_markup() -> None:
         html.facts([(EVIL, EVIL)]),
         html.announce(EVIL),
         html.thumbnail(EVIL, 1, 1),
-        html.facts(html.parameters(Recipe(scheduler=EVIL, model=EVIL))),
+        html.facts(html.parameters(picture(scheduler=EVIL, model=EVIL))),
     ]
     for piece in pieces:
         assert "<script" not in piece

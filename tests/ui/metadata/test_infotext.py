@@ -15,13 +15,34 @@ def test_prompts_of_several_lines() -> None:
     recipe, unknown = parse(
         "a cat, sitting\non a mat\nNegative prompt: blurry,\ndark\n"
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 123, "
-        "Size: 512x768, Model: sd14, Clip skip: 2, Version: v1"
+        "Size: 512x768, Model: sd14, Clip skip: 2, Mask blur: 4, Version: v1"
     )
     assert recipe.prompt == "a cat, sitting\non a mat"
     assert recipe.negative_prompt == "blurry,\ndark"
     assert (recipe.width, recipe.height, recipe.steps, recipe.seed) == (512, 768, 20, 123)
     assert (recipe.scheduler, recipe.guidance, recipe.model) == ("dpmpp_2m_karras", 7.5, "sd14")
-    assert unknown == ["Clip skip"]
+    assert recipe.clip_skip == 2
+    assert unknown == ["Mask blur"]
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("Denoising strength: 0.6", Recipe(strength=0.6)),
+        (
+            "Denoising strength: 0.35, Hires upscale: 1.5, Hires upscaler: Latent",
+            Recipe(upscale=1.5, upscale_strength=0.35),
+        ),
+        ("Hires upscale: 2", Recipe(upscale=2.0)),
+    ],
+)
+def test_how_far_to_depart_from_a_picture_or_from_the_first_pass(
+    added: str, expected: Recipe
+) -> None:
+    recipe, unknown = parse(f"red car\n{SETTINGS}, {added}")
+    names = ("strength", "upscale", "upscale_strength")
+    assert [getattr(recipe, name) for name in names] == [getattr(expected, name) for name in names]
+    assert unknown == []
 
 
 def test_windows_lines() -> None:
@@ -115,8 +136,8 @@ def test_quoted_values_are_one_value() -> None:
         (  # Civitai
             "Steps: 23, Sampler: Undefined, CFG scale: 3.5, Seed: 1760020955, Size: 832x1216, "
             "Clip skip: 2, Created Date: 2025-11-28T09:18:43.5269343Z, Civitai metadata: {}",
-            Recipe("a", "", 832, 1216, 23, 3.5, 1760020955),
-            ["Clip skip"],
+            Recipe("a", "", 832, 1216, 23, 3.5, 1760020955, clip_skip=2),
+            [],
         ),
         ("Steps:5, Seed: 7", Recipe("a", steps=5, seed=7), []),
         ("Steps: 5, Seed: -1", Recipe("a", steps=5), []),

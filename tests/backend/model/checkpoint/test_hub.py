@@ -47,9 +47,8 @@ def test_a_model_is_fetched_whole_and_nothing_besides(hub: FakeHub, tmp_path: Pa
     assert folder.name == COMMIT
     weights = [name for name in hub.fetched if name.endswith((".safetensors", ".bin", ".ckpt"))]
     assert len(weights) == 4
-    assert not any(
-        "fp16" in name or name.endswith((".bin", ".ckpt", ".md")) for name in hub.fetched
-    )
+    assert not any("fp16" in name or name.endswith((".bin", ".ckpt")) for name in hub.fetched)
+    assert (folder / "README.md").read_text("utf-8") == "# Tiny"
     components = read_folder(folder, LoadOptions(torch.device("cpu"), torch.float32))
     assert components.safety_checker is not None
 

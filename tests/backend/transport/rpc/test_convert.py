@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from backend.domain import (
     Timings,
 )
 from backend.draft import Draft
-from backend.params import ImageFormat, Limits, Lora
+from backend.params import Figure, ImageFormat, Limits, Lora
 from backend.source_picture import SourcePicture
 from backend.transport.rpc.convert import (
     draft_from_pb,
@@ -177,7 +178,7 @@ class TestStatus:
             message="Serving.",
             version="1.0",
             uptime_s=5.5,
-            models=(INFO,),
+            models=(replace(INFO, license="mit", figures=(Figure("cats drawn", "9 of 10"),)),),
             queued=1,
             running=2,
             capacity=3,
@@ -188,12 +189,14 @@ class TestStatus:
             histograms=(Histogram("step_seconds", (0.5, 1.0), (1, 2, 3), 6.5),),
             last_hour=(Histogram("step_seconds", (0.5, 1.0), (0, 1, 0), 0.75),),
         )
-        told = status_to_pb(full)
+        told = status_to_pb(full, include_abilities=True)
+        assert not status_to_pb(full).models[0].figures
         unset = names(told) - {field.name for field, _ in told.ListFields()}
         assert unset == {"loras", "embeddings", "adapters"}
         for part in (told.queue, told.counters, told.latency, told.resources, told.limits):
             assert {field.name for field, _ in part.ListFields()} == names(part)
         (model,) = told.models
+        assert [(f.name, f.value) for f in model.figures] == [("cats drawn", "9 of 10")]
         assert {field.name for field, _ in model.ListFields()} == names(model) - {"abilities"}
         (gpu,) = told.resources.gpus
         assert {field.name for field, _ in gpu.ListFields()} == names(gpu)

@@ -7,12 +7,14 @@ packs everything that an offline machine needs.
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import torch
 
 from training import archive, paths, recover
-from training.stages import CPU, CUDA, STAGES, Recipe
+from training.sprint import Sprint
+from training.stages import CPU, STAGES, Recipe
 
 
 def main() -> None:
@@ -23,6 +25,7 @@ def main() -> None:
         "stages", choices=choices, nargs="+", metavar="STAGE", help=", ".join(choices)
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training on a GPU")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU")
     parser.add_argument("--share", type=float, default=1.0, help="of the samples of every stage")
     parser.add_argument("--file", type=Path, default=Path("training.tar"), help="of the archive")
@@ -34,11 +37,14 @@ def main() -> None:
         recover.recover(paths.MODEL, paths.cache())
     elif arguments.stages == ["archive"]:
         archive.write(arguments.file, paths.cache())
+    elif arguments.device == "cuda":
+        if arguments.stages != ["all"]:
+            parser.error("on a GPU: all, then export and evaluate on any machine")
+        recipe = Recipe(CPU, torch.device(arguments.device))
+        Sprint(recipe, 60 * arguments.minutes, max(1, (os.cpu_count() or 1) - 1)).run()
     else:
-        if arguments.device == "cpu":
-            torch.set_num_threads(arguments.threads)
-        plan = CUDA if arguments.device == "cuda" else CPU
-        recipe = Recipe(plan.scaled(arguments.share), torch.device(arguments.device))
+        torch.set_num_threads(arguments.threads)
+        recipe = Recipe(CPU.scaled(arguments.share), torch.device(arguments.device))
         recipe.run(STAGES if arguments.stages == ["all"] else arguments.stages)
 
 

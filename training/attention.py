@@ -40,9 +40,9 @@ def aims() -> Tensor:
 class Watched:
     """diffusers' plain cross-attention; also stores the loss of attention to wrong tokens."""
 
-    def __init__(self) -> None:
-        self.astray = torch.zeros(())
-        self.aims = aims()
+    def __init__(self, device: torch.device) -> None:
+        self.astray = torch.zeros((), device=device)
+        self.aims = aims().to(device)
 
     def __call__(
         self,
@@ -60,7 +60,6 @@ class Watched:
         value = split(attention.to_v(encoder_hidden_states))
         looks = ((query @ key.mT) * attention.scale).float().softmax(dim=-1)
         if looks.shape[2] == self.aims.shape[1]:  # only defined for this number of positions
-            self.aims = self.aims.to(looks.device)
             self.astray = -(looks * self.aims).sum(dim=-1).clamp(min=1e-6).log().mean()
         mixed = (looks.to(value.dtype) @ value).transpose(1, 2).flatten(2)
         out: Tensor = attention.to_out[0](mixed)
@@ -92,7 +91,7 @@ def prepare(unet: UNet2DConditionModel) -> None:
 def watch(unet: UNet2DConditionModel) -> list[Watched]:
     watched = []
     for attention in cross_attentions(unet):
-        attention.processor = Watched()
+        attention.processor = Watched(unet.device)
         watched.append(attention.processor)
     return watched
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import DecoderTiny, EncoderTiny
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -140,13 +141,15 @@ def train(
     checkpoints.save()
 
 
-def fold_normalisation(vae: AutoencoderTiny, mean: Tensor, scale: Tensor) -> None:
+def fold_normalisation(
+    encoder: EncoderTiny, decoder: DecoderTiny, mean: Tensor, scale: Tensor
+) -> None:
     """Standardise latents with the given mean and scale (c,), inside the outermost convolutions.
 
     Exact in the encoder. The decoder applies tanh to the latents before its first convolution, so
     it needs a little training afterwards.
     """
-    last, first = vae.encoder.layers[-1], vae.decoder.layers[0]
+    last, first = encoder.layers[-1], decoder.layers[0]
     with torch.no_grad():
         last.bias.copy_((last.bias - mean) / scale)
         last.weight.div_(scale[:, None, None, None])

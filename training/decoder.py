@@ -8,8 +8,9 @@ after the last block is linear and cheap once the convolutions are merged.
 import logging
 import random
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from diffusers import AutoencoderTiny
@@ -17,12 +18,11 @@ from diffusers.models.autoencoders.vae import DecoderTiny
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training import arithmetic, autoencoder
 from training.autoencoder import Weights
 from training.checkpoints import Checkpoints
-from training.latents import Encoded, random_scenes, workers
+from training.latents import Encoded, random_scenes
 from training.muon import CombinedOptimizer, optimizers
 from training.pictures import to_tensor
 from training.schedule import Clock, Settings
@@ -166,9 +166,10 @@ class Training:
         self.clock.step(self.optimizer, loss, len(images))
         return autoencoder.decibels(restored.detach(), images).mean()
 
-    def run(self, renderings: "Renderings") -> None:
+    def run(self, renderings: "Source") -> None:
         reached = torch.zeros((), device=self.device)
         batch = self.settings.batch
+        self.clock.resume()
         for latents, images in renderings.batches(batch, self.clock.steps, self.device):
             if self.clock.is_over():
                 break
@@ -179,7 +180,15 @@ class Training:
         self.checkpoints.save()
 
 
-class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
+class Source(Protocol):
+    """Of endless batches of latents and target pictures."""
+
+    def batches(
+        self, batch: int, seed: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
+class Renderings:
     """Endless batches of latents (n, c, 8, 8) and target pictures (n, 3, 256, 256).
 
     The latents come from the encoder and from the denoiser.
@@ -190,8 +199,7 @@ class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
         self.seed, self.batch = 0, 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        worker = get_worker_info()
-        rng = random.Random(f"{self.seed} {worker.id if worker else 0}")
+        rng = random.Random(f"{self.seed} 0")
         while True:
             is_rough = self.rough is not None and rng.random() < ROUGH
             source = self.rough if self.rough is not None and is_rough else self.clean
@@ -203,29 +211,32 @@ class Renderings(IterableDataset[tuple[Tensor, Tensor]]):
         self, batch: int, seed: int, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
         self.batch, self.seed = batch, seed
-        loader = DataLoader(self, batch_size=None, num_workers=workers(device))
-        return ((latents.to(device), images.to(device)) for latents, images in loader)
+        return ((latents.to(device), images.to(device)) for latents, images in self)
 
 
 def distil_encoder(
-    model: AutoencoderTiny, small: AutoencoderTiny, sprites: Sprites, settings: Settings
-) -> float:
-    """Train the encoder to give the small one's latents for pictures of twice the size.
-
-    Returns the final mean square error.
-    """
+    model: AutoencoderTiny, small: AutoencoderTiny, pictures: Iterator[Tensor], settings: Settings
+) -> None:
+    """Train the encoder to give the small one's latents for pictures (n, 3, 256, 256)."""
     optimizer, clock = (
         CombinedOptimizer(optimizers(model.encoder, settings.learning_rate)),
         Clock(settings),
     )
     small.encoder.to(memory_format=torch.channels_last)
     while not clock.is_over():
-        scenes = random_scenes(sprites, settings.batch, clock.steps)
-        images = to_tensor([sprites.render(scene) for scene in scenes])
+        images = next(pictures)
         with torch.no_grad():
             aim = small.encoder(F.avg_pool2d(images, 2))
-        difference = F.mse_loss(model.encoder(images), aim)
+        with arithmetic.fastest(images.device):
+            found = model.encoder(images).float()
+        difference = F.mse_loss(found, aim)
         clock.step(optimizer, difference, settings.batch)
         if clock.steps % 50 == 0:
             log.info("encoder %s difference %.4f", clock, difference.item())
-    return difference.item()
+
+
+def random_pictures(sprites: Sprites, batch: int) -> Iterator[Tensor]:
+    """Endless batches of renderings (n, 3, size, size)."""
+    for seed in count():
+        scenes = random_scenes(sprites, batch, seed)
+        yield to_tensor([sprites.render(scene) for scene in scenes])

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.vae import EncoderTiny
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from training import arithmetic, paths
-from training.pictures import Pixels, to_tensor
+from training.pictures import to_tensor
 from training.scenes import Placed, Scene, Scenes
 from training.sprites import Sprites
 
@@ -43,34 +42,13 @@ def random_scenes(sprites: Sprites, count: int, seed: int) -> list[Scene]:
     return [scenes.training(index % len(sprites.things)) for index in range(count)]
 
 
-class Pictures(Dataset[Pixels]):
-    """The renderings of scenes."""
-
-    def __init__(self, sprites: Sprites, scenes: list[Scene]) -> None:
-        self.sprites, self.scenes = sprites, scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, index: int) -> Pixels:
-        return self.sprites.render(self.scenes[index])
-
-
-def workers(device: torch.device) -> int:
-    """Number of data loader processes; 0 on a CPU, whose cores are busy computing."""
-    return 0 if device.type == "cpu" else max(1, torch.get_num_threads() - 2)
-
-
 @torch.inference_mode()
 def encode(encoder: EncoderTiny, sprites: Sprites, scenes: list[Scene]) -> Encoded:
-    device = next(encoder.parameters()).device
-    pictures = DataLoader(
-        Pictures(sprites, scenes), CHUNK, collate_fn=to_tensor, num_workers=workers(device)
-    )
     parts = []
-    for images in pictures:
-        with arithmetic.fastest(device):
-            parts.append(encoder(images.to(device)).bfloat16().cpu())
+    for start in range(0, len(scenes), CHUNK):
+        images = to_tensor([sprites.render(scene) for scene in scenes[start : start + CHUNK]])
+        with arithmetic.fastest():
+            parts.append(encoder(images).bfloat16())
     return Encoded(scenes, torch.cat(parts))
 
 

@@ -2,15 +2,14 @@
 
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import CLIPTokenizer
 
 from training.captions import Captions, Names
-from training.latents import Encoded, workers
+from training.latents import Encoded
 from training.scenes import LARGE, Scene
 from training.tokenizer import tokens_of
 
@@ -31,19 +30,24 @@ class CaptionBatch(NamedTuple):
         return CaptionBatch(*(part.to(device, non_blocking=True) for part in self))
 
 
-class Lessons(IterableDataset[CaptionBatch]):
+class Source(Protocol):
+    """Of endless batches."""
+
+    def batches(self, batch: int, seed: int, device: torch.device) -> Iterator[CaptionBatch]: ...
+
+
+class Lessons:
     """Training data of text encoder and UNet, with new captions for every batch."""
 
     def __init__(
         self, encoded: Encoded, names: list[Names], tokenizer: CLIPTokenizer, nothing: int
     ) -> None:
         self.encoded, self.names, self.tokenizer = encoded, names, tokenizer
-        self.blank = [row for row, scene in enumerate(encoded.scenes) if _is_only(scene, nothing)]
+        self.blank = [row for row, scene in enumerate(encoded.scenes) if is_only(scene, nothing)]
         self.seed, self.batch = 0, 1
 
     def __iter__(self) -> Iterator[CaptionBatch]:
-        worker = get_worker_info()
-        rng = random.Random(f"{self.seed} {worker.id if worker else 0}")
+        rng = random.Random(f"{self.seed} 0")
         captions = Captions(self.names, rng)
         while True:
             yield self._batch(captions, rng)
@@ -58,13 +62,11 @@ class Lessons(IterableDataset[CaptionBatch]):
         return CaptionBatch(tokens_of(self.tokenizer, texts), is_told, self.encoded.latents[rows])
 
     def batches(self, batch: int, seed: int, device: torch.device) -> Iterator[CaptionBatch]:
-        """Batches on a device; for a GPU they are prepared by several processes."""
         self.batch, self.seed = batch, seed
-        loader = DataLoader(self, batch_size=None, num_workers=workers(device))
-        return (told.to(device) for told in loader)
+        return (told.to(device) for told in self)
 
 
-def _is_only(scene: Scene, thing: int) -> bool:
+def is_only(scene: Scene, thing: int) -> bool:
     """Whether a scene shows only this thing, large and in its usual look."""
     return [(p.thing, p.tint, p.flat, p.mirrored, p.side) for p in scene.things] == [
         (thing, None, False, False, LARGE)

@@ -34,7 +34,7 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
     a, b, c = QUINTIC
     wide = matrices.shape[1] <= matrices.shape[2]
     x = (matrices if wide else matrices.mT) / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    identity = torch.eye(x.shape[1])
+    identity = torch.eye(x.shape[1], device=x.device)
     gram = x @ x.mT + RIDGE * identity
     product = identity.expand_as(gram)
     for last in reversed(range(iterations)):
@@ -42,7 +42,7 @@ def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
         product = factor @ product
         if last:
             gram = factor @ gram @ factor
-    with arithmetic.fastest():
+    with arithmetic.fastest(x.device):
         x = (product @ x).to(matrices.dtype)
     result: Tensor = x if wide else x.mT
     return result

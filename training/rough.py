@@ -9,7 +9,6 @@ from torch import Tensor
 from training import arithmetic
 from training.captions import Captions, Names
 from training.latents import Encoded
-from training.scenes import Scene
 from training.tokenizer import tokens_of
 from training.unet import NOISE_SCHEDULE, Reader
 
@@ -46,6 +45,17 @@ def denoised(
     return x
 
 
+def drawn_anew(
+    unet: UNet2DConditionModel, reader: Reader, latents: Tensor, tokens: Tensor, batch: int
+) -> Tensor:
+    """The latents (n, c, 8, 8) drawn anew, each for its token ids; bfloat16."""
+    rng, parts = random.Random(17), []
+    for clean, told in zip(latents.split(batch), tokens.split(batch), strict=True):
+        skipped = rng.randint(*SKIPPED)
+        parts.append(denoised(unet, reader, clean.float(), told, skipped).bfloat16())
+    return torch.cat(parts)
+
+
 def draw_anew(
     unet: UNet2DConditionModel,
     reader: Reader,
@@ -56,14 +66,7 @@ def draw_anew(
     """`count` of the scenes, with latents from the denoiser."""
     rng = random.Random(17)
     captions = Captions(names, rng)
-    scenes: list[Scene] = []
-    latents: list[Tensor] = []
-    while len(scenes) < count:
-        rows = rng.choices(range(len(encoded)), k=min(BATCH, count - len(scenes)))
-        chosen = [encoded.scenes[row] for row in rows]
-        tokens = tokens_of(reader.tokenizer, [captions(scene) for scene in chosen])
-        clean = encoded.latents[rows].float().to(reader.device)
-        rough = denoised(unet, reader, clean, tokens.to(reader.device), rng.randint(*SKIPPED))
-        scenes += chosen
-        latents.append(rough.bfloat16().cpu())
-    return Encoded(scenes, torch.cat(latents))
+    rows = rng.choices(range(len(encoded)), k=count)
+    scenes = [encoded.scenes[row] for row in rows]
+    tokens = tokens_of(reader.tokenizer, [captions(scene) for scene in scenes])
+    return Encoded(scenes, drawn_anew(unet, reader, encoded.latents[rows], tokens, BATCH))

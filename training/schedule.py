@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,10 @@ GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a stage, counted in samples, so that a slow machine trains the same."""
+    """Settings of a stage, counted in samples, so that a slow machine trains the same.
+
+    On a GPU that is at hand for some minutes, `seconds` counts instead.
+    """
 
     samples: int
     batch: int
@@ -24,6 +27,10 @@ class Settings:
     """Share of the samples over which the learning rate rises."""
     level: float = 0.4
     """Share of the samples before which it does not fall; from there to zero along a cosine."""
+    seconds: float | None = None
+
+    def lasting(self, seconds: float) -> "Settings":
+        return replace(self, seconds=seconds)
 
     def rate(self, share: float) -> float:
         """The learning rate after this share (0 to 1) of the samples."""
@@ -42,7 +49,13 @@ class Clock:
 
     @property
     def share(self) -> float:
+        if self.settings.seconds is not None:
+            return min(1.0, self.seconds / self.settings.seconds)
         return min(1.0, self.samples / self.settings.samples)
+
+    def resume(self) -> None:
+        """Don't count the time since the last step."""
+        self._tick = time.monotonic()
 
     def is_over(self) -> bool:
         return self.share >= 1
@@ -71,4 +84,5 @@ class Clock:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.steps, self.samples = int(state["steps"]), int(state["samples"])
-        self.seconds, self._tick = state["seconds"], time.monotonic()
+        self.seconds = state["seconds"]
+        self.resume()

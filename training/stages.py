@@ -78,18 +78,6 @@ CPU = Plan(
     rough=8192,
 )
 """For two cores: some eighteen hours."""
-CUDA = Plan(
-    first_round=Settings(400_000, 64, 2e-3, level=0.0),
-    second_round=Settings(300_000, 64, 1e-3, level=0.0),
-    text_encoder=Settings(8_000_000, 512, 5e-3),
-    unet=Settings(6_000_000, 512, 2e-3),
-    decoder=Settings(400_000, 64, 1e-3),
-    encoder=Settings(6_000, 32, 1e-3),
-    judge=judge.SETTINGS,
-    shards=16,
-    rough=32_768,
-)
-"""For a GPU."""
 
 
 class Recipe:
@@ -144,21 +132,24 @@ class Recipe:
         scale, mean = torch.std_mean(
             latents.encode(model.encoder, sprites, scenes).latents.float(), dim=(0, 2, 3)
         )
-        autoencoder.fold_normalisation(model, mean, scale)
+        autoencoder.fold_normalisation(model.encoder, model.decoder, mean, scale)
         paths.save_atomically({"model": model.state_dict()}, self.checkpoint("autoencoder"))
 
     def encode_scenes(self) -> None:
         encoder = self.small_autoencoder().encoder
-        encoder.to(self.device, memory_format=torch.channels_last)
+        encoder.to(memory_format=torch.channels_last)
         latents.write_shards(encoder, self.small_sprites, self.plan.shards, self.cache / "latents")
 
     def encoded(self) -> latents.Encoded:
         return latents.read_shards(self.cache / "latents")
 
-    def all_lessons(self) -> lessons.Lessons:
+    def nothing(self) -> int:
+        """The thing that is drawn for a text that names nothing."""
         labels = [thing.label for thing in self.sprites.things]
-        nothing = labels.index(lessons.KNOWS_NOTHING) if lessons.KNOWS_NOTHING in labels else 0
-        return lessons.Lessons(self.encoded(), self.names, self.words, nothing)
+        return labels.index(lessons.KNOWS_NOTHING) if lessons.KNOWS_NOTHING in labels else 0
+
+    def all_lessons(self) -> lessons.Lessons:
+        return lessons.Lessons(self.encoded(), self.names, self.words, self.nothing())
 
     def train_text_encoder(self) -> None:
         encoder = text_encoder.TextEncoder(self.words).to(self.device)
@@ -176,9 +167,7 @@ class Recipe:
         return unet.Reader(self.finished_text_encoder().to(self.device), self.words)
 
     def train_unet(self) -> None:
-        on_gpu = self.device.type == "cuda"
-        model = unet.build().to(self.device)
-        run = unet.Training(model, self.plan.unet, self.checkpoint("unet"), compiles=on_gpu)
+        run = unet.Training(unet.build(), self.plan.unet, self.checkpoint("unet"))
         run.run(self.all_lessons(), self.reader())
 
     def vae(self) -> AutoencoderTiny:
@@ -187,6 +176,8 @@ class Recipe:
             model.load_state_dict(weights(self.checkpoint("decoder")))
         else:
             decoder.start_from(model, self.small_autoencoder())
+        if self.checkpoint("encoder").exists():
+            model.encoder.load_state_dict(weights(self.checkpoint("encoder")))
         return model
 
     def train_decoder(self) -> None:
@@ -201,10 +192,18 @@ class Recipe:
         )
         run.run(decoder.Renderings(self.sprites, self.encoded(), drawn))
 
+    def train_encoder(self) -> None:
+        """Train the shipped encoder to give the small one's latents."""
+        if self.checkpoint("encoder").exists():
+            return
+        vae, settings = self.vae(), self.plan.encoder
+        pictures = decoder.random_pictures(self.sprites, settings.batch)
+        decoder.distil_encoder(vae, self.small_autoencoder(), pictures, settings)
+        paths.save_atomically({"model": vae.encoder.state_dict()}, self.checkpoint("encoder"))
+
     def export_model(self, folder: Path = paths.MODEL) -> None:
         """Write the averaged weights and the latest decoder to the shipped folder."""
         vae, small = self.vae(), self.small_autoencoder()
-        decoder.distil_encoder(vae, small, self.sprites, self.plan.encoder)
         model = unet.finished(self.checkpoint("unet"))
         pipe = export.pipeline(model, self.finished_text_encoder(), vae, self.words)
         export.save(pipe, folder)
@@ -238,6 +237,7 @@ STAGES: dict[str, Callable[[Recipe], None]] = {
     "text_encoder": Recipe.train_text_encoder,
     "unet": Recipe.train_unet,
     "decoder": Recipe.train_decoder,
+    "encoder": Recipe.train_encoder,
     "export": Recipe.export_model,
     "evaluate": Recipe.evaluate_model,
 }

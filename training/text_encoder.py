@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training import arithmetic, sketches
 from training.checkpoints import Checkpoints
-from training.lessons import CaptionBatch, Lessons
+from training.lessons import CaptionBatch, Source
 from training.muon import CombinedOptimizer, optimizers
 from training.phrases import MAX_TOKENS, WORDS
 from training.schedule import Clock, Settings
@@ -78,8 +78,9 @@ class Training:
         codes = F.mse_loss(said[..., numbers:], aim[..., numbers:])
         return F.mse_loss(said[:, WORDS:, :numbers], aim[:, WORDS:, :numbers]), codes
 
-    def run(self, lessons: Lessons) -> None:
+    def run(self, lessons: Source) -> None:
         smooth, batch = 1.0, self.settings.batch
+        self.clock.resume()
         for told in lessons.batches(batch, self.clock.steps, self.device):
             if self.clock.is_over():
                 break

@@ -18,7 +18,8 @@ from transformers import CLIPTokenizer
 
 from training import arithmetic, attention, sketches
 from training.checkpoints import Checkpoints
-from training.lessons import CaptionBatch, Lessons
+from training.lessons import CaptionBatch, Source
+from training.muon import CombinedOptimizer, optimizers
 from training.schedule import Clock, Settings
 from training.text_encoder import WIDTH as TEXT_WIDTH
 from training.text_encoder import TextEncoder
@@ -167,14 +168,12 @@ class Training:
         settings: Settings,
         checkpoint: Path,
         *,
-        compiles: bool = False,
+        on_gpu: bool = False,
     ) -> None:
         unet.encoder_hid_proj = nn.Identity()  # its input is sketches, not hidden states
         self.unet, self.settings = unet, settings
         self.watched = attention.watch(unet)
-        self.optimizer = torch.optim.AdamW(
-            unet.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True
-        )
+        self.optimizer = _optimizer(unet, settings.learning_rate, on_gpu=on_gpu)
         self.averaged, self.clock = Averaged(unet), Clock(settings)
         self.checkpoints = Checkpoints(
             checkpoint,
@@ -186,7 +185,22 @@ class Training:
             },
             unet.device,
         )
-        self.predict = torch.compile(self._predict) if compiles else self._predict
+        self.predict = torch.compile(self._predict) if on_gpu else self._predict
+
+    def warm_up(self) -> None:
+        """Compile, or find out that this device can't and go on without."""
+        side, count = attention.SIDE, self.settings.batch
+        noisy = torch.randn(count, sketches.CHANNELS, side, side, device=self.unet.device)
+        steps = torch.arange(count, device=self.unet.device) % 1000
+        tokens = sketches.to_tokens(torch.randn_like(noisy))
+        try:
+            for _ in range(3):
+                velocity, astray = self.predict(noisy, steps, tokens)
+                (velocity.square().mean() + astray).backward()
+        except Exception:
+            log.exception("unet: not compiled")
+            self.predict = self._predict
+        self.optimizer.zero_grad()
 
     def _predict(self, noisy: Tensor, steps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The predicted velocity and the attention loss."""
@@ -204,7 +218,7 @@ class Training:
             return batch.velocity
         with torch.no_grad():
             tokens = untold.expand_as(batch.tokens)
-            without, _ = self.predict(batch.noisy, batch.steps, tokens)
+            without, _ = self._predict(batch.noisy, batch.steps, tokens)
         mild = without.lerp(batch.velocity, MILDNESS)
         return torch.where(batch.is_told.view(-1, 1, 1, 1), mild, batch.velocity)
 
@@ -217,8 +231,9 @@ class Training:
         self.averaged.update(self.clock.steps)
         return loss.detach(), astray.detach()
 
-    def run(self, lessons: Lessons, reader: Reader) -> None:
+    def run(self, lessons: Source, reader: Reader) -> None:
         smooth, batch = 1.0, self.settings.batch
+        self.clock.resume()
         for told in lessons.batches(batch, self.clock.steps, reader.device):
             if self.clock.is_over():
                 break
@@ -229,6 +244,14 @@ class Training:
                 log.info("unet %s loss %.4f, attention %.4f", self.clock, smooth, astray)
             self.checkpoints.save_sometimes()
         self.checkpoints.save()
+
+
+def _optimizer(
+    unet: UNet2DConditionModel, rate: float, *, on_gpu: bool
+) -> torch.optim.Optimizer | CombinedOptimizer:
+    if on_gpu:
+        return CombinedOptimizer(optimizers(unet, rate))
+    return torch.optim.AdamW(unet.parameters(), rate, betas=(0.9, 0.99), fused=True)
 
 
 def finished(checkpoint: Path) -> UNet2DConditionModel:

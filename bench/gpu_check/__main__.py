@@ -92,6 +92,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--large", type=Path, help="a model of SD 1.4's shape; else one is built")
     parser.add_argument("--no-compiler", action="store_true", help="leave torch.compile out")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[stage.__name__ for stage in STAGES],
+        metavar="STAGE",
+        help="run these stages alone: " + ", ".join(stage.__name__ for stage in STAGES),
+    )
     parser.add_argument("--report", type=Path, help="write the report here as well")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
@@ -102,7 +109,8 @@ def main(arguments: Sequence[str]) -> int:
             steps=given.steps,
             compiles=not given.no_compiler,
         )
-        lines = check(bench, _print, limit_s=given.limit)
+        stages = [stage for stage in STAGES if not given.only or stage.__name__ in given.only]
+        lines = check(bench, _print, stages, limit_s=given.limit)
     text = report(lines)
     print(text)
     if given.report is not None:

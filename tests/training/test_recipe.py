@@ -3,26 +3,14 @@
 import json
 import random
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from training import (
-    autoencoder,
-    decoder,
-    evaluate,
-    judge,
-    latents,
-    paths,
-    prompts,
-    recover,
-    stages,
-    text_encoder,
-    unet,
-)
+from tests.training.small_networks import small_networks
+from training import evaluate, judge, paths, prompts, recover, stages, unet
 from training.__main__ import main
 from training.checkpoints import weights
 from training.pictures import to_tensor
@@ -47,14 +35,9 @@ PLAN = Plan(
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def small_networks(monkeypatch: pytest.MonkeyPatch, sprites: Sprites, tmp_path: Path) -> None:
-    monkeypatch.setattr(unet, "build", partial(unet.build, (128, 32, 32)))
-    monkeypatch.setattr(autoencoder, "build", partial(autoencoder.build, 16, (1, 1, 0, 0, 0)))
-    monkeypatch.setattr(autoencoder, "WIDTH", 16)
-    monkeypatch.setattr(decoder, "build", partial(decoder.build, 16, (1, 1, 1, 0, 0, 0)))
-    monkeypatch.setattr(text_encoder, "LAYERS", 1)
-    monkeypatch.setattr(latents, "SHARD", 32)
+@pytest.fixture(name="small_networks")
+def all_small(monkeypatch: pytest.MonkeyPatch, sprites: Sprites, tmp_path: Path) -> None:
+    small_networks(monkeypatch)
     monkeypatch.setattr(evaluate, "SEEN", 16)
     monkeypatch.setattr(evaluate, "STEPS", 2)
     monkeypatch.setattr(paths, "PROMPTS", tmp_path / "prompts.json")

@@ -7,6 +7,7 @@ own, so that sending does not slow whoever measures.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 import time
@@ -28,6 +29,8 @@ EMPTY_LORA = pb.GenerateImageRequest(loras=[pb.Lora()]).SerializeToString()
 NAMES = json.dumps({f"n{n}": 1 for n in range(21_000)}).encode()
 LORAS = b'{"prompt":"a","loras":[' + b"1," * 120_000 + b"1]}"
 OBJECTS = b'{"prompt":"a","loras":[' + b"{}," * 80_000 + b"{}]}"
+NO_PICTURE = b"\x89PNG" + bytes(3_900_000)
+IN_BASE64 = base64.b64encode(NO_PICTURE).decode()
 DEEP = b'{"loras":' + b"[" * BODY_BYTES
 
 
@@ -78,6 +81,13 @@ INPUTS: dict[str, Callable[[Any, Any], Awaitable[str]]] = {
     "a text of 250 KB": post(
         f"{SERVICE}/GenerateImage", json.dumps({"prompt": "a" * 250_000}).encode()
     ),
+    "4 MB that are no picture": bare_call(
+        pb.GenerateImageRequest(prompt="a", init_image=NO_PICTURE).SerializeToString()
+    ),
+    "4 MB that are no picture, in base64": post(
+        f"{SERVICE}/GenerateImage", json.dumps({"prompt": "a", "initImage": IN_BASE64}).encode()
+    ),
+    "6 MB of commas": post(f"{SERVICE}/GenerateImage", b"," * 5_900_000),
     "a key of 60 KB": post(f"{SERVICE}/GetStatus", b"{}", authorization="Bearer " + "x" * 60_000),
 }
 

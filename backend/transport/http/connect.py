@@ -21,6 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from backend.errors import InvalidParams
 from backend.transport.http import picture, protojson, sse
 from backend.transport.http.body import (
     max_bytes,
@@ -38,9 +39,9 @@ from backend.transport.http.compression import (
     pack,
     respond,
 )
-from backend.transport.http.problem import Problem, connect_error, malformed
+from backend.transport.http.problem import Problem, connect_error, from_error, malformed
 from backend.transport.http.upstream import REFUSED, SERVICE, Upstream, caller_of, path_of
-from backend.transport.wire import is_bounded
+from backend.transport.wire import TooManyFields, check
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -190,10 +191,13 @@ def _decode(codec: str, body: bytes, method: MethodDescriptor) -> Message:
     if codec == JSON:
         return protojson.parse(body, message_class)
     if codec == PROTO:
-        if not is_bounded(body, method.input_type):
-            raise malformed("The message has more fields than any request has.")
         try:
+            check(body, method.input_type)
             return message_class.FromString(body)
+        except TooManyFields:
+            raise malformed("The message has more fields than any request has.") from None
+        except InvalidParams as error:
+            raise from_error(error) from None
         except DecodeError:
             raise malformed("malformed request message") from None
     raise unsupported_media_type((JSON, PROTO))

@@ -30,7 +30,7 @@ from backend.transport.rpc.call import CURRENT, Call
 from backend.transport.rpc.errors import Refusal, internal, malformed, refusal, too_many_fields
 from backend.transport.rpc.identity import Caller, Identifier, metadata_of, peer_end
 from backend.transport.tracing import Tracer
-from backend.transport.wire import is_bounded
+from backend.transport.wire import TooManyFields, check
 from proto import text2image_pb2 as pb
 
 log = structlog.get_logger(__name__)
@@ -45,10 +45,6 @@ TRIM_AFTER_S = 1.0
 UNREAD_S = 300.0
 UNREAD_AT_STOP_S = 2.0
 PREFIX = f"/{SERVICE.full_name}/"
-
-
-class TooManyFields(Exception):
-    """The message would be too expensive to parse."""
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -177,8 +173,7 @@ class Guard(grpc.aio.ServerInterceptor):
         caller = self._identifier.identify(context)
         CURRENT.get().client = caller.client
         with self._limit(method, caller):
-            if not is_bounded(data, method.input_type):
-                raise TooManyFields
+            check(data, method.input_type)
             yield handler.request_deserializer(data)
 
     def _limit(self, method: MethodDescriptor, caller: Caller) -> AbstractContextManager[None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from backend.transport.wire import MAX_FIELDS, is_bounded
+from backend.errors import InvalidParams
+from backend.transport.wire import MAX_FIELDS, MAX_TEXT_BYTES, TooManyFields, check
 from proto import text2image_pb2 as pb
 
 KIND: Any = pb.GenerateImageRequest.DESCRIPTOR
@@ -26,6 +27,14 @@ def varint(content: bytes) -> bytes:
         out.append(size & 127 | 128)
         size >>= 7
     return bytes([*out, size]) + content
+
+
+def is_bounded(data: bytes, kind: Any, max_fields: int = MAX_FIELDS) -> bool:
+    try:
+        check(data, kind, max_fields)
+    except TooManyFields:
+        return False
+    return True
 
 
 def test_what_a_request_holds_passes() -> None:
@@ -65,6 +74,21 @@ def test_four_megabytes_cost_milliseconds(unit: bytes) -> None:
     assert not is_bounded(data, KIND)
     assert not is_bounded(inside_a_lora(data), KIND)
     assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "scheduler"])
+def test_a_text_that_no_request_has_is_refused_by_its_field(field: str) -> None:
+    longest = pb.GenerateImageRequest(**{field: "x" * MAX_TEXT_BYTES})
+    check(longest.SerializeToString(), KIND)
+    longer = pb.GenerateImageRequest(**{field: "x" * (MAX_TEXT_BYTES + 1)})
+    with pytest.raises(InvalidParams) as caught:
+        check(longer.SerializeToString(), KIND)
+    assert [(v.field, v.reason) for v in caught.value.violations] == [(field, "TOO_LONG")]
+
+
+def test_files_may_be_longer_than_texts() -> None:
+    message = pb.GenerateImageRequest(init_image=b"\x89" * (2 * MAX_TEXT_BYTES), mask=b"x")
+    check(message.SerializeToString(), KIND)
 
 
 def test_whatever_bytes_come_it_ends(seeded: random.Random) -> None:

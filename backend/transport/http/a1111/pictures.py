@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import io
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from backend.transport.http import protojson
 from backend.transport.http.a1111 import infotext
@@ -26,6 +27,7 @@ from backend.transport.http.body import (
     unless_disconnected,
     unsupported_media_type,
 )
+from backend.transport.http.compression import respond
 from backend.transport.http.problem import Json, bad_fields
 
 T = TypeVar("T", bound=BaseModel)
@@ -82,11 +84,11 @@ class Upscaling(BaseModel):
 
 
 async def png_info(request: Request) -> Response:
-    return JSONResponse(await _aside(request, _read_info))
+    return await _aside(request, _read_info)
 
 
 async def extra_single_image(request: Request) -> Response:
-    return JSONResponse(await _aside(request, _upscale))
+    return await _aside(request, _upscale)
 
 
 def list_upscalers() -> list[Json]:
@@ -103,7 +105,7 @@ def open_picture(text: str) -> Image.Image:
         Problem: it is not an image, or too large.
     """
     try:
-        data = base64.b64decode(text.partition(";base64,")[2] or text, validate=False)
+        data = protojson.from_base64(text.partition(";base64,")[2] or text)
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (binascii.Error, ValueError, OSError, Image.DecompressionBombError):
         text = f"Not a picture that can be read: send {', '.join(FORMATS)} in base64."
@@ -112,14 +114,15 @@ def open_picture(text: str) -> Image.Image:
     return image
 
 
-async def _aside(request: Request, work: Callable[[bytes], Json]) -> Json:
+async def _aside(request: Request, work: Callable[[bytes], Json]) -> Response:
     """Run on another thread, one at a time; skipped if the caller disconnects before its turn."""
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
     with holding() as take:
         body = await read_body(request, MAX_BODY_BYTES, take)
         loop = asyncio.get_running_loop()
-        return await unless_disconnected(request, loop.run_in_executor(PICTURES, work, body))
+        answer = await unless_disconnected(request, loop.run_in_executor(PICTURES, work, body))
+    return await respond(request, lambda: json.dumps(answer).encode())
 
 
 def _read_info(body: bytes) -> Json:

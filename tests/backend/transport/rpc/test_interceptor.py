@@ -311,7 +311,7 @@ class TestBeforeParsing:
         def fail(*args: Any) -> bool:
             raise AssertionError("a stranger's message was looked at")
 
-        monkeypatch.setattr(interceptor, "is_bounded", fail)
+        monkeypatch.setattr(interceptor, "check", fail)
         keyring = Keyring((ApiKey("alice", digest("0123456789abcdef")),))
         async with guarded(lambda context: asyncio.sleep(0), Identifier(keyring)) as running:
             with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -31,6 +31,7 @@ class BoundedProtocol(H11Protocol):
         self._phase = ""
         self._timer: asyncio.TimerHandle | None = None
         self.is_silent = True  # we are waiting for bytes of the client
+        self.has_answered = False
 
     def drop(self) -> None:
         """Close the connection immediately."""
@@ -49,6 +50,7 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self.has_answered = True
         self._follow()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -63,7 +63,7 @@ class _QuietServer(uvicorn.Server):
             sockets or [],
             make_protocol,
             self._bounds.max_connections,
-            deadlines.handshake_s,
+            deadlines,
             self._tls.context if self._tls is not None else None,
         )
         self.servers = [listener]  # type: ignore[list-item]

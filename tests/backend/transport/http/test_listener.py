@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from backend.transport.http.certificates import Tls
-from backend.transport.http.protocol import Deadlines
+from backend.transport.http.protocol import BoundedProtocol, Deadlines
 from backend.transport.http.serve import Bounds, HttpServer, serve_http
 from tests.support.certificates import Authority
 
@@ -162,6 +163,46 @@ async def test_those_that_are_being_answered_do_not() -> None:
         assert await late.end_s() < 5
         for client in waiting:
             assert b"200 OK" in await client.answer()
+
+
+async def test_one_that_was_answered_outlives_silent_ones() -> None:
+    async with serving(Bounds(max_connections=12, deadlines=deadlines())) as server:
+        kept = await connect(server)
+        await kept.send(GET)
+        assert b"200 OK" in await kept.answer()
+        begun = await connect(server)
+        await begun.send(GET[:10])
+        silent = [await connect(server) for _ in range(20)]
+        assert await silent[0].end_s() < 5
+        assert begun.is_open()
+        await kept.send(GET)
+        assert b"200 OK" in await kept.answer()
+
+
+async def test_silent_connections_cost_no_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    create = BoundedProtocol.__init__
+
+    def counting(self: BoundedProtocol, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        create(self, *args, **kwargs)
+
+    monkeypatch.setattr(BoundedProtocol, "__init__", counting)
+    async with serving(Bounds(deadlines=deadlines())) as server:
+        silent = [await connect(server) for _ in range(200)]
+        silent[0].close()  # says nothing, and leaves
+        client = await connect(server)
+        await client.send(GET)
+        assert b"200 OK" in await client.answer()
+        assert len(made) == 1
+        assert all(one.is_open() for one in silent[1:])
+
+
+async def test_silent_ones_are_closed_with_the_server() -> None:
+    async with serving(Bounds(deadlines=deadlines())) as server:
+        client = await connect(server)
+        await asyncio.sleep(0.1)
+    assert await client.end_s() < 5
 
 
 async def test_places_come_back() -> None:

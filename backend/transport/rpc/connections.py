@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import psutil
@@ -19,6 +20,10 @@ import structlog
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 0.5
+# For FLOOD_S after some were closed: a full port refuses new ones until the next look.
+LOOK_AGAIN_S = 0.05
+FLOOD_S = 5.0
+DESCRIPTORS = "/dev/fd"
 FULL = 0.5  # unused connections above this share of the limit are closed
 PEER_SHARE = 4  # a peer may have 1/PEER_SHARE of the limit in unused connections
 
@@ -50,12 +55,14 @@ class Caretaker:
 
     async def run(self) -> None:
         """Run until cancelled."""
+        flood_ends_s = time.monotonic()
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if num_descriptors() > min(self._most, self._most_per_peer):
-                self._end_unused(await asyncio.to_thread(established, self._port))
-            else:
+            is_flood = time.monotonic() < flood_ends_s
+            await asyncio.sleep(LOOK_AGAIN_S if is_flood else LOOK_EVERY_S)
+            if num_descriptors() <= min(self._most, self._most_per_peer):
                 self._known.clear()
+            elif self._end_unused(await asyncio.to_thread(established, self._port)):
+                flood_ends_s = time.monotonic() + FLOOD_S
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection from this address. Blocks for some milliseconds."""
@@ -63,7 +70,7 @@ class Caretaker:
             if connection.peer == peer:
                 end(connection)
 
-    def _end_unused(self, found: list[Connection]) -> None:
+    def _end_unused(self, found: list[Connection]) -> int:
         present = set(found)
         self._known = {c: None for c in self._known if c in present} | dict.fromkeys(found)
         unused = [c for c in self._known if not self._in_use(c.peer)]
@@ -74,6 +81,7 @@ class Caretaker:
             end(connection)
         if too_many:
             log.warning("unused connections ended", server="grpc", connections=len(too_many))
+        return len(too_many)
 
 
 def too_many_of_a_peer(connections: Iterable[Connection], most: int) -> Iterable[Connection]:
@@ -88,18 +96,42 @@ def too_many_of_a_peer(connections: Iterable[Connection], most: int) -> Iterable
 def num_descriptors() -> int:
     """Open file descriptors of the process; a large number if unknown."""
     try:
-        return len(os.listdir("/dev/fd"))
+        return len(os.listdir(DESCRIPTORS))
     except OSError:
         return 2**31
 
 
 def established(port: int) -> list[Connection]:
     """Established connections to `port` of this process."""
+    if os.path.isdir(DESCRIPTORS):
+        return [*_among_descriptors(port)]
     return [
         Connection(one.fd, (plain(one.raddr.ip), one.raddr.port))
         for one in psutil.Process().net_connections("tcp")
         if one.status == psutil.CONN_ESTABLISHED and one.laddr.port == port and one.fd >= 0
     ]
+
+
+def _among_descriptors(port: int) -> Iterator[Connection]:
+    """As psutil would find them, at a seventh of its cost for 450."""
+    for descriptor in map(int, os.listdir(DESCRIPTORS)):
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            continue  # no socket, or closed meanwhile
+        try:
+            if _port(sock.getsockname()) == port:
+                host, peer_port = sock.getpeername()[:2]
+                yield Connection(descriptor, (plain(host), peer_port))
+        except OSError:
+            continue  # it listens, or was closed meanwhile
+        finally:
+            sock.detach()
+
+
+def _port(address: object) -> int | None:
+    """None for Unix sockets."""
+    return int(address[1]) if isinstance(address, tuple) else None
 
 
 def end(connection: Connection) -> None:

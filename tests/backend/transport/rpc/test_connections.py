@@ -43,6 +43,35 @@ def has_ended(sock: socket.socket) -> bool:
     return True
 
 
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_established_ones_are_found_by_port(
+    has_descriptors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_descriptors:  # as on Windows
+        monkeypatch.setattr(connections, "DESCRIPTORS", "/nowhere")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as taken,
+    ):
+        found = connections.established(server.getsockname()[1])
+        assert found == [Connection(taken.fileno(), client.getsockname())]
+        taken.send(b"still open")
+        assert client.recv(10) == b"still open"
+
+
+async def test_during_a_flood_it_looks_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wave is closed long before the next look of a calm port would come."""
+    monkeypatch.setattr(connections, "LOOK_EVERY_S", 3.0)
+    async with served(max_connections=16) as running:
+        with idle(running.port, 8) as first:
+            await until(lambda: sum(map(has_ended, first)) >= 4, 20)
+            with idle(running.port, 8) as second:
+                started = asyncio.get_running_loop().time()
+                await until(lambda: sum(map(has_ended, [*first, *second])) >= 12, 20)
+                assert asyncio.get_running_loop().time() - started < 2.5
+
+
 async def test_unused_ones_go_and_the_one_that_is_waited_on_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -55,14 +55,14 @@ class Caretaker:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        flood_ends_s = time.monotonic()
+        flood_ends_s = time.perf_counter()
         while True:
-            is_flood = time.monotonic() < flood_ends_s
+            is_flood = time.perf_counter() < flood_ends_s
             await asyncio.sleep(LOOK_AGAIN_S if is_flood else LOOK_EVERY_S)
             if num_descriptors() <= min(self._most, self._most_per_peer):
                 self._known.clear()
             elif self._end_unused(await asyncio.to_thread(established, self._port)):
-                flood_ends_s = time.monotonic() + FLOOD_S
+                flood_ends_s = time.perf_counter() + FLOOD_S
 
     def hang_up(self, peer: Address) -> None:
         """Close the connection from this address. Blocks for some milliseconds."""

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pynvml
 
+from backend import cgroup
 from backend.domain import Gpu, Resources
 
 KEEP_S = 1.0
@@ -39,14 +40,22 @@ class ResourceReader:
         self._last = self._read()
 
     def _read(self) -> Resources:
-        memory = psutil.virtual_memory()
+        memory = _memory()
         return Resources(
             cpu_percent=self._process.cpu_percent() / (psutil.cpu_count() or 1),
             process_memory_bytes=self._process.memory_info().rss,
             system_memory_bytes=memory.total,
-            system_memory_used_bytes=memory.total - memory.available,
+            system_memory_used_bytes=memory.used,
             gpus=_read_gpus(self._shown) if self._has_nvml else (),
         )
+
+
+def _memory() -> cgroup.Memory:
+    """Of this machine, or of the container if that has less."""
+    machine, limited = psutil.virtual_memory(), cgroup.memory()
+    if limited is not None and limited.total < machine.total:
+        return limited
+    return cgroup.Memory(machine.total, machine.total - machine.available)
 
 
 def _init_nvml() -> bool:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable
-from pathlib import Path
 
 import psutil
 import torch
 
-from backend import heap
+from backend import cgroup, heap
 
-LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)  # of the container we run in: Linux control groups, version 2 and 1
 SHARE_OF_FREE = 0.9  # of device memory; the rest covers fragmentation and other programs
 
 
-def machine_bytes(limits: Iterable[Path] = LIMITS) -> int:
+def machine_bytes() -> int:
     """Total memory of this machine, or the container's limit if that is lower."""
-    known = [psutil.virtual_memory().total]
-    for limit in limits:
-        with contextlib.suppress(OSError, ValueError):  # missing, or "max": no limit
-            known.append(int(limit.read_text(encoding="ascii")))
-    return min(known)
+    total = int(psutil.virtual_memory().total)
+    limited = cgroup.memory()
+    return total if limited is None else min(total, limited.total)
 
 
 def free_bytes(device: torch.device, fraction: float) -> int:

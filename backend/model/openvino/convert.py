@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -254,6 +255,10 @@ def _forget(network: nn.Module) -> None:
     """Free the weights now: torch caches traced modules, and the network has reference cycles."""
     for parameter in network.parameters():
         parameter.data = torch.empty(0)
-    torch._C._jit_clear_class_registry()
-    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-    torch.jit._state._clear_class_state()
+    # torch has no public names for these. Without them it keeps the traced code, no weights.
+    with suppress(AttributeError):
+        torch._C._jit_clear_class_registry()
+    with suppress(AttributeError):
+        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    with suppress(AttributeError):
+        torch.jit._state._clear_class_state()

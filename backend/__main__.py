@@ -19,7 +19,7 @@ from backend import logs
 from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
 from backend.errors import ConfigError, ModelFailed
-from backend.startup import check, loader
+from backend.startup import check, loader, upscalers
 from backend.transport.access import command as keys
 from backend.transport.descriptors import connections_per_server, raise_limit
 from backend.transport.http.app import create_app
@@ -50,7 +50,7 @@ async def serve(settings: Settings) -> int:
     """
     raise_limit()
     stop, lost = _stop_on_signals(), asyncio.Event()
-    backend = LocalBackend(settings, loader(settings), VERSION, lost.set)
+    backend = LocalBackend(settings, loader(settings), VERSION, lost.set, upscalers(settings))
     server = Server(settings, backend)
     port = await server.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import ipaddress
 import os
 from collections.abc import Iterable
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     allow_pickle: bool = False
     lora_dir: Path | None = None
     embeddings_dir: Path | None = None
+    upscaler_dir: Path | None = None
     adapter_memory_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 2048
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     num_threads: Annotated[int, Field(ge=0)] = 0
@@ -92,11 +94,20 @@ class Settings(BaseSettings):
             raise ValueError(f"no such file: {path}")
         return path
 
-    @field_validator("lora_dir", "embeddings_dir")
+    @field_validator("lora_dir", "embeddings_dir", "upscaler_dir")
     @classmethod
     def _existing(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_dir():
             raise ValueError(f"no such folder: {path}")
+        return path
+
+    @field_validator("upscaler_dir")
+    @classmethod
+    def _readable_upscalers(cls, path: Path | None) -> Path | None:
+        if path is not None and importlib.util.find_spec("spandrel") is None:
+            raise ValueError(
+                'its networks need spandrel: pip install -c constraints.txt -e ".[esrgan]"'
+            )
         return path
 
     @field_validator("http_trusted_proxies")

@@ -185,3 +185,4 @@ class ServiceStatus:
     resources: Resources = field(default_factory=Resources)
     histograms: tuple[Histogram, ...] = ()  # since the start
     last_hour: tuple[Histogram, ...] = ()
+    upscalers: tuple[str, ...] = ("lanczos",)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import math
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from backend.draft import Draft
 from backend.errors import InvalidParams, Violation
 from backend.params import Limits, ModelInfo
 from backend.source_picture import SourcePicture, Sources
-from backend.upscale import Enlargement, enlarge
+from backend.upscale import Enlargement, Lanczos, Upscalers
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 ORIENTATION = 0x0112  # EXIF's tag
@@ -48,10 +49,15 @@ class _Refused(Exception):
 
 
 class PictureReader:
-    """Decodes pictures one at a time on its own thread, since each may take 100 MB of memory."""
+    """Decodes pictures one at a time on its own thread, since each may take 100 MB of memory.
 
-    def __init__(self) -> None:
+    Another thread enlarges them: a network takes seconds for it.
+    """
+
+    def __init__(self, upscalers: Upscalers | None = None) -> None:
+        self.upscalers = upscalers or Lanczos()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="picture-reader")
+        self._enlarging = ThreadPoolExecutor(1, thread_name_prefix="upscaler")
 
     async def read(self, draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
         """`draft` with `sources` instead of its files; errors become `early_violations`."""
@@ -60,8 +66,14 @@ class PictureReader:
 
     async def upscale(self, wanted: Enlargement, limits: Limits) -> GeneratedImage:
         """See `upscale`."""
+        gone = threading.Event()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, upscale, wanted, limits)
+        try:
+            return await loop.run_in_executor(
+                self._enlarging, upscale, wanted, limits, self.upscalers, lambda: not gone.is_set()
+            )
+        finally:
+            gone.set()
 
 
 class _Opened(NamedTuple):
@@ -104,13 +116,16 @@ def read_sources(draft: Draft, model: ModelInfo, limits: Limits) -> Draft:
     return _with(draft, _decode_both(picture, mask, size, bad), bad)
 
 
-def upscale(wanted: Enlargement, limits: Limits) -> GeneratedImage:
+def upscale(
+    wanted: Enlargement, limits: Limits, upscalers: Upscalers, is_wanted: Callable[[], bool]
+) -> GeneratedImage:
     """The enlarged picture.
 
     Raises:
         InvalidParams: with every bad field.
+        Cancelled: it is no longer wanted.
     """
-    bad = [*wanted.early_violations, *wanted.violations()]
+    bad = [*wanted.early_violations, *wanted.violations(upscalers)]
     picture = None
     if not wanted.data:
         bad.append(Violation("image", "Send a picture.", "REQUIRED"))
@@ -128,7 +143,8 @@ def upscale(wanted: Enlargement, limits: Limits) -> GeneratedImage:
     decoded = _try("image", bad, lambda: _decode(picture, picture.size, "RGB"))
     if decoded is None:
         raise InvalidParams(tuple(bad))
-    data = images.encode_plain(enlarge(decoded.pixels, width, height), wanted.output_format)
+    large = upscalers.enlarge(wanted.upscaler, decoded.pixels, width, height, is_wanted)
+    data = images.encode_plain(large, wanted.output_format)
     return GeneratedImage(data, wanted.output_format.mime_type, width, height, 0)
 
 

@@ -7,10 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from backend.config import Settings
 from backend.engine.loading import Load, Loaded, OnProgress
 from backend.errors import ModelFailed
+from backend.upscale import Lanczos, Upscalers
+
+if TYPE_CHECKING:
+    import torch
 
 DLL_MISSING = (126, 127)  # Windows' error numbers: the DLL, or a function in it
 
@@ -34,6 +39,21 @@ def loader(settings: Settings) -> Load:
         return Loaded(model, costs.model, costs.calibrate, costs.keep, release, gpus)
 
     return load
+
+
+def upscalers(settings: Settings) -> Upscalers:
+    """The methods to enlarge pictures; nothing is loaded before the first is used."""
+    if settings.upscaler_dir is None:
+        return Lanczos()
+    from backend.model.upscalers.upscalers import Upscalers as Networks
+
+    return Networks(settings.upscaler_dir, lambda: _device(settings))
+
+
+def _device(settings: Settings) -> torch.device:
+    from backend.model.devices import pick_device
+
+    return pick_device(settings)
 
 
 def check(settings: Settings) -> bool:

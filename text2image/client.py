@@ -137,17 +137,20 @@ class Text2ImageClient:
         image: bytes,
         scale: float = 2.0,
         *,
+        upscaler: str = "",
         output_format: ImageFormat = ImageFormat.PNG,
         timeout: float | None = 60.0,
     ) -> Upscaled:
         """Enlarge a picture without drawing anything anew.
+
+        `upscaler`: one of `ServiceStatus.upscalers`; empty: the first.
 
         Raises:
             Text2ImageError: for example InvalidRequest, if it can't be read or would be too large.
         """
         with map_rpc_errors(self.address):
             message = self._stub.Upscale(
-                upscale_to_pb(image, scale, output_format),
+                upscale_to_pb(image, scale, upscaler, output_format),
                 timeout=timeout,
                 metadata=self._metadata(None),
             )

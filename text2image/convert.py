@@ -86,9 +86,11 @@ def _set(message: pb.GenerateImageRequest, name: str, value: Any) -> None:
 
 
 def upscale_to_pb(
-    image: bytes, scale: float, output_format: types.ImageFormat
+    image: bytes, scale: float, upscaler: str, output_format: types.ImageFormat
 ) -> pb.UpscaleRequest:
-    return pb.UpscaleRequest(image=image, scale=scale, output_format=_FORMATS[output_format])
+    return pb.UpscaleRequest(
+        image=image, scale=scale, upscaler=upscaler, output_format=_FORMATS[output_format]
+    )
 
 
 def upscaled_from_pb(message: pb.UpscaleResponse) -> types.Upscaled:

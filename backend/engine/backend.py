@@ -36,7 +36,7 @@ from backend.errors import (
 from backend.params import GenerationParams, ModelInfo
 from backend.picture_reader import PictureReader
 from backend.resources import ResourceReader
-from backend.upscale import Enlargement
+from backend.upscale import Enlargement, Upscalers
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +54,7 @@ class LocalBackend:
         load: Load,
         version: str,
         on_device_lost: Callable[[], None] = lambda: None,
+        upscalers: Upscalers | None = None,
     ) -> None:
         self._on_device_lost = on_device_lost
         self._settings = settings
@@ -73,7 +74,7 @@ class LocalBackend:
         self._waking: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._limits = settings.limits(size_multiple=8)
-        self._pictures = PictureReader()
+        self._pictures = PictureReader(upscalers)
 
     @property
     def is_ready(self) -> bool:
@@ -342,4 +343,5 @@ class LocalBackend:
             resources=self._resources.read(),
             histograms=self._statistics.histograms,
             last_hour=self._statistics.last_hour,
+            upscalers=self._pictures.upscalers.names,
         )

@@ -33,6 +33,7 @@ HOMES = {
     "transformers": ("backend/model/", "training/"),
     "safetensors": ("backend/model/", "training/"),
     "openvino": ("backend/model/", "training/"),
+    "spandrel": ("backend/model/upscalers/",),
     "ray": ("backend/cluster/",),
     "streamlit": ("ui/",),
     "sqlalchemy": ("ui/",),

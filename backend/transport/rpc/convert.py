@@ -26,7 +26,7 @@ from backend.param_checks import MAX_LORAS
 from backend.params import GenerationParams, ImageFormat, Lora, ModelInfo
 from backend.prompt_syntax import PromptSyntax
 from backend.source_picture import SourcePicture
-from backend.upscale import UPSCALERS, Enlargement
+from backend.upscale import LANCZOS, Enlargement
 from proto import text2image_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -143,7 +143,7 @@ def enlargement_from_pb(request: pb.UpscaleRequest) -> Enlargement:
     return Enlargement(
         data=request.image,
         scale=round(request.scale, 6) if request.HasField("scale") else 2.0,
-        upscaler=request.upscaler or UPSCALERS[0],
+        upscaler=request.upscaler or LANCZOS,
         output_format=FORMAT_FROM_PB.get(request.output_format, ImageFormat.PNG),
         early_violations=() if known_format else (UNKNOWN_FORMAT,),
     )
@@ -237,7 +237,7 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
         adapters=[_flat(answer.Adapter, one) for one in status.models[0].adapters]
         if status.models
         else (),
-        upscalers=UPSCALERS,
+        upscalers=status.upscalers,
         histograms=[_flat(answer.Histogram, found) for found in status.histograms],
         last_hour=[_flat(answer.Histogram, found) for found in status.last_hour],
     )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from backend.upscale import Cancelled, Lanczos
 from proto import text2image_pb2 as pb
 from tests.support.http_front import front
 from tests.support.served import TIMEOUT_S, fields_of, refusal_of, served
@@ -47,6 +53,50 @@ async def test_twice_and_other_formats_by_json() -> None:
     image = answer["image"]
     assert (image["width"], image["height"], image["mimeType"]) == (60, 80, "image/webp")
     assert Image.open(io.BytesIO(base64.b64decode(image["data"]))).format == "WEBP"
+
+
+class Methods(Lanczos):
+    """One that makes everything white; the other draws until nobody wants it."""
+
+    names = ("lanczos", "white")
+
+    def __init__(self) -> None:
+        self.saw_leaving = threading.Event()
+
+    def enlarge(
+        self,
+        name: str,
+        pixels: NDArray[np.uint8],
+        width: int,
+        height: int,
+        is_wanted: Callable[[], bool],
+    ) -> NDArray[np.uint8]:
+        if name == "lanczos":
+            while is_wanted():
+                time.sleep(0.001)
+            self.saw_leaving.set()
+            raise Cancelled
+        return np.full((height, width, 3), 255, np.uint8)
+
+
+async def test_a_method_by_name_is_listed_used_and_told() -> None:
+    async with served() as running:
+        running.backend._pictures.upscalers = Methods()
+        status = await running.stub.GetStatus(pb.GetStatusRequest(), timeout=TIMEOUT_S)
+        request = pb.UpscaleRequest(image=file(), upscaler="white")
+        answer = await running.stub.Upscale(request, timeout=TIMEOUT_S)
+    assert list(status.upscalers) == ["lanczos", "white"]
+    assert answer.upscaler == "white"
+    assert (np.array(Image.open(io.BytesIO(answer.image.data))) == 255).all()
+
+
+async def test_who_leaves_is_no_longer_drawn_for() -> None:
+    async with served() as running:
+        methods = running.backend._pictures.upscalers = Methods()
+        call = running.stub.Upscale(pb.UpscaleRequest(image=file()), timeout=TIMEOUT_S)
+        await asyncio.sleep(0.1)
+        call.cancel()
+        assert await asyncio.to_thread(methods.saw_leaving.wait, TIMEOUT_S)
 
 
 @pytest.mark.parametrize(

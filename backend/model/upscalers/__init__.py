@@ -1,0 +1,1 @@
+"""Networks that enlarge pictures: files of the ESRGAN family, read by spandrel."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from backend.config import EMBEDDED_MODELS
-from bench import closed_loop, engine_rows, open_loop, server_rows
+from bench import adapters, closed_loop, engine_rows, open_loop, server_rows
 from bench.plot import plot
 from bench.rows import Row, conditions, print_table, write
 from bench.subject import Subject, load
@@ -19,7 +20,7 @@ from bench.subject import Subject, load
 CONCURRENCY = 16
 STEPS = 20
 LOADS = (0.3, 0.6, 0.8, 0.95, 1.2)
-ORDER = ["F", *(f"P{number}" for number in range(1, 12))]
+ORDER = ["F", *(f"P{number}" for number in range(1, 12)), "L1", "L2"]
 
 
 def main() -> None:
@@ -111,7 +112,15 @@ def _measurements(
         lambda: [server_rows.status_latency(folder, CONCURRENCY, 32 if quick else 96, STEPS)],
     )
     yield {"P10"}, lambda: [server_rows.memory(folder, 300 if quick else 2000)]
+    yield {"L1"}, lambda: adapters.per_step(folder, 50 if quick else 500)
+    for runtime, count in (("torch", 500), ("openvino", 50)):
+        number = count // 10 if quick else count
+        yield {"L2"}, partial(_switches, folder, runtime, number)
     yield {"P2", "P3"}, lambda: _one_picture(arguments)
+
+
+def _switches(folder: str | None, runtime: str, count: int) -> list[Row]:
+    return [adapters.switches(folder, runtime, count)]
 
 
 def _faithful(subject: Subject, rounds: int, count: int) -> Row:

@@ -72,7 +72,7 @@ class Upscalers(Protocol):
 class Lanczos:
     """The one method that needs no file."""
 
-    names = (LANCZOS,)
+    names: tuple[str, ...] = (LANCZOS,)
 
     @staticmethod
     def offered(names: tuple[str, ...]) -> str:

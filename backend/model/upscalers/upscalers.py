@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from backend.model.upscalers.network import UpscalerNetwork
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 2**20
@@ -64,12 +67,23 @@ class Upscalers:
         return drawn if drawn.shape[:2] == (height, width) else enlarge(drawn, width, height)
 
     def _network(self, entry: Entry[None]) -> UpscalerNetwork:
-        from backend.model.upscalers.network import UpscalerNetwork  # imports torch and spandrel
-
         if self._last is None or self._last[0] != entry:
             self._last = None  # its memory is free before the next is loaded
-            self._last = entry, UpscalerNetwork(entry.path, self._device())
+            self._last = entry, _network_class()(entry.path, self._device())
         return self._last[1]
+
+
+def _network_class() -> type[UpscalerNetwork]:
+    """Imports torch and spandrel, on first use."""
+    try:
+        from backend.model.upscalers.network import UpscalerNetwork
+    except (ImportError, RuntimeError) as error:  # torchvision raises both
+        logger.exception("spandrel can't be imported")
+        raise ModelFailed(
+            "spandrel can't be imported; the log says why. torchvision has to come from the index "
+            "that torch came from."
+        ) from error
+    return UpscalerNetwork
 
 
 def _check(path: Path) -> None:

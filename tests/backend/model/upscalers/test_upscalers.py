@@ -6,6 +6,7 @@ Those that load one are left out where spandrel isn't installed: see the extra e
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def test_without_spandrel_a_folder_is_refused_with_what_to_do(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs? spandrel: pip install .*esrgan"):
         Settings(upscaler_dir=tmp_path)
+
+
+def test_a_torchvision_for_another_torch_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file({"body.0.weight": torch.zeros(1)}, tmp_path / "fine.safetensors")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    monkeypatch.delitem(sys.modules, "backend.model.upscalers.network", raising=False)
+    with pytest.raises(InvalidParams, match="torchvision has to come from the index"):
+        of(tmp_path).enlarge("fine", PIXELS, 60, 40, always)
 
 
 def write_compact(path: Path, scale: int = 2) -> Any:

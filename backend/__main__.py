@@ -18,6 +18,7 @@ import structlog
 from backend import logs
 from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
+from backend.engine.protocols import Backend
 from backend.errors import ConfigError, ModelFailed
 from backend.startup import check, loader, upscalers
 from backend.transport.access import command as keys
@@ -50,7 +51,7 @@ async def serve(settings: Settings) -> int:
     """
     raise_limit()
     stop, lost = _stop_on_signals(), asyncio.Event()
-    backend = LocalBackend(settings, loader(settings), VERSION, lost.set, upscalers(settings))
+    backend = new_backend(settings, lost.set)
     server = Server(settings, backend)
     port = await server.start()
     try:
@@ -72,6 +73,19 @@ async def serve(settings: Settings) -> int:
         await http.stop()
     log.info("stopped")
     return 0
+
+
+def new_backend(settings: Settings, on_device_lost: Callable[[], None]) -> Backend:
+    """An engine in this process, or a cluster of them.
+
+    Raises:
+        ConfigError: what the settings name is not installed.
+    """
+    if settings.backend == "ray":
+        from backend.cluster.connect import ray_backend
+
+        return ray_backend(settings, VERSION)
+    return LocalBackend(settings, loader(settings), VERSION, on_device_lost, upscalers(settings))
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -55,6 +55,13 @@ class Settings(BaseSettings):
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     num_threads: Annotated[int, Field(ge=0)] = 0
 
+    backend: Literal["local", "ray"] = "local"
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    scale_up_s: Annotated[FiniteFloat, Field(gt=0)] = 10.0
+    scale_down_s: Annotated[FiniteFloat, Field(gt=0)] = 300.0
+    replica_timeout_s: Annotated[FiniteFloat, Field(gt=0)] = 20.0
+
     max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
     max_queue_per_client: Annotated[int, Field(ge=0, le=100_000)] = 0
@@ -138,9 +145,18 @@ class Settings(BaseSettings):
                 f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY, or {PREFIX}ALLOW_INSECURE=1 on a "
                 "network you trust"
             )
+        if 0 < self.max_replicas < self.replicas:
+            raise ValueError(
+                f"{PREFIX}MAX_REPLICAS={self.max_replicas} must be 0 or at least "
+                f"{PREFIX}REPLICAS={self.replicas}"
+            )
         if self.port == self.http_port != 0:
             raise ValueError(f"{PREFIX}PORT and {PREFIX}HTTP_PORT must differ, or one of them be 0")
         return self
+
+    @property
+    def most_replicas(self) -> int:
+        return self.max_replicas or self.replicas
 
     @property
     def is_loopback(self) -> bool:

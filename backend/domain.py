@@ -168,6 +168,19 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """One of several engines behind this front. `running`: requests it has from this front."""
+
+    name: str
+    state: State
+    message: str
+    host: str = ""
+    device: str = ""
+    running: int = 0
+    process_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """The service's status for people and dashboards."""
 
@@ -185,4 +198,5 @@ class ServiceStatus:
     resources: Resources = field(default_factory=Resources)
     histograms: tuple[Histogram, ...] = ()  # since the start
     last_hour: tuple[Histogram, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()  # empty where the engine is in this process
     upscalers: tuple[str, ...] = ("lanczos",)

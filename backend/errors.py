@@ -31,6 +31,9 @@ class InvalidParams(BackendError):
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
         self.violations = violations
 
+    def __reduce__(self) -> tuple[object, ...]:  # an exception's own would pass on the text
+        return type(self), (self.violations,)
+
 
 class UnknownModel(BackendError):
     """The request names a model that is not served."""
@@ -38,6 +41,10 @@ class UnknownModel(BackendError):
     def __init__(self, model: str, served: tuple[str, ...]) -> None:
         super().__init__(f"No such model. Served: {', '.join(served) or 'none'}.")
         self.model = model
+        self.served = served
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.model, self.served)
 
 
 class RequestConflict(BackendError):

@@ -316,7 +316,7 @@ class Abilities(_message.Message):
     def __init__(self, about: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., reads_emoji: _Optional[bool] = ..., token_limit: _Optional[int] = ..., sizes: _Optional[_Iterable[_Union[Abilities.Size, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[Abilities.Thing, _Mapping]]] = ..., colours: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., backgrounds: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., landscapes: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., counts: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., compositions: _Optional[_Iterable[_Union[Abilities.Words, _Mapping]]] = ..., examples: _Optional[_Iterable[_Union[Abilities.Example, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters", "upscalers", "histograms", "last_hour")
+    __slots__ = ("state", "message", "version", "uptime_s", "models", "queue", "counters", "latency", "resources", "limits", "schedulers", "loras", "embeddings", "adapters", "upscalers", "histograms", "last_hour", "replicas")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[GetStatusResponse.State]
@@ -331,6 +331,23 @@ class GetStatusResponse(_message.Message):
     STATE_DRAINING: GetStatusResponse.State
     STATE_FAILED: GetStatusResponse.State
     STATE_STUCK: GetStatusResponse.State
+    class Replica(_message.Message):
+        __slots__ = ("name", "state", "message", "host", "device", "running", "process_memory_bytes")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        DEVICE_FIELD_NUMBER: _ClassVar[int]
+        RUNNING_FIELD_NUMBER: _ClassVar[int]
+        PROCESS_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        state: GetStatusResponse.State
+        message: str
+        host: str
+        device: str
+        running: int
+        process_memory_bytes: int
+        def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., host: _Optional[str] = ..., device: _Optional[str] = ..., running: _Optional[int] = ..., process_memory_bytes: _Optional[int] = ...) -> None: ...
     class Adapter(_message.Message):
         __slots__ = ("name", "trigger_words")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -496,6 +513,7 @@ class GetStatusResponse(_message.Message):
     UPSCALERS_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
     LAST_HOUR_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     state: GetStatusResponse.State
     message: str
     version: str
@@ -513,4 +531,5 @@ class GetStatusResponse(_message.Message):
     upscalers: _containers.RepeatedScalarFieldContainer[str]
     histograms: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Histogram]
     last_hour: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Histogram]
-    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., upscalers: _Optional[_Iterable[str]] = ..., histograms: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ..., last_hour: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ...) -> None: ...
+    replicas: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Replica]
+    def __init__(self, state: _Optional[_Union[GetStatusResponse.State, str]] = ..., message: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., models: _Optional[_Iterable[_Union[GetStatusResponse.Model, _Mapping]]] = ..., queue: _Optional[_Union[GetStatusResponse.Queue, _Mapping]] = ..., counters: _Optional[_Union[GetStatusResponse.Counters, _Mapping]] = ..., latency: _Optional[_Union[GetStatusResponse.Latency, _Mapping]] = ..., resources: _Optional[_Union[GetStatusResponse.Resources, _Mapping]] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., loras: _Optional[_Iterable[str]] = ..., embeddings: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., upscalers: _Optional[_Iterable[str]] = ..., histograms: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ..., last_hour: _Optional[_Iterable[_Union[GetStatusResponse.Histogram, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[GetStatusResponse.Replica, _Mapping]]] = ...) -> None: ...

@@ -131,6 +131,19 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         upscalers=tuple(message.upscalers),
         histograms=tuple(_histogram(found) for found in message.histograms),
         last_hour=tuple(_histogram(found) for found in message.last_hour),
+        replicas=tuple(_replica(replica) for replica in message.replicas),
+    )
+
+
+def _replica(message: pb.GetStatusResponse.Replica) -> types.ReplicaStatus:
+    return types.ReplicaStatus(
+        name=message.name,
+        state=_STATES.get(message.state, types.State.UNKNOWN),
+        message=message.message,
+        host=message.host,
+        device=message.device,
+        running=message.running,
+        process_memory_bytes=message.process_memory_bytes,
     )
 
 

@@ -351,6 +351,19 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """One engine of a cluster. `running`: requests that it has from this service."""
+
+    name: str
+    state: State
+    message: str
+    host: str
+    device: str
+    running: int
+    process_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """Status of the service. The first model is the default one."""
 
@@ -371,3 +384,4 @@ class ServiceStatus:
     upscalers: tuple[str, ...] = ()
     histograms: tuple[Histogram, ...] = ()  # since the start
     last_hour: tuple[Histogram, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()  # empty where the service is one engine

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from backend.config import Settings
 from backend.domain import Event, GeneratedImage, ServiceStatus, State
 from backend.draft import Draft
+from backend.engine.cost import CostModel
 from backend.engine.jobs import Job, JobRegistry
 from backend.engine.loading import Load, Loaded, load_on_thread
 from backend.engine.request import Request
@@ -308,6 +309,26 @@ class LocalBackend:
         self._jobs.add(job)
         engine.submit(job)
         return job
+
+    # For a front that hands requests on to this engine
+
+    @property
+    def costs(self) -> Mapping[str, CostModel]:
+        """What the loaded model costs, by its name."""
+        return {} if self._loaded is None else {self._loaded.model.info.name: self._loaded.cost}
+
+    def examine(self, params: GenerationParams) -> int:
+        """Number of chunks of the prompts.
+
+        Raises:
+            InvalidParams: the model can't draw this.
+            ModelLoading: it is not loaded.
+        """
+        if self._loaded is None:
+            raise ModelLoading(f"The model is still loading. {self._message}")
+        if violations := self._loaded.model.check(params):
+            raise InvalidParams(tuple(violations))
+        return self._loaded.model.num_chunks(params)
 
     def _abort(self, job: Job) -> None:
         if self._engine is not None:

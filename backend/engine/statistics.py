@@ -50,6 +50,11 @@ class Statistics:
         self.received += 1
         self.rejected += 1
 
+    def left(self) -> None:
+        """Count a request whose caller left before it became a job."""
+        self.received += 1
+        self.cancelled += 1
+
     def failed(self, error: BackendError) -> None:
         """Count a job that the queue refused or that failed."""
         is_refused = isinstance(error, Exhausted | DeadlineExceeded)

@@ -11,6 +11,7 @@ from backend.domain import Event
 from backend.draft import Draft
 from backend.engine.backend import LocalBackend
 from backend.engine.loading import Load
+from backend.engine.protocols import Backend
 from tests.support.fakes import (
     FakeModel,
     fake_draft,
@@ -36,7 +37,7 @@ async def serving(
 
 
 def ask(
-    backend: LocalBackend,
+    backend: Backend,
     draft: Draft | None = None,
     client: str = "me",
     deadline_s: float | None = None,
@@ -54,7 +55,7 @@ async def first_event(events: AsyncGenerator[Event, None]) -> Event:
         return await anext(events)
 
 
-def assert_balanced(backend: LocalBackend) -> None:
+def assert_balanced(backend: Backend) -> None:
     status = backend.status()
     counted = status.counters
     ended = counted.completed + counted.failed + counted.cancelled + counted.rejected

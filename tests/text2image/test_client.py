@@ -26,6 +26,7 @@ from client import (
 )
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import FakeService
+from text2image.cli.status import table
 from text2image.convert import event_from_pb, status_from_pb
 
 
@@ -196,6 +197,24 @@ def test_status_is_typed(service: FakeService, client: Text2ImageClient) -> None
     assert status.models[0].default_scheduler == "ddim"
     assert status.limits.max_pixels == 1024 * 1024
     assert status.schedulers == ("pndm", "ddim", "euler")
+
+
+def test_replicas_of_a_cluster_arrive_and_are_printed(service: FakeService) -> None:
+    service.status.replicas.add(
+        name="r1",
+        state="STATE_STUCK",
+        message="A step hangs.",
+        host="gpu7",
+        device="cuda",
+        running=2,
+        process_memory_bytes=3 * 2**30,
+    )
+    with Text2ImageClient(service.address) as client:
+        status = client.status()
+    assert status.replicas == (
+        t2i.ReplicaStatus("r1", t2i.State.STUCK, "A step hangs.", "gpu7", "cuda", 2, 3 * 2**30),
+    )
+    assert "r1: STUCK, cuda of gpu7, 2 running, 3.0 GiB" in table(status, service.address)
 
 
 def test_a_newer_service_does_not_break_us() -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from text2image.cli.report import ExitCode, print_json, printable, seconds
 from text2image.client import Text2ImageClient
-from text2image.types import Gpu, Limits, ModelStatus, ServiceStatus, State
+from text2image.types import Gpu, Limits, ModelStatus, ReplicaStatus, ServiceStatus, State
 
 _EXIT_CODES = {State.READY: ExitCode.OK, State.FAILED: ExitCode.FAILED}
 
@@ -51,6 +51,7 @@ def table(status: ServiceStatus, address: str) -> str:
             f"of {_size(resources.system_memory_bytes)}",
         ),
         *(("gpu", describe_gpu(gpu)) for gpu in resources.gpus),
+        *(("replica", describe_replica(replica)) for replica in status.replicas),
         ("limits", describe_limits(status.limits)),
         ("schedulers", " ".join(status.schedulers)),
         ("loras", " ".join(status.loras)),
@@ -71,6 +72,13 @@ def describe_model(model: ModelStatus) -> str:
 def describe_gpu(gpu: Gpu) -> str:
     used = f"{_size(gpu.memory_used_bytes)} of {_size(gpu.memory_bytes)}"
     return f"{gpu.name}: {used}, {gpu.utilization_percent:.0f} %, {gpu.temperature_celsius:.0f} °C"
+
+
+def describe_replica(replica: ReplicaStatus) -> str:
+    where = f", {replica.device} of {replica.host}" if replica.device else ""
+    memory = _size(replica.process_memory_bytes) if replica.process_memory_bytes else ""
+    told = f"{replica.name}: {replica.state.name}{where}, {replica.running} running"
+    return ", ".join(part for part in (told, memory) if part)
 
 
 def describe_limits(limits: Limits) -> str:

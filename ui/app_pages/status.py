@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 import streamlit as st
@@ -41,6 +42,8 @@ def _service() -> None:
     if sample.status is not None:
         if sample.status.last_hour:
             st.html(_last_hour(sample.status))
+        if sample.status.replicas:
+            st.html(_replicas(sample.status.replicas))
         _models(sample.status)
 
 
@@ -145,6 +148,25 @@ def _memory(sample: Sample) -> float | None:
 
 def _percent(value: float) -> str:
     return f"{value:.0f} %"
+
+
+def _replicas(replicas: Sequence[client.ReplicaStatus]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(replica.name)}</td>"
+        f"<td>{html.escape(replica.state.value.capitalize())}</td>"
+        f"<td>{html.escape(replica.device)}</td><td>{html.escape(replica.host)}</td>"
+        f"<td>{replica.running}</td><td>{html.size(replica.process_memory_bytes)}</td>"
+        f'<td class="ink-wide">{html.escape(replica.message)}</td></tr>'
+        for replica in replicas
+    )
+    return (
+        '<h2 class="ink-small">Replicas</h2>'
+        '<div class="ink-scroll" tabindex="0" role="region" aria-label="Replicas">'
+        '<table class="ink-table"><thead><tr><th scope="col">Name</th><th scope="col">State</th>'
+        '<th scope="col">Device</th><th scope="col">Machine</th><th scope="col">Running</th>'
+        '<th scope="col">Memory</th><th scope="col">Message</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _models(status: client.ServiceStatus) -> None:

@@ -18,6 +18,7 @@ from backend.domain import (
     GenerationWarning,
     Progress,
     Queued,
+    ReplicaStatus,
     ServiceStatus,
 )
 from backend.draft import Draft
@@ -240,6 +241,19 @@ def status_to_pb(status: ServiceStatus, *, include_abilities: bool = False) -> p
         upscalers=status.upscalers,
         histograms=[_flat(answer.Histogram, found) for found in status.histograms],
         last_hour=[_flat(answer.Histogram, found) for found in status.last_hour],
+        replicas=[_replica_to_pb(replica) for replica in status.replicas],
+    )
+
+
+def _replica_to_pb(replica: ReplicaStatus) -> pb.GetStatusResponse.Replica:
+    return pb.GetStatusResponse.Replica(
+        name=replica.name,
+        state=f"STATE_{replica.state.name}",
+        message=replica.message,
+        host=replica.host,
+        device=replica.device,
+        running=replica.running,
+        process_memory_bytes=replica.process_memory_bytes,
     )
 
 

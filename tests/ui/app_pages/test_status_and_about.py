@@ -100,6 +100,16 @@ def test_the_last_hour_is_drawn_from_the_service_s_histograms(
     assert "Rows in a step: nothing in the last hour" in page
 
 
+def test_replicas_are_listed_where_there_are_several(visit: Visit, service: FakeService) -> None:
+    service.status.replicas.add(
+        name="replica-1", state="STATE_READY", device="cuda", host="gpu7", running=2, message="<b>"
+    )
+    page = html_of(on("status", visit()))
+    assert "Replicas" in page
+    for cell in ("replica-1", "Ready", "cuda", "gpu7", "2", "&lt;b&gt;"):
+        assert f">{cell}</td>" in page
+
+
 def test_about_opens_with_the_model(visit: Visit, service: FakeService) -> None:
     service.status.models[0].num_parameters = 5_200_000
     service.status.models[0].abilities.about = "One thing at a time."

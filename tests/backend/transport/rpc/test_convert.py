@@ -23,6 +23,7 @@ from backend.domain import (
     Latency,
     Progress,
     Queued,
+    ReplicaStatus,
     Resources,
     ServiceStatus,
     State,
@@ -188,6 +189,7 @@ class TestStatus:
             resources=Resources(5.0, 6, 7, 8, (Gpu("H200", 10, 5, 50.0, 60.0),)),
             histograms=(Histogram("step_seconds", (0.5, 1.0), (1, 2, 3), 6.5),),
             last_hour=(Histogram("step_seconds", (0.5, 1.0), (0, 1, 0), 0.75),),
+            replicas=(ReplicaStatus("r1", State.STUCK, "A step hangs.", "gpu7", "cuda", 2, 99),),
         )
         told = status_to_pb(full, include_abilities=True)
         assert not status_to_pb(full).models[0].figures
@@ -198,6 +200,10 @@ class TestStatus:
         (model,) = told.models
         assert [(f.name, f.value) for f in model.figures] == [("cats drawn", "9 of 10")]
         assert {field.name for field, _ in model.ListFields()} == names(model) - {"abilities"}
+        (replica,) = told.replicas
+        assert {field.name for field, _ in replica.ListFields()} == names(replica)
+        assert replica.state == State.STUCK.value
+        assert (replica.host, replica.device, replica.running) == ("gpu7", "cuda", 2)
         (gpu,) = told.resources.gpus
         assert {field.name for field, _ in gpu.ListFields()} == names(gpu)
         assert list(told.schedulers) == list(INFO.schedulers)

@@ -1,0 +1,1 @@
+"""Several engines behind one front door. `ray` is imported in `launcher.py` alone."""

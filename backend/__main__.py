@@ -19,8 +19,9 @@ from backend import logs
 from backend.config import Settings, load_settings
 from backend.engine.backend import LocalBackend
 from backend.engine.protocols import Backend
+from backend.engine.turns import Turns
 from backend.errors import ConfigError, ModelFailed
-from backend.startup import check, loader, upscalers
+from backend.startup import check, offers, upscalers
 from backend.transport.access import command as keys
 from backend.transport.descriptors import connections_per_server, raise_limit
 from backend.transport.http.app import create_app
@@ -85,7 +86,10 @@ def new_backend(settings: Settings, on_device_lost: Callable[[], None]) -> Backe
         from backend.cluster.connect import ray_backend
 
         return ray_backend(settings, VERSION)
-    return LocalBackend(settings, loader(settings), VERSION, on_device_lost, upscalers(settings))
+    turns = Turns()
+    return LocalBackend(
+        settings, offers(settings, turns), VERSION, on_device_lost, upscalers(settings), turns
+    )
 
 
 async def _first(*events: asyncio.Event) -> None:

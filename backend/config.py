@@ -42,6 +42,8 @@ class Settings(BaseSettings):
 
     model: str = "auto"
     revision: str | None = None
+    models: Path | None = None
+    model_memory_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     runtime: Literal["auto", "torch", "openvino"] = "auto"
@@ -94,7 +96,7 @@ class Settings(BaseSettings):
             raise ValueError("must be auto, a Hugging Face id, a folder or a .safetensors file")
         return model
 
-    @field_validator("api_keys_file", "tls_cert", "tls_key", "tls_client_ca")
+    @field_validator("models", "api_keys_file", "tls_cert", "tls_key", "tls_client_ca")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
@@ -152,6 +154,16 @@ class Settings(BaseSettings):
             )
         if self.port == self.http_port != 0:
             raise ValueError(f"{PREFIX}PORT and {PREFIX}HTTP_PORT must differ, or one of them be 0")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_models(self) -> Settings:
+        if self.models is not None and self.model_fields_set & {"model", "revision"}:
+            raise ValueError(
+                f"{PREFIX}MODELS names all models: leave {PREFIX}MODEL and {PREFIX}REVISION unset"
+            )
+        if self.models is not None and self.backend == "ray":
+            raise ValueError(f"{PREFIX}MODELS is not for {PREFIX}BACKEND=ray: replicas have one")
         return self
 
     @property

@@ -17,10 +17,14 @@ class Exactness(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Position in the queue (0 = next) and the predicted wait in milliseconds."""
+    """Position in the queue (0 = next) and the predicted wait in milliseconds.
+
+    `message` is set while the model has to be loaded: what is being done for it.
+    """
 
     position: int
     estimated_wait_ms: float
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

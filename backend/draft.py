@@ -26,8 +26,6 @@ from backend.source_picture import (
 )
 
 RANDOM_SEED = -1
-DEFAULT_GUIDANCE_SCALE = 7.5
-DEFAULT_NUM_INFERENCE_STEPS = 50
 FILE_OVERHEAD_BYTES = 4096
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -79,15 +77,15 @@ class Draft:
             negative_prompt=self.negative_prompt.strip(),
             height=height,
             width=width,
-            guidance_scale=_given(self.guidance_scale, DEFAULT_GUIDANCE_SCALE),
-            num_inference_steps=_given(self.num_inference_steps, DEFAULT_NUM_INFERENCE_STEPS),
+            guidance_scale=_given(self.guidance_scale, model.default_guidance_scale),
+            num_inference_steps=_given(self.num_inference_steps, model.default_num_inference_steps),
             seed=self._resolve_seed(client),
             num_images=_given(self.num_images, 1),
             scheduler=self.scheduler or model.default_scheduler,
             model=self.model or model.name,
             output_format=self.output_format,
             preview_interval=_given(self.preview_interval, 0),
-            loras=loras,
+            loras=_with_defaults(loras, model),
             prompt_syntax=self.prompt_syntax,
             clip_skip=_given(self.clip_skip, 1),
             init_image=self.sources.init_image,
@@ -150,6 +148,11 @@ def _max_file_bytes(params: GenerationParams) -> int:
     texts = (params.prompt, params.negative_prompt)
     characters = sum(min(len(text), MAX_TEXT_CHARACTERS) for text in texts)
     return pixels + pixels // 1000 + (4 + 4 + 6) * characters + FILE_OVERHEAD_BYTES
+
+
+def _with_defaults(loras: tuple[Lora, ...], model: ModelInfo) -> tuple[Lora, ...]:
+    named = {lora.name for lora in loras}
+    return (*loras, *(lora for lora in model.default_loras if lora.name not in named))
 
 
 N = TypeVar("N", int, float)

@@ -21,6 +21,8 @@ from backend.source_picture import (
 if TYPE_CHECKING:
     from backend.abilities import Abilities
 
+DEFAULT_GUIDANCE_SCALE = 7.5
+DEFAULT_NUM_INFERENCE_STEPS = 50
 MAX_SEED = 2**53 - 1
 MAX_TEXT_CHARACTERS = 2000
 
@@ -71,6 +73,15 @@ class Adapter:
     trigger_words: tuple[str, ...] = ()
 
 
+class ModelState(enum.Enum):
+    """Whether a model is in memory; values as in the proto file."""
+
+    AVAILABLE = 1  # not in memory: the next request loads it
+    LOADING = 2
+    LOADED = 3
+    FAILED = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number that was measured of a model, in words for people."""
@@ -81,34 +92,44 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A served model.
+    """A served model. What only its files tell is empty or 0 until it was loaded once.
 
-    `loaded`: in memory now; otherwise the next request loads it. `note`: for people, why `auto`
-    picked this model.
+    `message`: for people, what it is being loaded from or why it failed. `note`: for people, why
+    `auto` picked this model. `default_loras` are applied unless a request names them itself.
     """
 
     name: str
-    source: str
-    revision: str
-    num_parameters: int
-    native_height: int
-    native_width: int
-    size_multiple: int
-    default_scheduler: str
-    schedulers: tuple[str, ...]
-    device: str
-    dtype: str
-    runtime: str
-    runtime_reason: str
+    source: str = ""
+    revision: str = ""
+    num_parameters: int = 0
+    native_height: int = 0
+    native_width: int = 0
+    size_multiple: int = 8
+    default_scheduler: str = ""
+    schedulers: tuple[str, ...] = ()
+    device: str = ""
+    dtype: str = ""
+    runtime: str = ""
+    runtime_reason: str = ""
+    default_num_inference_steps: int = DEFAULT_NUM_INFERENCE_STEPS
+    default_guidance_scale: float = DEFAULT_GUIDANCE_SCALE
+    default_loras: tuple[Lora, ...] = ()
     num_text_layers: int = 1
     adapters: tuple[Adapter, ...] = ()
     embeddings: tuple[str, ...] = ()
     refused_adapters: Mapping[str, str] = field(default_factory=dict, compare=False)
-    loaded: bool = True
+    state: ModelState = ModelState.LOADED
+    message: str = ""
+    limits: Limits = Limits()
     note: str = ""
     abilities: Abilities | None = field(default=None, repr=False, compare=False)
     license: str = ""
     figures: tuple[Figure, ...] = field(default=(), repr=False)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is in memory."""
+        return self.state is ModelState.LOADED
 
     @property
     def loras(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Loads the model that the settings name: the slow part of the start."""
+"""Loads the models that the settings name: the slow part of the start."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backend.config import Settings
-from backend.engine.loading import Load, Loaded, OnProgress
+from backend.engine.loading import Load, Loaded, Offer, OnProgress
+from backend.engine.turns import Turns
 from backend.errors import ModelFailed
+from backend.model_list import ModelEntry, Named, read_model_list
 from backend.upscale import Lanczos, Upscalers
 
 if TYPE_CHECKING:
@@ -20,8 +22,43 @@ if TYPE_CHECKING:
 DLL_MISSING = (126, 127)  # Windows' error numbers: the DLL, or a function in it
 
 
-def loader(settings: Settings) -> Load:
-    """The function with which LocalBackend loads its model."""
+def offers(settings: Settings, turns: Turns) -> list[Offer]:
+    """The models that LocalBackend may serve, the default first.
+
+    Raises:
+        ConfigError: the list of models is wrong.
+    """
+    if settings.models is None:
+        return [Offer(loader(settings, turns=turns))]
+    entries = read_model_list(settings.models)
+    return [_offer(name, entry, settings, turns) for name, entry in entries.items()]
+
+
+def _offer(name: str, entry: ModelEntry, common: Settings, turns: Turns) -> Offer:
+    settings = entry.settings(common)
+
+    def expected_bytes() -> int:
+        from backend.model.loader import expected_bytes
+
+        return expected_bytes(settings)
+
+    return Offer(
+        loader(settings, Named(name, entry), turns),
+        name,
+        entry.source,
+        settings.limits,
+        expected_bytes,
+    )
+
+
+def loader(settings: Settings, named: Named | None = None, turns: Turns | None = None) -> Load:
+    """The function with which LocalBackend loads one model.
+
+    Args:
+        settings: source, device and the like.
+        named: the model's entry in the list of models, if there is one.
+        turns: of the engines on the same device.
+    """
 
     def load(on_progress: OnProgress) -> Loaded:
         on_progress("Importing torch.")
@@ -31,12 +68,20 @@ def loader(settings: Settings) -> Load:
             from backend.model.devices import visible_gpus
             from backend.model.loader import load_model
             from backend.model.measure.costs import Costs
-            from backend.model.memory import release
+            from backend.model.memory import models_budget, release
 
-        model = load_model(settings, on_progress)
+        model = load_model(settings, on_progress, named, turns)
         costs = Costs(model, settings)
-        gpus = visible_gpus()
-        return Loaded(model, costs.model, costs.calibrate, costs.keep, release, gpus)
+        return Loaded(
+            model,
+            costs.model,
+            costs.calibrate,
+            costs.keep,
+            release,
+            visible_gpus(),
+            model.runtime.num_bytes,
+            models_budget(settings, model.runtime.device),
+        )
 
     return load
 

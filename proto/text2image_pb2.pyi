@@ -137,12 +137,14 @@ class GenerateImageResponse(_message.Message):
 class GenerateImageEvent(_message.Message):
     __slots__ = ("request_id", "queued", "progress", "image", "done")
     class Queued(_message.Message):
-        __slots__ = ("position", "estimated_wait_ms")
+        __slots__ = ("position", "estimated_wait_ms", "message")
         POSITION_FIELD_NUMBER: _ClassVar[int]
         ESTIMATED_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
         position: int
         estimated_wait_ms: int
-        def __init__(self, position: _Optional[int] = ..., estimated_wait_ms: _Optional[int] = ...) -> None: ...
+        message: str
+        def __init__(self, position: _Optional[int] = ..., estimated_wait_ms: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
     class Progress(_message.Message):
         __slots__ = ("step", "num_steps", "eta_ms", "preview")
         STEP_FIELD_NUMBER: _ClassVar[int]
@@ -331,6 +333,18 @@ class GetStatusResponse(_message.Message):
     STATE_DRAINING: GetStatusResponse.State
     STATE_FAILED: GetStatusResponse.State
     STATE_STUCK: GetStatusResponse.State
+    class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        MODEL_STATE_UNSPECIFIED: _ClassVar[GetStatusResponse.ModelState]
+        MODEL_STATE_AVAILABLE: _ClassVar[GetStatusResponse.ModelState]
+        MODEL_STATE_LOADING: _ClassVar[GetStatusResponse.ModelState]
+        MODEL_STATE_LOADED: _ClassVar[GetStatusResponse.ModelState]
+        MODEL_STATE_FAILED: _ClassVar[GetStatusResponse.ModelState]
+    MODEL_STATE_UNSPECIFIED: GetStatusResponse.ModelState
+    MODEL_STATE_AVAILABLE: GetStatusResponse.ModelState
+    MODEL_STATE_LOADING: GetStatusResponse.ModelState
+    MODEL_STATE_LOADED: GetStatusResponse.ModelState
+    MODEL_STATE_FAILED: GetStatusResponse.ModelState
     class Replica(_message.Message):
         __slots__ = ("name", "state", "message", "host", "device", "running", "process_memory_bytes")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -356,7 +370,7 @@ class GetStatusResponse(_message.Message):
         trigger_words: _containers.RepeatedScalarFieldContainer[str]
         def __init__(self, name: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ...) -> None: ...
     class Model(_message.Message):
-        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities", "num_text_layers", "license", "figures")
+        __slots__ = ("name", "source", "revision", "loaded", "num_parameters", "native_height", "native_width", "default_scheduler", "device", "dtype", "runtime", "runtime_reason", "abilities", "num_text_layers", "license", "figures", "state", "message", "limits", "schedulers", "adapters", "embeddings", "default_num_inference_steps", "default_guidance_scale", "default_loras")
         class Figure(_message.Message):
             __slots__ = ("name", "value")
             NAME_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +394,15 @@ class GetStatusResponse(_message.Message):
         NUM_TEXT_LAYERS_FIELD_NUMBER: _ClassVar[int]
         LICENSE_FIELD_NUMBER: _ClassVar[int]
         FIGURES_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        LIMITS_FIELD_NUMBER: _ClassVar[int]
+        SCHEDULERS_FIELD_NUMBER: _ClassVar[int]
+        ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+        EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+        DEFAULT_NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
+        DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
+        DEFAULT_LORAS_FIELD_NUMBER: _ClassVar[int]
         name: str
         source: str
         revision: str
@@ -396,7 +419,16 @@ class GetStatusResponse(_message.Message):
         num_text_layers: int
         license: str
         figures: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Model.Figure]
-        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ..., abilities: _Optional[_Union[Abilities, _Mapping]] = ..., num_text_layers: _Optional[int] = ..., license: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[GetStatusResponse.Model.Figure, _Mapping]]] = ...) -> None: ...
+        state: GetStatusResponse.ModelState
+        message: str
+        limits: GetStatusResponse.Limits
+        schedulers: _containers.RepeatedScalarFieldContainer[str]
+        adapters: _containers.RepeatedCompositeFieldContainer[GetStatusResponse.Adapter]
+        embeddings: _containers.RepeatedScalarFieldContainer[str]
+        default_num_inference_steps: int
+        default_guidance_scale: float
+        default_loras: _containers.RepeatedCompositeFieldContainer[Lora]
+        def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., revision: _Optional[str] = ..., loaded: _Optional[bool] = ..., num_parameters: _Optional[int] = ..., native_height: _Optional[int] = ..., native_width: _Optional[int] = ..., default_scheduler: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., runtime: _Optional[str] = ..., runtime_reason: _Optional[str] = ..., abilities: _Optional[_Union[Abilities, _Mapping]] = ..., num_text_layers: _Optional[int] = ..., license: _Optional[str] = ..., figures: _Optional[_Iterable[_Union[GetStatusResponse.Model.Figure, _Mapping]]] = ..., state: _Optional[_Union[GetStatusResponse.ModelState, str]] = ..., message: _Optional[str] = ..., limits: _Optional[_Union[GetStatusResponse.Limits, _Mapping]] = ..., schedulers: _Optional[_Iterable[str]] = ..., adapters: _Optional[_Iterable[_Union[GetStatusResponse.Adapter, _Mapping]]] = ..., embeddings: _Optional[_Iterable[str]] = ..., default_num_inference_steps: _Optional[int] = ..., default_guidance_scale: _Optional[float] = ..., default_loras: _Optional[_Iterable[_Union[Lora, _Mapping]]] = ...) -> None: ...
     class Queue(_message.Message):
         __slots__ = ("queued", "running", "capacity")
         QUEUED_FIELD_NUMBER: _ClassVar[int]

@@ -37,6 +37,12 @@ _STATES = {
     pb.GetStatusResponse.STATE_FAILED: types.State.FAILED,
     pb.GetStatusResponse.STATE_STUCK: types.State.STUCK,
 }
+_MODEL_STATES = {
+    pb.GetStatusResponse.MODEL_STATE_AVAILABLE: types.ModelState.AVAILABLE,
+    pb.GetStatusResponse.MODEL_STATE_LOADING: types.ModelState.LOADING,
+    pb.GetStatusResponse.MODEL_STATE_LOADED: types.ModelState.LOADED,
+    pb.GetStatusResponse.MODEL_STATE_FAILED: types.ModelState.FAILED,
+}
 
 
 def request_to_pb(
@@ -127,7 +133,7 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
         schedulers=tuple(message.schedulers),
         loras=tuple(message.loras),
         embeddings=tuple(message.embeddings),
-        adapters=tuple(types.Adapter(a.name, tuple(a.trigger_words)) for a in message.adapters),
+        adapters=_adapters(message.adapters),
         upscalers=tuple(message.upscalers),
         histograms=tuple(_histogram(found) for found in message.histograms),
         last_hour=tuple(_histogram(found) for found in message.last_hour),
@@ -161,13 +167,27 @@ def warnings_from_pb(
 
 
 def _model(message: pb.GetStatusResponse.Model) -> types.ModelStatus:
-    plain = {f.name for f in fields(types.ModelStatus)} - {"abilities", "figures"}
-    abilities = _abilities(message.abilities) if message.HasField("abilities") else None
-    return types.ModelStatus(
-        **{name: getattr(message, name) for name in plain},
-        abilities=abilities,
-        figures=tuple(_flat(types.Figure, figure) for figure in message.figures),
-    )
+    """Of an older service: without the defaults, limits and lists of each model."""
+    own: dict[str, Any] = {
+        "abilities": _abilities(message.abilities) if message.HasField("abilities") else None,
+        "figures": tuple(_flat(types.Figure, figure) for figure in message.figures),
+        "state": _MODEL_STATES.get(message.state, types.ModelState.UNKNOWN),
+        "limits": _flat(types.Limits, message.limits) if message.HasField("limits") else None,
+        "schedulers": tuple(message.schedulers),
+        "adapters": _adapters(message.adapters),
+        "embeddings": tuple(message.embeddings),
+        "default_num_inference_steps": message.default_num_inference_steps or 50,
+        "default_guidance_scale": message.default_guidance_scale
+        if message.default_num_inference_steps
+        else 7.5,
+        "default_loras": tuple(types.Lora(one.name, one.scale) for one in message.default_loras),
+    }
+    same = {f.name for f in fields(types.ModelStatus)} - own.keys()
+    return types.ModelStatus(**{name: getattr(message, name) for name in same}, **own)
+
+
+def _adapters(messages: Iterable[pb.GetStatusResponse.Adapter]) -> tuple[types.Adapter, ...]:
+    return tuple(types.Adapter(one.name, tuple(one.trigger_words)) for one in messages)
 
 
 def _abilities(message: pb.Abilities) -> Abilities:

@@ -108,10 +108,14 @@ class Upscaled:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Position in the queue (0 = next) and the predicted wait until the first step."""
+    """Position in the queue (0 = next) and the predicted wait until the first step.
+
+    `message` is set while the request's model is being loaded: what is being done for that.
+    """
 
     position: int
     estimated_wait_ms: int
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,16 @@ class Generation:
     info: GenerationInfo
 
 
+class ModelState(enum.Enum):
+    """Whether a model is in memory. An AVAILABLE one is loaded by the next request."""
+
+    UNKNOWN = "unknown"
+    AVAILABLE = "available"
+    LOADING = "loading"
+    LOADED = "loaded"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number that was measured of a model, in words for people."""
@@ -226,7 +240,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One served model."""
+    """One served model. Of one never loaded, numbers are 0 and lists empty."""
 
     name: str
     source: str
@@ -244,6 +258,15 @@ class ModelStatus:
     num_text_layers: int = 0  # 0: an older service, which does not tell
     license: str = ""
     figures: tuple[Figure, ...] = ()  # if requested
+    state: ModelState = ModelState.UNKNOWN
+    message: str = ""
+    limits: Limits | None = None
+    schedulers: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    default_num_inference_steps: int = 50
+    default_guidance_scale: float = 7.5
+    default_loras: tuple[Lora, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from backend.engine.cost import CostModel
 from backend.engine.protocols import AnyModel
+from backend.params import Limits
 
 OnProgress = Callable[[str], None]
 T = TypeVar("T")
@@ -57,6 +59,8 @@ class Loaded(NamedTuple):
     keep_costs: Callable[[], None] = _noop  # saves them for the next start
     release: Callable[[], None] = _noop  # frees memory once nothing holds the model
     gpus: Collection[str] = ()  # UUIDs of the NVIDIA GPUs this process may use
+    num_bytes: int = 0  # of its weights
+    budget_bytes: int = 0  # for the weights of all models together; 0: no limit
 
 
 class Load(Protocol):
@@ -67,6 +71,21 @@ class Load(Protocol):
     """
 
     def __call__(self, on_progress: OnProgress) -> Loaded: ...
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that can be served, and how to load it.
+
+    `name` is empty if only loading tells it. `expected_bytes` guesses its memory before the first
+    load, 0 if nothing is known; it may read the disk.
+    """
+
+    load: Load
+    name: str = ""
+    source: str = ""
+    limits: Callable[[int], Limits] | None = None  # by size multiple; None: the service's
+    expected_bytes: Callable[[], int] = lambda: 0
 
 
 async def load_on_thread(load: Load, say: OnProgress) -> Loaded:

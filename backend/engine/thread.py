@@ -23,6 +23,7 @@ from backend.engine.protocols import AnyModel, Picture, Pixels
 from backend.engine.request import Request
 from backend.engine.scheduler import Scheduler
 from backend.engine.statistics import Statistics
+from backend.engine.turns import Turns
 from backend.engine.unfinished_jobs import Counts, UnfinishedJobs
 from backend.engine.watchdog import Watchdog, stack_of
 from backend.errors import BackendError, DeviceLost
@@ -67,6 +68,7 @@ class AsyncEngine:
         version: str,
         on_broken: Callable[[], None] = lambda: None,
         on_device_lost: Callable[[str], None] = lambda _: None,
+        turns: Turns | None = None,
     ) -> None:
         """Start the thread.
 
@@ -78,6 +80,7 @@ class AsyncEngine:
             version: version of the service, written into the images' metadata.
             on_broken: called on the event loop after `MAX_BREAKDOWNS` failures of the engine.
             on_device_lost: called there with the reason when only a new process can recover.
+            turns: those of the engines on the same device; None if there is no other.
         """
         self._model = model
         self._statistics = statistics
@@ -91,6 +94,7 @@ class AsyncEngine:
         self._engine = Engine(model, scheduler, cost, observer=self, watchdog=self.watchdog)
         self._on_broken = on_broken
         self._on_device_lost = on_device_lost
+        self._turns = turns or Turns()
         self._breakdowns = 0  # touched by the engine's thread alone
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -152,7 +156,8 @@ class AsyncEngine:
 
     def _run(self) -> None:
         try:
-            self._model.bind()
+            with self._turns:
+                self._model.bind()
             self._work_until_broken()
         finally:
             self._ended.set_result(None)
@@ -174,7 +179,8 @@ class AsyncEngine:
     def _work_until_stopped(self) -> None:
         is_busy = False
         while self._take_messages(block=not is_busy):
-            is_busy = self._engine.step() or self._work_aside()
+            with self._turns:
+                is_busy = self._engine.step() or self._work_aside()
 
     def _work_aside(self) -> bool:
         """Run one idle-time task. Returns False if there was none."""

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,7 @@ def set_up(settings: Settings, device: torch.device) -> None:
     No TF32 for float32. No reduced-precision or split-k sums for half precision: how those are
     split over blocks depends on the batch.
     """
-    if settings.num_threads:
-        torch.set_num_threads(settings.num_threads)
+    torch.set_num_threads(settings.num_threads or _all_threads())
     if device.type == "mps":
         torch.mps.set_per_process_memory_fraction(settings.gpu_memory_fraction)
     if device.type != "cuda":
@@ -81,6 +81,12 @@ def set_up(settings: Settings, device: torch.device) -> None:
     # (allow reduced precision, allow split-k)
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
+
+
+@cache
+def _all_threads() -> int:
+    """torch's own choice. Remembered, since another model's engine may just compute with one."""
+    return torch.get_num_threads()
 
 
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -109,13 +115,13 @@ class UnawaitedMoves(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def settle_torch_threads() -> None:
-    """Fix the calling thread's number of torch threads at the current number.
+def settle_torch_threads(number: int) -> None:
+    """Fix the calling thread's number of torch threads.
 
     Otherwise torch fixes it at the thread's first computation, and a concurrent
     `one_torch_thread` could pin it to 1.
     """
-    torch.get_num_threads()
+    torch.set_num_threads(number)
 
 
 @contextmanager

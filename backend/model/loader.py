@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import diffusers
 import torch
@@ -12,11 +13,13 @@ import transformers
 
 from backend.config import Settings
 from backend.domain import Exactness
+from backend.engine.turns import Turns
 from backend.errors import ModelFailed, NonFiniteOutput, OutOfMemory
 from backend.model.adapters.adapters import Adapters
 from backend.model.checkpoint.components import Components, LoadOptions
 from backend.model.checkpoint.open import Checkpoint, open_checkpoint
 from backend.model.checkpoint.source import Source, resolve_source
+from backend.model.checkpoint.weights_on_disk import bytes_on_disk
 from backend.model.choose_runtime import Choice, Wanted, choose_runtime, reading_dtype
 from backend.model.devices import pick_device, pick_dtype, set_up
 from backend.model.measure.subject import row_shape
@@ -32,6 +35,7 @@ from backend.model.preview import (
 )
 from backend.model.runtime.protocol import Runtime
 from backend.model.safety import SafetyChecker
+from backend.model_list import ModelEntry, Named
 from backend.params import GenerationParams, ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -40,21 +44,31 @@ OnProgress = Callable[[str], None]
 WARM_UP_STEPS = 1
 
 
-def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
+def load_model(
+    settings: Settings,
+    on_progress: OnProgress,
+    named: Named | None = None,
+    turns: Turns | None = None,
+) -> LatentDiffusion:
     """Load, check and warm up the model that `settings` name.
 
     Args:
         settings: model, revision, device, dtype, runtime and the like.
         on_progress: called with a short text for people, before each stage.
+        named: the model's entry in the list of models, if there is one.
+        turns: of the engines on the same device; taken while this computes there.
 
     Raises:
         ModelFailed: with one sentence that says what is wrong.
     """
     quieten_libraries()
-    source = resolve_source(settings)
+    source, turns = resolve_source(settings), turns or Turns()
+    if named is not None:
+        source = replace(source, given_name=named.name, vae=named.entry.vae)
     device = pick_device(settings)
     dtype = pick_dtype(settings, device)
-    set_up(settings, device)
+    with turns:
+        set_up(settings, device)
     on_progress(f"Loading {source.name}")
     reading = LoadOptions(
         device,
@@ -63,10 +77,11 @@ def load_model(settings: Settings, on_progress: OnProgress) -> LatentDiffusion:
         settings.allow_pickle,
     )
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
-    model = build_model(source, checkpoint, settings, dtype)
+    model = build_model(source, checkpoint, settings, dtype, named and named.entry)
     on_progress(f"Warming up {source.name}")
     try:
-        warm_up(model)
+        with turns:
+            warm_up(model)
     except RuntimeError as error:
         if model.runtime.name != "openvino":
             raise
@@ -94,6 +109,7 @@ def build_model(
     checkpoint: Checkpoint,
     settings: Settings,
     dtype: torch.dtype,
+    entry: ModelEntry | None = None,
 ) -> LatentDiffusion:
     """Combine components with runtime, noise schedulers, previews and safety checker.
 
@@ -111,16 +127,43 @@ def build_model(
     checker = None
     if components.safety_checker is not None:
         checker = SafetyChecker(components.safety_checker, components.feature_extractor)
+    info = _describe(source, checkpoint, noise_schedulers, choice)
+    adapters = Adapters(settings, components, choice.runtime)
+    if entry is not None:
+        info = replace(
+            info,
+            default_num_inference_steps=entry.steps,
+            default_guidance_scale=entry.guidance_scale,
+            default_loras=entry.default_loras,
+        )
+        _check_loras(source, adapters.describe(info))
     return LatentDiffusion(
         components=components,
         runtime=choice.runtime,
         noise_schedulers=noise_schedulers,
         preview_projector=_preview_projector(checkpoint, choice.runtime),
         safety_checker=checker,
-        info=_describe(source, checkpoint, noise_schedulers, choice),
+        info=info,
         exactness=_exactness(settings, choice.runtime),
-        adapters=Adapters(settings, components, choice.runtime),
+        adapters=adapters,
     )
+
+
+def _check_loras(source: Source, info: ModelInfo) -> None:
+    for lora in info.default_loras:
+        if lora.name not in info.loras:
+            reason = info.refused_adapters.get(lora.name, "there is none of this name in LORA_DIR.")
+            raise ModelFailed(f"{source.name} can't be loaded. Its LoRA {lora.name}: {reason}")
+
+
+def expected_bytes(settings: Settings) -> int:
+    """A guess of the memory that the weights will take; 0 if nothing is known of them."""
+    try:
+        source = resolve_source(settings)
+        half = pick_dtype(settings, pick_device(settings)) == torch.float16
+    except ModelFailed:
+        return 0  # loading it tells why
+    return bytes_on_disk(source, half=half, allow_pickle=settings.allow_pickle)
 
 
 def _compile(components: Components, runtime: Runtime) -> None:

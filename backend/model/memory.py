@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from backend import cgroup, heap
+from backend.config import Settings
 
 SHARE_OF_FREE = 0.9  # of device memory; the rest covers fragmentation and other programs
 
@@ -32,6 +33,15 @@ def free_bytes(device: torch.device, fraction: float) -> int:
     used, held = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
     transient = torch.cuda.max_memory_allocated(device) - used
     return int(SHARE_OF_FREE * min(free + held - used, fraction * total - used)) - transient
+
+
+def models_budget(settings: Settings, device: torch.device) -> int:
+    """Bytes for the weights of all models together: as configured, or half the device's memory."""
+    if settings.model_memory_mb:
+        return settings.model_memory_mb * 2**20
+    if device.type != "cuda":
+        return machine_bytes() // 2
+    return int(settings.gpu_memory_fraction * torch.cuda.mem_get_info(device)[1]) // 2
 
 
 def release() -> None:

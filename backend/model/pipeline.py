@@ -63,6 +63,7 @@ class LatentDiffusion:
         self._safety_checker = safety_checker
         self._pictures = PictureEncoder(components.architecture, runtime)
         self._pace = Pace(runtime.device)
+        self._num_threads = torch.get_num_threads()
 
     @property
     def info(self) -> ModelInfo:
@@ -98,7 +99,7 @@ class LatentDiffusion:
 
     def bind(self) -> None:
         """See `DiffusionModel.bind`."""
-        settle_torch_threads()
+        settle_torch_threads(self._num_threads)
         if self.runtime.device.type == "cuda":
             torch.cuda.set_device(self.runtime.device)
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Protocol, TextIO
 
-from text2image.cli.report import seconds
+from text2image.cli.report import printable, seconds
 from text2image.types import Progress, Queued
 
 MAX_BAR_CHARACTERS = 30
@@ -38,6 +38,8 @@ def choose_display(quiet: bool, stream: TextIO) -> Display:
 
 
 def describe_queued(event: Queued) -> str:
+    if event.message:
+        return printable(event.message)
     wait = f", about {seconds(event.estimated_wait_ms / 1000)}" if event.estimated_wait_ms else ""
     ahead = "next in the queue" if event.position == 0 else f"{event.position} ahead in the queue"
     return ahead + wait

@@ -6,7 +6,15 @@ import argparse
 
 from text2image.cli.report import ExitCode, print_json, printable, seconds
 from text2image.client import Text2ImageClient
-from text2image.types import Gpu, Limits, ModelStatus, ReplicaStatus, ServiceStatus, State
+from text2image.types import (
+    Gpu,
+    Limits,
+    ModelState,
+    ModelStatus,
+    ReplicaStatus,
+    ServiceStatus,
+    State,
+)
 
 _EXIT_CODES = {State.READY: ExitCode.OK, State.FAILED: ExitCode.FAILED}
 
@@ -61,6 +69,10 @@ def table(status: ServiceStatus, address: str) -> str:
 
 def describe_model(model: ModelStatus) -> str:
     state = "loaded" if model.loaded else "not loaded"
+    if model.state in (ModelState.LOADING, ModelState.FAILED):
+        state = f"{model.state.value}: {model.message}"
+    if not model.num_parameters:  # not loaded since the service started
+        return f"{model.name} ({state}) from {model.source}"
     size = f"{model.native_width}x{model.native_height}"
     million = model.num_parameters / 1e6
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
 from backend.model.checkpoint.architecture import describe
 from backend.model.checkpoint.components import Components, LoadOptions, Networks
+from backend.model.checkpoint.identify import VAE_BEGINNINGS
 from backend.model.checkpoint.model_index import (
     FILES,
     check_files,
@@ -22,6 +25,7 @@ from backend.model.checkpoint.model_index import (
     names_safety_checker,
     read_index,
 )
+from backend.model.checkpoint.source import SD1
 from backend.model.checkpoint.weights_file import SAFETENSORS, check_content, read_shapes
 from backend.model.noise_schedulers import RECIPES
 
@@ -44,8 +48,8 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 HALF_PRECISION_VARIANT = "fp16"
 
 
-def read_folder(folder: Path, reading: LoadOptions) -> Components:
-    """Load every part of a folder in diffusers layout, offline.
+def read_folder(folder: Path, reading: LoadOptions, vae: Path | None = None) -> Components:
+    """Load every part of a folder in diffusers layout, offline; `vae` replaces its autoencoder.
 
     Raises:
         ModelFailed: a part is missing, broken, or not supported.
@@ -65,7 +69,9 @@ def read_folder(folder: Path, reading: LoadOptions) -> Components:
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         text_encoder=_network(CLIPTextModel, folder / "text_encoder", reading),
         unet=_network(diffusers.UNet2DConditionModel, folder / "unet", reading),
-        vae=_network(getattr(diffusers, vae_class), folder / "vae", reading),
+        vae=read_vae(vae, reading)
+        if vae is not None
+        else _network(getattr(diffusers, vae_class), folder / "vae", reading),
         scheduler=_scheduler(folder / "scheduler", scheduler_class),
         safety_checker=checker,
         feature_extractor=feature_extractor,
@@ -94,6 +100,45 @@ def read_safety_checker(folder: Path, reading: LoadOptions) -> tuple[Any, Any]:
         folder / "feature_extractor", local_files_only=True
     )
     return _at_rest(checker, reading), processor
+
+
+def read_vae(path: Path, reading: LoadOptions) -> Any:
+    """An autoencoder alone: a folder as diffusers writes it, or a .safetensors file.
+
+    Raises:
+        ModelFailed: it is broken, or something else.
+    """
+    try:
+        return _read_vae(path, reading)
+    except ModelFailed as error:
+        raise ModelFailed(f"Its VAE, {path.name}: {error}") from None
+    except Exception as error:  # readers fail in many ways
+        logger.debug("reading %s failed", path, exc_info=True)
+        raise ModelFailed(f"Its VAE, {path.name}, is no autoencoder of this family.") from error
+
+
+def _read_vae(path: Path, reading: LoadOptions) -> Any:
+    if path.is_dir():
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        class_name = str(config.get("_class_name"))
+        if class_name not in AUTOENCODERS:
+            raise ModelFailed(f"It is {class_name}: supported is {' or '.join(AUTOENCODERS)}.")
+        return _network(getattr(diffusers, class_name), path, reading)
+    if path.suffix.lower() != SAFETENSORS:
+        raise ModelFailed("It must be a folder or a .safetensors file.")
+    shapes = read_shapes(path)
+    if not all(name.startswith(VAE_BEGINNINGS) for name in shapes):
+        raise ModelFailed("It is more or other than an autoencoder.")
+    vae = diffusers.AutoencoderKL.from_single_file(
+        load_file(path),
+        config=str(SD1),
+        subfolder="vae",
+        torch_dtype=reading.dtype,
+        local_files_only=True,
+    )
+    if any(weight.is_meta for weight in vae.parameters()):
+        raise ModelFailed("It lacks weights.")
+    return vae
 
 
 def assemble(reading: LoadOptions, **parts: Any) -> Components:

@@ -80,9 +80,9 @@ def _on_disk(source: Source, reading: LoadOptions) -> Path:
 
 
 def _revision(source: Source, path: Path) -> str:
-    return (
-        path.name if source.kind is Kind.HUB else fingerprint(path)
-    )  # a hub snapshot's folder is named by its commit
+    # a hub snapshot's folder is named by its commit
+    revision = path.name if source.kind is Kind.HUB else fingerprint(path)
+    return revision if source.vae is None else f"{revision}-vae-{fingerprint(source.vae)}"
 
 
 def _read(source: Source, path: Path, reading: LoadOptions) -> Components:
@@ -90,10 +90,10 @@ def _read(source: Source, path: Path, reading: LoadOptions) -> Components:
     if source.kind is Kind.FILE:
         from backend.model.checkpoint.single_file import read_file
 
-        return read_file(path, reading)
+        return read_file(path, reading, vae=source.vae)
     from backend.model.checkpoint.folder import read_folder
 
-    return read_folder(path, reading)
+    return read_folder(path, reading, vae=source.vae)
 
 
 def _recall(

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.errors import ModelFailed
 from backend.model.checkpoint.components import Components, LoadOptions
-from backend.model.checkpoint.folder import assemble
+from backend.model.checkpoint.folder import assemble, read_vae
 from backend.model.checkpoint.identify import WANTED, other_kind
 from backend.model.checkpoint.naming import to_original_names
 from backend.model.checkpoint.source import SD1
@@ -34,13 +34,16 @@ LANDMARKS = {
 V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"
 
 
-def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Components:
+def read_file(
+    path: Path, reading: LoadOptions, configs: Path = SD1, vae: Path | None = None
+) -> Components:
     """Load a `.safetensors` file, or a `.ckpt` pickle if that is allowed.
 
     Args:
         path: the file.
         reading: load options. Such files contain no safety checker.
         configs: folder in diffusers layout without weights, for the configs a file lacks.
+        vae: a folder or file that replaces its autoencoder.
 
     Raises:
         ModelFailed: the file is broken, incomplete or not supported.
@@ -56,7 +59,9 @@ def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Componen
     def unet() -> UNet2DConditionModel:
         return UNet2DConditionModel.from_single_file(dict(weights), subfolder="unet", **source)
 
-    def vae() -> AutoencoderKL:
+    def autoencoder() -> Any:
+        if vae is not None:
+            return read_vae(vae, reading)
         return AutoencoderKL.from_single_file(dict(weights), subfolder="vae", **source)
 
     return assemble(
@@ -64,7 +69,7 @@ def read_file(path: Path, reading: LoadOptions, configs: Path = SD1) -> Componen
         tokenizer=CLIPTokenizer.from_pretrained(configs / "tokenizer", local_files_only=True),
         text_encoder=_network("text encoder", text_encoder),
         unet=_network("UNet", unet),
-        vae=_network("autoencoder", vae),
+        vae=_network("autoencoder", autoencoder),
         scheduler=_scheduler(weights, configs / "scheduler"),
         safety_checker=None,
         feature_extractor=None,

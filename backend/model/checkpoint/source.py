@@ -28,16 +28,23 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model to load. `note` says why `auto` picked this one."""
+    """A model to load.
+
+    `note` says why `auto` picked this one; `vae` replaces the checkpoint's autoencoder.
+    """
 
     kind: Kind
     location: str  # a Hugging Face id, or a path
     revision: str | None = None
     note: str = ""
+    given_name: str = ""
+    vae: Path | None = None
 
     @property
     def name(self) -> str:
-        """The model's name for clients: the id, or the folder's or file's name."""
+        """The model's name for clients: as given, the id, or the folder's or file's name."""
+        if self.given_name:
+            return self.given_name
         if self.kind is Kind.HUB:
             return self.location
         # abspath keeps symbolic links: in the hub's cache their targets are named by hash.

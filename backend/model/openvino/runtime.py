@@ -85,6 +85,11 @@ class OpenVinoRuntime:
         precision = {"f32": "float32", "bf16": "bfloat16"}[self._precision]
         return f"openvino {version()} {precision}, {self._num_threads} threads"
 
+    @property
+    def num_bytes(self) -> int:
+        """Once in float32, as they are converted."""
+        return 4 * self._components.architecture.num_parameters
+
     def bucket(self, rows: int) -> int:
         return bucket(rows)
 

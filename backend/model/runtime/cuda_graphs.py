@@ -95,6 +95,10 @@ class GraphRuntime:
     def description(self) -> str:
         return f"{self.eager.description} graphs"
 
+    @property
+    def num_bytes(self) -> int:
+        return self.eager.num_bytes
+
     def bucket(self, rows: int) -> int:
         return min((bucket for bucket in BUCKETS if bucket >= rows), default=rows)
 

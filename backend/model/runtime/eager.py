@@ -29,6 +29,11 @@ class TorchRuntime:
             return f"torch {torch.__version__} {dtype}, {torch.get_num_threads()} threads"
         return f"torch {torch.__version__} {dtype}, {self.device.type}"
 
+    @property
+    def num_bytes(self) -> int:
+        networks: tuple[torch.nn.Module, ...] = (self.text_encoder, self.unet, self.vae)
+        return sum(weight.nbytes for network in networks for weight in network.parameters())
+
     def bucket(self, rows: int) -> int:
         return rows
 

@@ -56,6 +56,10 @@ class Runtime(Protocol):
     def dtype(self) -> torch.dtype:
         """Dtype of inputs and outputs."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the networks' weights in memory."""
+
     def bucket(self, rows: int) -> int:
         """The row count that `denoise` computes for `rows` rows: the same, or padded."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -55,6 +54,13 @@ EXACTNESS_TO_PB = {
     Exactness.CERTIFIED: pb.EXACTNESS_CERTIFIED,
     Exactness.TOLERANT: pb.EXACTNESS_TOLERANT,
 }
+
+OF_THEIR_OWN = {"state", "limits", "adapters", "default_loras", "abilities", "figures"}
+SAME_IN_MODEL = [
+    field.name
+    for field in pb.GetStatusResponse.Model.DESCRIPTOR.fields
+    if field.name not in OF_THEIR_OWN
+]
 
 
 def draft_from_pb(
@@ -197,6 +203,7 @@ def event_to_pb(event: Event, request_id: str) -> pb.GenerateImageEvent:
         case Queued():
             out.queued.position = event.position
             out.queued.estimated_wait_ms = round(event.estimated_wait_ms)
+            out.queued.message = event.message
         case Progress():
             out.progress.step = event.step
             out.progress.num_steps = event.num_steps
@@ -258,11 +265,17 @@ def _replica_to_pb(replica: ReplicaStatus) -> pb.GetStatusResponse.Replica:
 
 
 def _model_to_pb(model: ModelInfo, include_abilities: bool) -> pb.GetStatusResponse.Model:
-    message = _flat(pb.GetStatusResponse.Model, replace(model, abilities=None, figures=()))
+    answer = pb.GetStatusResponse
+    message = answer.Model(
+        state=f"MODEL_STATE_{model.state.name}",
+        limits=_flat(answer.Limits, model.limits),
+        adapters=[_flat(answer.Adapter, one) for one in model.adapters],
+        default_loras=[_flat(pb.Lora, lora) for lora in model.default_loras],
+        **{name: getattr(model, name) for name in SAME_IN_MODEL},
+    )
     if not include_abilities:
         return message
-    kind = pb.GetStatusResponse.Model.Figure
-    message.figures.extend(_flat(kind, figure) for figure in model.figures)
+    message.figures.extend(_flat(answer.Model.Figure, figure) for figure in model.figures)
     if model.abilities is not None:
         message.abilities.CopyFrom(_abilities_to_pb(model.abilities))
     return message

@@ -189,12 +189,13 @@ class TestRequests:
         model = FakeModel()
 
         async with serving(model) as backend:
-            assert backend._engine is not None
+            engine = backend._models.default.engine
+            assert engine is not None
 
             def broken(now_s: float) -> None:
                 raise RuntimeError(SECRET)
 
-            backend._engine._engine._scheduler.next_work = broken  # type: ignore[method-assign]
+            engine._engine._scheduler.next_work = broken  # type: ignore[method-assign]
             for number in range(10):
                 with pytest.raises((GenerationFailed, ModelFailed)) as caught:
                     await answer(backend, fake_draft(request_id=f"r{number}"))

@@ -14,7 +14,7 @@ from backend.model.devices import one_torch_thread, pick_device, set_up, settle_
 @pytest.mark.usefixtures("two_torch_threads")
 def test_a_thread_that_is_settled_keeps_its_number_beside_one_that_computes_alone() -> None:
     with ThreadPoolExecutor(1) as other:
-        other.submit(settle_torch_threads).result()
+        other.submit(settle_torch_threads, 2).result()
         with one_torch_thread():
             assert torch.get_num_threads() == 1
             assert other.submit(torch.get_num_threads).result() == 2

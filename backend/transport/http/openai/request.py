@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from backend.draft import DEFAULT_NUM_INFERENCE_STEPS
-from backend.params import ImageFormat
+from backend.params import DEFAULT_NUM_INFERENCE_STEPS, ImageFormat
 from backend.transport.http.openai.aliases import Aliases
 from backend.transport.http.problem import Problem, bad_fields
 from proto import text2image_pb2 as pb

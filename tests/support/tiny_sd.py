@@ -56,6 +56,7 @@ def build_tiny_sd(
     tokens: int = 16,
     sample_size: int = 8,
     inpainting: bool = False,
+    family: Literal["1", "2"] = "1",
     safety_checker: bool = False,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -73,6 +74,7 @@ def build_tiny_sd(
         tokens: longest prompt, in tokens, start and end included.
         sample_size: native size in latent cells; times the factor, in pixels.
         inpainting: whether the UNet sees a mask and the masked picture, as well.
+        family: 2 has OpenCLIP's text encoder, padding with "!", and linear projections.
         safety_checker: whether the checkpoint ships one; `flag_everything` makes it fire.
         seed: of the weights.
         dtype: of the weights on disk.
@@ -80,13 +82,13 @@ def build_tiny_sd(
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        tokenizer = _tokenizer(tokens)
+        tokenizer = _tokenizer(tokens, family)
         checker = StableDiffusionSafetyChecker(_vision_config()) if safety_checker else None
         pipeline = StableDiffusionPipeline(
             vae=_autoencoder(autoencoder, vae_scale_factor, latent_channels),
-            text_encoder=_text_encoder(tokenizer, tokens),
+            text_encoder=_text_encoder(tokenizer, tokens, family),
             tokenizer=tokenizer,
-            unet=_unet(latent_channels, sample_size, inpainting),
+            unet=_unet(latent_channels, sample_size, inpainting, family),
             scheduler=scheduler.from_config(
                 SD_SCHEDULE | {"prediction_type": prediction_type} | (schedule or {})
             ),
@@ -173,7 +175,7 @@ def break_output(folder: Path) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _tokenizer(tokens: int) -> CLIPTokenizer:
+def _tokenizer(tokens: int, family: str) -> CLIPTokenizer:
     """Byte-level BPE over letters, digits and a few merges, as CLIP's but small."""
     letters = string.ascii_lowercase + string.digits + string.punctuation
     merges = ["r e", "re d</w>", "c a", "ca t</w>", "t h", "th e</w>"]
@@ -185,10 +187,11 @@ def _tokenizer(tokens: int) -> CLIPTokenizer:
         vocab={token: index for index, token in enumerate(vocabulary)},
         merges=pairs,
         model_max_length=tokens,
+        **({"pad_token": "!"} if family == "2" else {}),
     )
 
 
-def _text_encoder(tokenizer: CLIPTokenizer, tokens: int) -> CLIPTextModel:
+def _text_encoder(tokenizer: CLIPTokenizer, tokens: int, family: str) -> CLIPTextModel:
     encoder: CLIPTextModel = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -196,6 +199,7 @@ def _text_encoder(tokenizer: CLIPTokenizer, tokens: int) -> CLIPTextModel:
             intermediate_size=2 * HIDDEN,
             num_hidden_layers=2,
             num_attention_heads=4,
+            hidden_act="gelu" if family == "2" else "quick_gelu",
             max_position_embeddings=tokens,
             projection_dim=HIDDEN,
             bos_token_id=tokenizer.bos_token_id,
@@ -206,7 +210,9 @@ def _text_encoder(tokenizer: CLIPTokenizer, tokens: int) -> CLIPTextModel:
     return encoder
 
 
-def _unet(latent_channels: int, sample_size: int, inpainting: bool) -> UNet2DConditionModel:
+def _unet(
+    latent_channels: int, sample_size: int, inpainting: bool, family: str
+) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=sample_size,
         in_channels=2 * latent_channels + 1 if inpainting else latent_channels,
@@ -216,7 +222,9 @@ def _unet(latent_channels: int, sample_size: int, inpainting: bool) -> UNet2DCon
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=HIDDEN,
-        attention_head_dim=4,
+        attention_head_dim=(2, 4) if family == "2" else 4,
+        use_linear_projection=family == "2",
+        upcast_attention=family == "2",
         norm_num_groups=16,
     ).eval()
 

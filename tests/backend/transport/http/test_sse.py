@@ -59,7 +59,7 @@ async def test_the_story_by_post(http: httpx.AsyncClient, service: FakeService) 
     events = parse_events(answer.text)
     names = [event.name for event in events]
     assert names == ["queued", "queued", "progress", "progress", "progress", "image", "done"]
-    assert events[0].data["queued"] == {"position": 1, "estimatedWaitMs": "0"}
+    assert events[0].data["queued"] == {"position": 1, "estimatedWaitMs": "0", "message": ""}
     assert events[3].data["progress"]["preview"]["mimeType"] == "image/jpeg"
 
 

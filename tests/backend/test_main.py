@@ -52,6 +52,8 @@ class TestRefusals:
             ("MODLE", "x", "Did you mean TEXT2IMAGE_MODEL?"),
             ("HOST", "0.0.0.0", "reachable from outside without TLS"),
             ("LOG_LEVEL", "loud", "TEXT2IMAGE_LOG_LEVEL='loud'"),
+            ("MODELS", "gone.toml", "no such file: gone.toml"),
+            ("MODELS", "pyproject.toml", "[build-system] requires: there is no such setting"),
         ],
     )
     def test_a_wrong_setting(

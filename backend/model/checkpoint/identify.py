@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.model.checkpoint.weights_file import Shapes
 
-WANTED = "MODEL takes whole checkpoints of Stable Diffusion 1.x"
+WANTED = "a file must be a whole checkpoint of Stable Diffusion 1.x"
 UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{UNET}input_blocks.0.0.weight"
 LATENT_CHANNELS = 4
@@ -28,7 +28,7 @@ BY_BEGINNING = {
     "joint_blocks.": "a Stable Diffusion 3 model",
     "transformer_blocks.": "a diffusion transformer's weights",
     "conditioner.embedders.": "a Stable Diffusion XL model",
-    "cond_stage_model.model.": "a Stable Diffusion 2 model",
+    "cond_stage_model.model.": "a Stable Diffusion 2 model, which is read from a folder in diffusers layout",
     "text_encoders.": "a Stable Diffusion 3 model",
     "emb_params": "an embedding (textual inversion)",
     "string_to_param": "an embedding (textual inversion)",

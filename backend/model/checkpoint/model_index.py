@@ -47,7 +47,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise ModelFailed(f"{path} is not a JSON object.")
     for beginning, kind in OTHER_PIPELINES.items():
         if str(index.get("_class_name")).startswith(beginning):
-            raise ModelFailed(f"It is {kind}: MODEL takes models of Stable Diffusion 1.x.")
+            raise ModelFailed(f"It is {kind}: served are Stable Diffusion 1.x, 2.x and SD-Turbo.")
     return index
 
 

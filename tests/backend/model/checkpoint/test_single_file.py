@@ -79,7 +79,7 @@ def test_a_broken_pickle_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        (["conditioner.embedders.0.weight"], "It is a Stable Diffusion XL model: MODEL takes"),
+        (["conditioner.embedders.0.weight"], "It is a Stable Diffusion XL model: a file must"),
         (["cond_stage_model.model.ln_final.weight"], "It is a Stable Diffusion 2 model"),
         (["model.diffusion_model.joint_blocks.0.x", "text_encoders.t5"], "Stable Diffusion 3"),
         (["model.diffusion_model.double_blocks.0.x", "text_encoders.t5"], "It is a Flux model"),

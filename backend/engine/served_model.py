@@ -188,11 +188,14 @@ class ServedModel:
 
     async def unload(self, message: str) -> None:
         """End the engine, save the measured costs, and free the memory."""
+        await self._end_engine()
+        self._become(ModelState.AVAILABLE, message)
+
+    async def _end_engine(self) -> None:
         engine, loaded = self.engine, self._loaded
         self.engine = self._loaded = None
         if self._watching is not None:
             self._watching.cancel()
-        self._become(ModelState.AVAILABLE, message)
         if engine is None or loaded is None or not await engine.stop():
             return  # stuck: its thread still holds the model
         await asyncio.to_thread(loaded.keep_costs)

@@ -60,7 +60,7 @@ def test_the_memory_of_a_model_is_guessed_from_its_files(tmp_path: Path) -> None
     folder = tmp_path / "one"
     for part in ("unet", "vae", "text_encoder", "tokenizer"):
         (folder / part).mkdir(parents=True)
-    (folder / "model_index.json").write_text("{}")
+    (folder / "model_index.json").write_text("{}", encoding="utf-8")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 1000)
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x" * 5000)
     (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 200)

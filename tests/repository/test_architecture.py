@@ -37,7 +37,12 @@ HOMES = {
     "ray": ("backend/cluster/",),
     "streamlit": ("ui/",),
     "sqlalchemy": ("ui/",),
-    "pydantic": ("backend/config.py", "backend/disk_cache.py", "backend/transport/http/"),
+    "pydantic": (
+        "backend/config.py",
+        "backend/disk_cache.py",
+        "backend/model_list.py",
+        "backend/transport/http/",
+    ),
     "pydantic_settings": ("backend/config.py",),
     "prometheus_client": ("backend/transport/",),
     "mcp": ("backend/transport/http/mcp.py", "text2image/mcp/"),

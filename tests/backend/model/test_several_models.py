@@ -47,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "loras").mkdir()
     write_lora(folder / "loras" / "ink.safetensors", read_folder(one, READING).networks)
     (folder / "xl").mkdir()
-    (folder / "xl" / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    index = '{"_class_name": "StableDiffusionXLPipeline"}'
+    (folder / "xl" / "model_index.json").write_text(index, encoding="utf-8")
     (folder / "models.toml").write_text(
         '[sd1]\nsource = "one"\n[sd2]\nsource = "two"\n[xl]\nsource = "xl"\n', encoding="utf-8"
     )

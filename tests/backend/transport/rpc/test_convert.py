@@ -30,7 +30,7 @@ from backend.domain import (
     Timings,
 )
 from backend.draft import Draft
-from backend.params import Figure, ImageFormat, Limits, Lora
+from backend.params import Adapter, Figure, ImageFormat, Limits, Lora
 from backend.source_picture import SourcePicture
 from backend.transport.rpc.convert import (
     draft_from_pb,
@@ -147,9 +147,10 @@ class TestInfo:
 
 class TestEvents:
     def test_queued(self) -> None:
-        event = event_to_pb(Queued(3, 1234.6), "mine")
+        event = event_to_pb(Queued(3, 1234.6, "Loading ink"), "mine")
         assert event.request_id == "mine"
         assert (event.queued.position, event.queued.estimated_wait_ms) == (3, 1235)
+        assert event.queued.message == "Loading ink"
 
     def test_progress_without_a_preview(self) -> None:
         event = event_to_pb(Progress(2, 9, 99.4), "mine")
@@ -179,7 +180,17 @@ class TestStatus:
             message="Serving.",
             version="1.0",
             uptime_s=5.5,
-            models=(replace(INFO, license="mit", figures=(Figure("cats drawn", "9 of 10"),)),),
+            models=(
+                replace(
+                    INFO,
+                    message="Serving.",
+                    license="mit",
+                    figures=(Figure("cats drawn", "9 of 10"),),
+                    adapters=(Adapter("ink", ("drawing",)),),
+                    embeddings=("style",),
+                    default_loras=(Lora("ink", 0.5),),
+                ),
+            ),
             queued=1,
             running=2,
             capacity=3,
@@ -194,7 +205,7 @@ class TestStatus:
         told = status_to_pb(full, include_abilities=True)
         assert not status_to_pb(full).models[0].figures
         unset = names(told) - {field.name for field, _ in told.ListFields()}
-        assert unset == {"loras", "embeddings", "adapters"}
+        assert unset == set()
         for part in (told.queue, told.counters, told.latency, told.resources, told.limits):
             assert {field.name for field, _ in part.ListFields()} == names(part)
         (model,) = told.models

@@ -28,7 +28,7 @@ BY_BEGINNING = {
     "joint_blocks.": "a Stable Diffusion 3 model",
     "transformer_blocks.": "a diffusion transformer's weights",
     "conditioner.embedders.": "a Stable Diffusion XL model",
-    "cond_stage_model.model.": "a Stable Diffusion 2 model, which is read from a folder in diffusers layout",
+    "cond_stage_model.model.": "a Stable Diffusion 2 model in one file, not in a folder",
     "text_encoders.": "a Stable Diffusion 3 model",
     "emb_params": "an embedding (textual inversion)",
     "string_to_param": "an embedding (textual inversion)",

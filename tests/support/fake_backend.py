@@ -13,18 +13,19 @@ from unittest import mock
 
 from backend import __main__ as product
 from backend.config import Settings
-from backend.engine.loading import Load
+from backend.engine.loading import Offer
+from backend.engine.turns import Turns
 from tests.support.fakes import FakeModel, loads
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
 
 
-def loader(settings: Settings) -> Load:
-    """What stands in for the model's loader."""
+def offers(settings: Settings, turns: Turns) -> list[Offer]:
+    """What stands in for the models that the settings name."""
     fails_in = {os.environ.get("FAKE_LOSS", ""): "lost"}
-    return loads(FakeModel(fails_in=fails_in, on_step=lambda: time.sleep(STEP_S)))
+    return [Offer(loads(FakeModel(fails_in=fails_in, on_step=lambda: time.sleep(STEP_S))))]
 
 
 if __name__ == "__main__":
-    with mock.patch.object(product, "loader", loader):
+    with mock.patch.object(product, "offers", offers):
         sys.exit(product.main([]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from ui.components import html
@@ -16,12 +18,15 @@ from ui.storage.albums import Album
 from ui.storage.gallery import PAGE_SIZE, Search
 
 GROUP = "group"  # the query parameter that shows the pictures of one click alone
+PLACE = "_gallery_place"
+KEPT = ("q", "sort", "fav", "page", "part")  # widgets that Streamlit forgets with the page
 SORTS = ("Newest first", "Oldest first")
 SIZES = {"Small": 150, "Large": 260}
 
 
 def main() -> None:
     page_header("Gallery")
+    _come_back()
     search, album, min_width, choosing = _toolbar()
     undo_bar()
     if search.group:
@@ -46,6 +51,24 @@ def main() -> None:
         else:
             _nothing(search, album)
     lightbox(search)
+    _remember(search)
+
+
+def _come_back() -> None:
+    """Bring the last search and page back, unless this is another run or the address says more."""
+    if "q" in st.session_state or st.query_params:
+        return
+    place: dict[str, Any] = dict(st.session_state.get(PLACE, {}))
+    group = place.pop(GROUP, "")
+    if group:
+        st.query_params[GROUP] = group
+    st.session_state.update(place)
+
+
+def _remember(search: Search) -> None:
+    """Note what is shown, for when the visitor comes back from another page."""
+    kept = {key: st.session_state[key] for key in KEPT if key in st.session_state}
+    st.session_state[PLACE] = {**kept, GROUP: search.group}
 
 
 def _toolbar() -> tuple[Search, Album | None, int, bool]:
@@ -105,6 +128,8 @@ def _open_group(group: str = "") -> None:
 def _pages(num_pages: int, total: int, key: str) -> int:
     with st.container(horizontal=True, horizontal_alignment="center", key="pages"):
         number = 1
+        if st.session_state.get(key, 1) > num_pages:
+            st.session_state[key] = num_pages  # pictures were deleted meanwhile
         if num_pages > 1:
             number = st.pagination(num_pages, key=key, bind="query-params")
     if total:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAX_LISTENERS = 2000
+LINES_PER_BEAT = 100  # guests told about the queue at once: hundreds would delay the pictures
 
 
 class Listener:
@@ -58,6 +59,7 @@ class Feed:
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._moved: set[str] = set()  # sessions whose queue changed since the last beat
+        self._due: dict[Listener, None] = {}  # guests to tell about it, in turn
         self._lock = threading.Lock()
         self.is_closed = False
 
@@ -80,6 +82,7 @@ class Feed:
         finally:
             with self._lock:
                 self._listeners[session_id].discard(listener)
+                self._due.pop(listener, None)
                 if not self._listeners[session_id]:
                     del self._listeners[session_id]
 
@@ -112,12 +115,19 @@ class Feed:
                 listener.tell(picture_id=picture_id)
 
     def beat(self) -> None:
-        """Notify the pages whose queue has changed; called about once a second."""
+        """Notify the pages whose queue has changed; called about once a second.
+
+        Walls always, of the guests so many at a time, in turn.
+        """
         with self._lock:
             moved, self._moved = self._moved, set()
-        for session_id in moved:
-            for listener in self._of(session_id):
-                listener.tell(line=True)
+            changed = [one for session_id in moved for one in self._listeners.get(session_id, ())]
+            self._due |= dict.fromkeys(one for one in changed if one.guest_id)
+            now = list(self._due)[:LINES_PER_BEAT]
+            for listener in now:
+                del self._due[listener]
+        for listener in (*(one for one in changed if one.guest_id is None), *now):
+            listener.tell(line=True)
 
     def _of(self, session_id: str) -> list[Listener]:
         with self._lock:

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from ui.sessions import static_files
+from ui.sessions.asking import Refused
 from ui.sessions.codes import normalized
 from ui.sessions.events import Stream
 from ui.sessions.feed import MAX_LISTENERS
@@ -22,7 +23,7 @@ from ui.sessions.guesses import ASKED, JOINED, WRONG_CODES, Guesses
 from ui.sessions.passes import PASS_S, Passes, guest_cookie
 from ui.sessions.room import Guest, Room
 from ui.sessions.runner import Runner
-from ui.sessions.sessions import Refused, Sessions
+from ui.sessions.sessions import Sessions
 from ui.storage.files import MIME_TYPES, PictureFiles, is_picture_id
 
 FOR_EVER = "public, max-age=31536000, immutable"

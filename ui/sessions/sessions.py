@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 
-from ui.recipe import UNKNOWN, Abilities, Recipe, fit
+from ui.recipe import UNKNOWN, Abilities, Recipe
+from ui.sessions.asking import Refused, check_may_ask, nickname_of, recipe_of, tidy
 from ui.sessions.codes import new_code
 from ui.sessions.feed import Feed
 from ui.sessions.room import Guest, GuestPicture, PictureState, Room, Session, Verdict, line, now_ms
@@ -19,25 +19,10 @@ from ui.sessions.rules import Rules
 from ui.sessions.store import Store
 from ui.storage.gallery import Gallery
 
-MAX_NICKNAME = 24
 MAX_NAME = 80
 MAX_THEME = 200
-MAX_PROMPT = 400
 MAX_GUESTS = 2000
 RANDOM_SEED_BELOW = 2**32
-JOINERS = "\u200c\u200d"
-
-
-class Refused(Exception):
-    """An action is refused; the message is a sentence for the guest.
-
-    `code` is for the page, `until` the time when it will be possible (milliseconds since 1970).
-    """
-
-    def __init__(self, code: str, text: str, until: int | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.until = until
 
 
 class Sessions:
@@ -51,6 +36,8 @@ class Sessions:
         self._abilities = abilities
         self._rooms = {room.session.id: room for room in store.load()}
         self.lock = threading.RLock()
+        # Held while rows are added; `lock`, for which all open pages wait, is free meanwhile.
+        self._adding = threading.Lock()
         self.work = threading.Condition(self.lock)  # notified when there may be work
         self.feed = Feed()
 
@@ -149,7 +136,7 @@ class Sessions:
 
     def delete(self, session_id: str) -> None:
         """Delete a session with its guests and pictures permanently."""
-        with self.lock:
+        with self._adding, self.lock:
             room = self._rooms.pop(session_id)
             for picture in room.active():
                 self._end(picture, PictureState.CANCELLED)
@@ -165,20 +152,19 @@ class Sessions:
         Raises:
             Refused: invalid nickname, session full or over, or the id was already used.
         """
-        name = tidy(nickname, 10 * MAX_NICKNAME)
-        if not name or len(name) > MAX_NICKNAME:
-            raise Refused("nickname", f"A nickname has 1 to {MAX_NICKNAME} characters.")
-        with self.lock:
-            self._check_open(room)
-            if len(room.guests) >= MAX_GUESTS:
-                raise Refused("full", "This session is full.")
-            now = now_ms()
-            guest = Guest(guest_id, room.session.id, name, consents, False, now, 0)
+        name = nickname_of(nickname)
+        with self._adding:
+            with self.lock:
+                self._check_open(room)
+                if len(room.guests) >= MAX_GUESTS:
+                    raise Refused("full", "This session is full.")
+            guest = Guest(guest_id, room.session.id, name, consents, False, now_ms(), 0)
             try:
                 self._store.add(guest)
             except IntegrityError:
                 raise Refused("used", "This invitation was used before. Try again.") from None
-            room.guests[guest.id] = guest
+            with self.lock:
+                room.guests[guest.id] = guest
         return guest
 
     def ask(
@@ -189,30 +175,32 @@ class Sessions:
         Raises:
             Refused: says what to do, or when it will be possible.
         """
-        with self.lock:
-            self._check_may_ask(room, guest, count)
-            recipe = self._recipe(room.session.rules, prompt, size)
-            now = now_ms()
-            verdict = Verdict.PENDING if room.session.rules.approve_first else Verdict.SHOWN
-            asked = [
-                GuestPicture(
-                    id=uuid.uuid4().hex,
-                    session_id=room.session.id,
-                    guest_id=guest.id,
-                    recipe=recipe.with_seed(random.randrange(RANDOM_SEED_BELOW)),
-                    state=PictureState.WAITING,
-                    verdict=verdict,
-                    highlighted=False,
-                    error="",
-                    created_at=now,
-                )
-                for _ in range(count)
-            ]
+        with self._adding:
+            with self.lock:
+                self._check_open(room)
+                check_may_ask(room, guest, count)
+            recipe = recipe_of(room.session.rules, prompt, size, self._abilities())
+            asked = [self._asked(room, guest, recipe) for _ in range(count)]
             self._store.add(*asked)
-            room.pictures |= {picture.id: picture for picture in asked}
-            self.work.notify_all()
-            self._moved(room, guest.id)
+            with self.lock:
+                room.pictures |= {picture.id: picture for picture in asked}
+                self.work.notify_all()
+                self._moved(room, guest.id)
         return asked
+
+    def _asked(self, room: Room, guest: Guest, recipe: Recipe) -> GuestPicture:
+        first = room.session.rules.approve_first
+        return GuestPicture(
+            id=uuid.uuid4().hex,
+            session_id=room.session.id,
+            guest_id=guest.id,
+            recipe=recipe.with_seed(random.randrange(RANDOM_SEED_BELOW)),
+            state=PictureState.WAITING,
+            verdict=Verdict.PENDING if first else Verdict.SHOWN,
+            highlighted=False,
+            error="",
+            created_at=now_ms(),
+        )
 
     def cancel(self, room: Room, guest: Guest, picture_id: str) -> None:
         """Cancel an unfinished picture."""
@@ -272,53 +260,3 @@ class Sessions:
     def _check_open(self, room: Room) -> None:
         if room.session.has_ended or room.session.id not in self._rooms:
             raise Refused("ended", "This session is over. Thank you for coming.")
-
-    def _check_may_ask(self, room: Room, guest: Guest, count: int) -> None:
-        self._check_open(room)
-        rules = room.session.rules
-        if guest.removed:
-            raise Refused("removed", "The host has taken you off this session.")
-        if room.session.paused:
-            raise Refused("paused", "The host has paused for a moment. Your prompt is kept.")
-        if not 1 <= count <= rules.pictures_per_request:
-            most = rules.pictures_per_request
-            raise Refused("count", f"At most {most} at a time.")
-        left = rules.pictures_per_guest - len(room.counted(guest))
-        if left < count:
-            raise Refused("limit", "You have used up your pictures.", room.free_at(guest))
-        if len(room.active()) + count > rules.max_waiting:
-            raise Refused("queue", "The queue is full. Your prompt is kept: try again in a moment.")
-
-    def _recipe(self, rules: Rules, prompt: str, size: tuple[int, int] | None) -> Recipe:
-        """The recipe with all settings that the host has fixed."""
-        text = tidy(prompt, 4 * MAX_PROMPT)
-        if not text:
-            raise Refused("prompt", "Say what the picture should show.")
-        if len(text) > MAX_PROMPT:
-            raise Refused("prompt", f"At most {MAX_PROMPT} characters; these are {len(text)}.")
-        sizes = rules.sizes
-        if size is not None and size not in sizes:
-            raise Refused("size", "This size is not offered here.")
-        width, height = size or (sizes[0] if sizes else (0, 0))
-        recipe = Recipe(
-            prompt=text,
-            width=width,
-            height=height,
-            steps=rules.steps,
-            guidance=rules.guidance,
-            scheduler=rules.scheduler,
-            model=rules.model,
-        )
-        abilities = self._abilities()
-        return fit(recipe, abilities)[0] if abilities.is_known else recipe
-
-
-def tidy(text: str, most: int) -> str:
-    """One line of visible characters, at most `most` long; may be empty.
-
-    Removes control characters, including those for text direction, but keeps joiners of emoji and
-    letters.
-    """
-    kept = (c if unicodedata.category(c)[0] != "C" or c in JOINERS else " " for c in text)
-    line = " ".join("".join(kept).split())[:most]
-    return line if line.strip(JOINERS + " ") else ""

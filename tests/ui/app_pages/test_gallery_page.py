@@ -11,7 +11,7 @@ from tests.support.fake_service import FakeService
 from tests.ui.metadata.pictures import text
 from tests.ui.pages import OWNER, Visit, choose, has, html_of, keep, on, wait_for
 from ui.connection import services
-from ui.storage.gallery import Search
+from ui.storage.gallery import PAGE_SIZE, Search
 
 
 def cards(app: AppTest) -> list[str]:
@@ -332,3 +332,22 @@ def test_a_crash_becomes_a_card_with_a_number() -> None:
     ]
     assert all("/x" not in error.body for error in app.error)
     assert len({caption.value for caption in app.caption}) == 3
+
+
+def test_whoever_comes_back_finds_album_search_and_page_as_they_were(visit: Visit) -> None:
+    app = visit().run()
+    ids = [keep(f"red cat {number}", seed=number).id for number in range(PAGE_SIZE + 1)]
+    keep("a blue dog", seed=99)
+    album = services().albums.create(OWNER, "Cats")
+    services().albums.add(OWNER, album.id, ids)
+    app = on("gallery", app)
+    choose(app, "album", album.id)
+    app.text_input(key="q").set_value("cat").run()
+    choose(app, "page", 2)
+    assert cards(app) == [ids[0]]
+    app = on("gallery", on("studio", app))
+    assert app.text_input(key="q").value == "cat"
+    assert cards(app) == [ids[0]]
+    services().gallery.delete(OWNER, ids[:2])
+    app = on("gallery", on("studio", app))
+    assert len(cards(app)) == PAGE_SIZE - 1

@@ -13,12 +13,12 @@ from starlette.websockets import WebSocketDisconnect
 from tests.support.fake_service import FakeService
 from tests.ui.sessions.conftest import HERE, PHONE, RULES, Venue, ask, join, joining, wait_for
 from ui.sessions import album, views
+from ui.sessions.asking import MAX_NICKNAME
 from ui.sessions.guesses import WRONG_CODES, WRONG_PASSWORDS
 from ui.sessions.passes import HOST_COOKIE, guest_cookie
 from ui.sessions.room import PictureState, Room, Verdict
 from ui.sessions.routes import SessionRoutes
 from ui.sessions.rules import Rules
-from ui.sessions.sessions import MAX_NICKNAME
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
+import threading
 import zipfile
 from typing import Any
 
@@ -45,6 +46,32 @@ def refusal(answer: Any) -> tuple[int, str]:
 
 def try_to_ask(phone: Any, room: Room, prompt: str = "a cat", **more: Any) -> Any:
     return phone.post("/s/ask", json={"code": room.session.code, "prompt": prompt, **more})
+
+
+def test_a_slow_database_holds_up_nobody_but_those_who_ask(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = venue.start()
+    guest = venue.sessions.join(room, "g1", "Ada", consents=True)
+    writing, written = threading.Event(), threading.Event()
+    add = Store.add
+
+    def slow(store: Store, *things: Any) -> None:
+        writing.set()
+        assert written.wait(10)
+        add(store, *things)
+
+    monkeypatch.setattr(Store, "add", slow)
+    asking = threading.Thread(target=venue.sessions.ask, args=(room, guest, "a cat", None))
+    asking.start()
+    assert writing.wait(10)
+    is_free = venue.sessions.lock.acquire(timeout=1)
+    if is_free:
+        venue.sessions.lock.release()
+    written.set()
+    asking.join(10)
+    assert is_free
+    assert len(room.pictures) == 1
 
 
 class TestMaking:

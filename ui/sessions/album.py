@@ -10,8 +10,9 @@ import zipfile
 from dataclasses import dataclass
 from datetime import datetime
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ui.sessions.letters import Letters
 from ui.sessions.room import Room, Session
 from ui.sessions.sessions import Sessions
 from ui.storage.decoding import make_thumbnail
@@ -36,6 +37,7 @@ img{width:100%;height:auto;display:block;border-radius:.375rem}
 figcaption{padding:.75rem .25rem .25rem;overflow-wrap:anywhere}
 b{font:500 1.05rem/1.3 ui-serif,Georgia,serif;display:block}small{color:var(--s)}a{color:inherit}
 """
+LEFT_OUT = "This computer has no font for some of the letters; index.html shows all of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +93,25 @@ def _items(sessions: Sessions, gallery: Gallery, room: Room) -> tuple[list[Item]
 
 
 def contact_sheet(title: str, items: list[Item], first: int) -> bytes:
-    """A PNG of numbered pictures with captions, in the letters that the font has."""
+    """A PNG of numbered pictures with captions; says so where letters had to be left out."""
     rows = -(-len(items) // COLUMNS)
     columns = min(COLUMNS, len(items))
     width = MARGIN + max(columns, 3) * (SIDE + MARGIN)
     height = 2 * MARGIN + 48 + rows * (SIDE + CAPTION + MARGIN)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), _drawable(title), INK, ImageFont.load_default(36))
-    large, small = ImageFont.load_default(18), ImageFont.load_default(15)
+    heading, large, small = Letters(36), Letters(18), Letters(15)
+    heading.draw(draw, (MARGIN, MARGIN), title, INK, width - 2 * MARGIN)
     for index, item in enumerate(items):
         x = MARGIN + index % COLUMNS * (SIDE + MARGIN)
         y = 2 * MARGIN + 48 + index // COLUMNS * (SIDE + CAPTION + MARGIN)
         with Image.open(io.BytesIO(make_thumbnail(item.data))) as picture:
             picture.thumbnail((SIDE, SIDE))
             sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + SIDE - picture.height))
-        prompt = _cut(f"{first + index}. {_drawable(item.prompt)}", large)
-        draw.text((x, y + SIDE + 10), prompt, INK, large)
-        draw.text((x, y + SIDE + 36), _cut(_drawable(item.nickname), small), SOFT, small)
+        large.draw(draw, (x, y + SIDE + 10), f"{first + index}. {item.prompt}", INK, SIDE)
+        small.draw(draw, (x, y + SIDE + 36), item.nickname, SOFT, SIDE)
+    if heading.missing | large.missing | small.missing:
+        small.draw(draw, (MARGIN, height - MARGIN + 2), LEFT_OUT, SOFT, width - 2 * MARGIN)
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=False)
     return file.getvalue()
@@ -142,17 +145,3 @@ def _figure(item: Item) -> str:
 def _slug(text: str) -> str:
     """Part of a file name that is valid on every system."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-
-
-def _drawable(text: str) -> str:
-    """Remove letters that the bundled font lacks; the page has the full text."""
-    return "".join(c if ord(c) < 0x250 else "·" for c in text)
-
-
-def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Truncate a line to fit below a picture."""
-    if font.getlength(text) <= SIDE:
-        return text
-    while text and font.getlength(f"{text}…") > SIDE:
-        text = text[:-1]
-    return f"{text.rstrip()}…"

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ui.sessions.address import is_loopback
+from ui.sessions.answers import html_page
 from ui.sessions.guesses import WRONG_PASSWORDS, Guesses
 from ui.sessions.passes import HOST_COOKIE, PASS_S, Passes
-from ui.sessions.routes import html_page
 
 PUBLIC = ("/join", "/wall", "/host", "/_stcore/health")
 PUBLIC_BELOW = "/s/"

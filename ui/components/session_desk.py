@@ -13,10 +13,10 @@ from ui.components.session_guests import guests_table
 from ui.components.session_pictures import pictures
 from ui.session import shared
 from ui.sessions import album
+from ui.sessions.answers import qr_svg
 from ui.sessions.codes import spoken
 from ui.sessions.passes import Passes
 from ui.sessions.room import PictureState, Room, Session, now_ms
-from ui.sessions.routes import qr_svg
 from ui.web import base_path
 
 REFRESH_S = 2

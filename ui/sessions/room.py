@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from ui.recipe import Recipe
 from ui.sessions.rules import Rules
 
+SHORT_ID = 8  # characters of a picture's id in its short link
+
 
 class PictureState(enum.StrEnum):
     """The state of a guest's picture; the value is stored in the database."""
@@ -102,6 +104,10 @@ class Session:
     @property
     def join_link(self) -> str:
         return f"{self.rules.address}/join?code={self.code}"
+
+    def picture_link(self, picture_id: str) -> str:
+        """The short link of one picture, for those with the code."""
+        return f"{self.rules.address}/s/p/{self.code}/{picture_id[:SHORT_ID]}"
 
 
 @dataclass

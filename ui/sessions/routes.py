@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import segno
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 
 from ui.sessions import static_files
+from ui.sessions.answers import POLICY, html_page, problem, qr_svg, refused
 from ui.sessions.asking import Refused
 from ui.sessions.codes import normalized
 from ui.sessions.events import Stream
 from ui.sessions.feed import MAX_LISTENERS
 from ui.sessions.guesses import ASKED, JOINED, WRONG_CODES, Guesses
 from ui.sessions.passes import PASS_S, Passes, guest_cookie
-from ui.sessions.room import Guest, Room
+from ui.sessions.room import SHORT_ID, Guest, GuestPicture, Room
 from ui.sessions.runner import Runner
 from ui.sessions.sessions import Sessions
 from ui.storage.files import MIME_TYPES, PictureFiles, is_picture_id
 
 FOR_EVER = "public, max-age=31536000, immutable"
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 MAX_BODY_BYTES = 16_384
-STATUS = {"limit": 429, "queue": 429, "used": 409, "removed": 403, "ended": 410}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,7 @@ class SessionRoutes:
             Route(f"{base}/s/events/wall", self._wall_events),
             Route(f"{base}/s/events/guest", self._guest_events),
             Route(f"{base}/s/picture/{{id}}/{{kind}}", self._picture),
+            Route(f"{base}/s/p/{{code}}/{{start}}", self._short),
             Route(f"{base}/s/join", self._join, methods=["POST"]),
             Route(f"{base}/s/ask", self._ask, methods=["POST"]),
             Route(f"{base}/s/cancel", self._cancel, methods=["POST"]),
@@ -109,11 +101,35 @@ class SessionRoutes:
         room = self._room(request)
         if isinstance(room, Response):
             return room
+        link = room.session.join_link
+        if "picture" in request.query_params:
+            picture = self._on_wall(room, request.query_params["picture"])
+            if picture is None:
+                return problem(404, "picture", "There is no such picture.")
+            link = room.session.picture_link(picture.id)
         return Response(
-            qr_svg(room.session.join_link),
+            qr_svg(link),
             media_type="image/svg+xml",
             headers={"Cache-Control": "no-store", "Content-Security-Policy": POLICY},
         )
+
+    def _short(self, request: Request) -> Response:
+        """The short link of a picture on the wall."""
+        room = self._room(request, {"code": request.path_params["code"]})
+        if isinstance(room, Response):
+            return room
+        picture = self._on_wall(room, request.path_params["start"])
+        if picture is None:
+            return problem(404, "picture", "This picture is not on the wall any more.")
+        full = f"{self._base}/s/picture/{picture.id}/full?code={room.session.code}"
+        return RedirectResponse(full, 303, {"Cache-Control": "no-store"})
+
+    def _on_wall(self, room: Room, start: str) -> GuestPicture | None:
+        """The picture on the wall whose id starts so."""
+        if len(start) < SHORT_ID:
+            return None
+        with self._shared().sessions.lock:
+            return next((p for p in room.on_wall() if p.id.startswith(start)), None)
 
     def _picture(self, request: Request) -> Response:
         """A picture, for its guest always, and for others with the code while it is on the wall."""
@@ -224,31 +240,6 @@ class SessionRoutes:
     def _guest(self, request: Request, room: Room) -> Guest | None:
         cookie = request.cookies.get(guest_cookie(room.session.id))
         return room.guests.get(self._passes.guest_of(room.session.id, cookie) or "")
-
-
-def html_page(name: str, status: int = 200, notice: str = "") -> Response:
-    """One of our own pages, with a strict content security policy."""
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
-    return Response(static_files.page(name, notice), status, headers, "text/html")
-
-
-def problem(status: int, code: str, text: str, **extra: object) -> Response:
-    """An error for our own pages."""
-    told = {"code": code, "text": text, **extra}
-    return JSONResponse(told, status, headers={"Cache-Control": "no-store"})
-
-
-def refused(refusal: Refused) -> Response:
-    status = STATUS.get(refusal.code, 400)
-    return problem(status, refusal.code, str(refusal), until=refusal.until)
-
-
-def qr_svg(text: str) -> bytes:
-    """A QR code as SVG, black on white in every theme, which some readers need."""
-    file = io.BytesIO()
-    code = segno.make(text, error="m", micro=False)
-    code.save(file, kind="svg", scale=8, border=2, dark="#14142a", light="#ffffff", xmldecl=False)
-    return file.getvalue()
 
 
 def _nothing(_request: Request) -> Response:

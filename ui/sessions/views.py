@@ -117,6 +117,7 @@ def _shown(room: Room, picture: GuestPicture) -> dict[str, Any]:
         "id": picture.id,
         "prompt": picture.recipe.prompt,
         "by": room.guests[picture.guest_id].nickname,
+        "link": room.session.picture_link(picture.id).partition("//")[2],
         "large": picture.highlighted,
         "at": picture.finished_at,
     }

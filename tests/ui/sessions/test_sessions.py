@@ -24,6 +24,7 @@ from ui.sessions.room import Guest, GuestPicture, PictureState, Room, Session, V
 from ui.sessions.rules import Rules
 from ui.sessions.store import Store
 from ui.storage.archive import back_up
+from ui.storage.picture import Picture
 
 MADE = PictureState.MADE
 
@@ -460,6 +461,33 @@ async def _first(messages: Any, count: int) -> Any:
         count -= 1
         if not count:
             break
+
+
+def test_a_picture_on_the_wall_has_a_short_link_and_a_code_until_it_is_hidden(
+    venue: Venue,
+) -> None:
+    room = venue.start()
+    picture_id = ask(join(venue, room), room, "a cat")
+    wait_for(lambda: all_made(room))
+    (told,) = views.wall(room)["pictures"]
+    assert told["link"] == f"192.168.1.20:8501/s/p/{room.session.code}/{picture_id[:8]}"
+    passer_by = venue.phone()
+    path = "/" + told["link"].partition("/")[2]
+    file = passer_by.get(path, follow_redirects=True)
+    assert file.content == venue.gallery.read(room_picture(venue, room, picture_id))
+    qr = f"/s/qr?code={room.session.code}&picture={picture_id}"
+    assert passer_by.get(qr).text != passer_by.get(qr.partition("&")[0]).text
+    assert passer_by.get(path[:-1]).status_code == 404
+    assert passer_by.get(f"/s/p/AAAA2222/{picture_id[:8]}").status_code == 404
+    venue.sessions.judge(room.session.id, [picture_id], Verdict.HIDDEN)
+    assert passer_by.get(path, follow_redirects=False).status_code == 404
+    assert passer_by.get(qr).status_code == 404
+
+
+def room_picture(venue: Venue, room: Room, picture_id: str) -> Picture:
+    found = venue.gallery.get(room.session.gallery_owner, picture_id)
+    assert found is not None
+    return found
 
 
 class TestAlbum:

@@ -164,6 +164,8 @@ function put(item, place, isBig) {
   tile.print.style.width = tile.print.style.height = `${side}px`;
   tile.words.textContent = item.prompt ?? "A picture is forming";
   tile.by.textContent = item.by ?? "";
+  tile.classList.toggle("own", isBig && Boolean(item.link));
+  if (isBig && item.link) offer(tile, item);
   if (item.isForming) advance(tile, item);
   else finish(tile, item.id);
 }
@@ -176,7 +178,10 @@ function newTile(id) {
   tile.words = make("b");
   tile.by = make("span");
   const caption = make("figcaption");
-  caption.append(tile.words, tile.by);
+  tile.link = make("small");
+  tile.code = make("img", "code");
+  tile.code.alt = "QR code of this picture";
+  caption.append(tile.words, tile.by, tile.link, tile.code);
   tile.print.append(make("span", "mark"), tile.bar);
   tile.append(tile.print, caption);
   return tile;
@@ -190,6 +195,13 @@ function advance(tile, item) {
 function finish(tile, id) {
   const address = pictureUrl(code, id, "thumb");
   if (tile.shown !== address) show(tile, address);
+}
+
+// A large picture can be taken along: its own link, and a code that leads there.
+function offer(tile, item) {
+  if (tile.link.textContent === item.link) return;
+  tile.link.textContent = item.link;
+  tile.code.src = `s/qr?code=${encodeURIComponent(code)}&picture=${item.id}`;
 }
 
 // The next picture fades in over the last one.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.sessions import Load, visit
+from bench.session_figures import Load
+from bench.sessions import visit
 from tests.e2e.conftest import Enter
 from tests.e2e.processes import Studio
 

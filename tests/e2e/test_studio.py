@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from client import Text2ImageClient
 from tests.e2e.browsing import Visitor
 from tests.e2e.conftest import Enter
+from tests.e2e.first_visit import MAX_BYTES, MAX_REQUESTS, first_visit
 from tests.e2e.processes import Backend
 from tests.e2e.test_making import READY_MS, start_long
 from tests.e2e.test_pages import PHONE, open_stack
@@ -233,6 +234,12 @@ def test_on_a_phone_there_are_no_keyboard_hints_and_targets_suit_a_thumb(enter: 
         MIN_TARGET_PX - 0.5,
     )
     assert [target for target in small if not target.startswith("Skip to")] == []
+
+
+def test_a_first_visit_keeps_to_its_budget(enter: Enter) -> None:
+    visit = first_visit(enter())
+    assert visit.num_bytes <= MAX_BYTES
+    assert visit.requests <= MAX_REQUESTS
 
 
 def slowly(page: Page, rate: int) -> None:

@@ -49,6 +49,11 @@ def thumbnail(src: str, width: int, height: int) -> str:
     )
 
 
+def part_of(src: str, place: str) -> str:
+    """A square thumbnail out of a larger file; `place` is CSS as of `ui.example_sheet`."""
+    return f'<div class="ink-thumb" style="background-image:url({escape(src)});{place}"></div>'
+
+
 def mat(inner: str, width: int, height: int) -> str:
     """A picture with a mat around it, as large as fits. Sizes in pixels."""
     return f'<figure class="ink-mat" style="--w:{width};--h:{height}">{inner}</figure>'

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
 
+import client
 from ui import example_pictures, form
 from ui.components import html
 from ui.components.submit import submit_recipe
+from ui.example_sheet import place, sheet
 from ui.recipe import Abilities
 from ui.session import address, shared
 from ui.storage.gallery import Picture
@@ -28,11 +31,12 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Brick:
-    """One picture of the wall: its URL (may be missing) and its recipe."""
+    """One picture of the wall: its URL (may be missing), its place in that file, its recipe."""
 
     prompt: str
     seed: int | None = None
     source: str = ""
+    place: str = ""
 
 
 def wall(abilities: Abilities, pictures: list[Picture]) -> None:
@@ -58,18 +62,32 @@ def _lead(abilities: Abilities) -> str:
 def _bricks(abilities: Abilities, pictures: list[Picture]) -> list[Brick]:
     examples = abilities.model.examples if abilities.model else ()
     if examples:
-        return [
-            Brick(e.prompt, e.seed, example_pictures.keep(e.thumbnail) if e.thumbnail else "")
-            for e in examples[:WALL]
-        ]
+        return _examples(examples[:WALL])
     if pictures:
         return [Brick(p.prompt, p.seed, address(p, "thumb")) for p in pictures[:WALL]]
     return [Brick(prompt) for prompt in PROMPTS]
 
 
+def _examples(examples: Sequence[client.Example]) -> list[Brick]:
+    thumbnails = tuple(example.thumbnail for example in examples)
+    try:
+        together = example_pictures.keep(sheet(thumbnails))
+    except OSError:  # some have none
+        return [
+            Brick(e.prompt, e.seed, example_pictures.keep(e.thumbnail) if e.thumbnail else "")
+            for e in examples
+        ]
+    return [
+        Brick(e.prompt, e.seed, together, place(number, examples))
+        for number, e in enumerate(examples)
+    ]
+
+
 def _draw(number: int, brick: Brick) -> None:
     with st.container(key=f"{'card' if brick.source else 'word'}-wall-{number}", gap=None):
-        if brick.source:
+        if brick.place:
+            st.html(html.part_of(brick.source, brick.place))
+        elif brick.source:
             st.html(html.thumbnail(brick.source, SIDE, SIDE))
         st.button(
             html.plain(brick.prompt),

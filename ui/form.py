@@ -38,13 +38,27 @@ STRENGTH_STEP = 0.05
 State = MutableMapping[Any, Any]
 
 
+def of_model(state: State, abilities: Abilities) -> Abilities:
+    """What the chosen model offers."""
+    return abilities.of(state.get("model", ""))
+
+
+def use_defaults(state: State, abilities: Abilities) -> None:
+    """Steps and guidance as the chosen model wants them."""
+    steps = abilities.default_steps
+    named = next((name for name, number in QUALITIES.items() if number == steps), CUSTOM)
+    state["quality"] = named if steps else DEFAULTS["quality"]
+    state["steps"] = steps or DEFAULTS["steps"]
+    state["guidance"] = abilities.default_guidance
+
+
 def settle(state: State, abilities: Abilities) -> None:
     """Give every widget a valid value before the widgets are created."""
     defaults = {**DEFAULTS, "seed": random.randrange(RANDOM_SEED_BELOW)}
     for key, value in defaults.items():
         state.setdefault(key, value)
     if abilities.is_known:
-        _keep_within(state, abilities)
+        _keep_within(state, of_model(state, abilities))
 
 
 def _keep_within(state: State, abilities: Abilities) -> None:
@@ -65,6 +79,7 @@ def _keep_within(state: State, abilities: Abilities) -> None:
 
 def read(state: State, abilities: Abilities) -> Recipe:
     """The recipe in the widgets; default scheduler and model are named explicitly."""
+    abilities = of_model(state, abilities)
     width, height = size(state, abilities)
     default_model = abilities.models[0] if abilities.models else ""
     return Recipe(
@@ -86,6 +101,7 @@ def read(state: State, abilities: Abilities) -> Recipe:
 
 def size(state: State, abilities: Abilities) -> tuple[int, int]:
     """Width and height in pixels; 0 × 0 (native size) if the service has not named it yet."""
+    abilities = of_model(state, abilities)
     if state["aspect"] == CUSTOM:
         return int(state.get("width", 0)), int(state.get("height", 0))
     if not abilities.is_known:
@@ -101,6 +117,7 @@ def steps(state: State) -> int:
 
 def write(state: State, recipe: Recipe, abilities: Abilities) -> None:
     """Fill the widgets from a recipe within the limits."""
+    abilities = abilities.of(recipe.model)
     state["prompt"] = recipe.prompt
     state["negative"] = recipe.negative_prompt
     state["aspect"], state["scale"] = _preset_of(recipe, abilities)

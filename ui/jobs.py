@@ -259,9 +259,9 @@ class Jobs:
 
     def _take(self, job: Job, event: client.Event) -> None:
         match event:
-            case client.Queued(position, wait_ms):
-                job.position, job.wait_ms = position, wait_ms
-                job.enter(Phase.QUEUED)
+            case client.Queued(position, wait_ms, message):
+                job.position, job.wait_ms, job.message = position, wait_ms, message
+                job.enter(Phase.LOADING if message else Phase.QUEUED)
             case client.Progress(step, num_steps, eta_ms, preview):
                 job.step, job.num_steps, job.eta_ms = step, num_steps, eta_ms
                 if preview is not None:

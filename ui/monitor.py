@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import client
 from ui.recipe import UNKNOWN, Abilities
@@ -17,6 +17,7 @@ HISTORY_S = 600.0
 TIMEOUT_S = 2.0
 FRESH_S = 2.0
 PATIENCE_S = 0.35
+STANDARD_STEPS = 50  # the service's default for models that have none of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,24 @@ class Monitor:
 
 def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = None) -> Abilities:
     """What the form may offer, from the service's status."""
-    limits = status.limits
-    model = status.models[0] if status.models else None
-    if not limits.max_size:  # a service that is still starting may not know yet
+    if not status.limits.max_size:  # a service that is still starting may not know yet
         return UNKNOWN
+    common = _of_limits(status.limits)
+    if not status.models:
+        return replace(common, schedulers=status.schedulers)
+    common = replace(common, models=tuple(found.name for found in status.models))
+    first, *rest = status.models
+    return replace(
+        _of_model(common, first),
+        schedulers=status.schedulers,
+        adapters=status.adapters,
+        embeddings=status.embeddings,
+        model=drawn,
+        others=tuple((other.name, _of_model(_limited(common, other), other)) for other in rest),
+    )
+
+
+def _of_limits(limits: client.Limits) -> Abilities:
     return Abilities(
         min_size=limits.min_size,
         max_size=limits.max_size,
@@ -157,13 +172,27 @@ def abilities_of(status: client.ServiceStatus, drawn: client.Abilities | None = 
         max_negative_characters=limits.max_negative_prompt_characters,
         max_guidance=limits.max_guidance_scale,
         max_seed=limits.max_seed,
-        native_width=(model and model.native_width) or 512,
-        native_height=(model and model.native_height) or 512,
-        models=tuple(found.name for found in status.models),
-        schedulers=status.schedulers,
-        default_scheduler=model.default_scheduler if model else "",
-        adapters=status.adapters,
-        embeddings=status.embeddings,
-        num_text_layers=max(1, model.num_text_layers) if model else 1,
-        model=drawn,
+    )
+
+
+def _limited(common: Abilities, model: client.ModelStatus) -> Abilities:
+    """With the model's own limits. Of a model never loaded, the native size is not known."""
+    known = model.native_width > 0
+    limited = common if model.limits is None else _of_limits(model.limits)
+    return replace(limited, models=common.models, is_known=known)
+
+
+def _of_model(common: Abilities, model: client.ModelStatus) -> Abilities:
+    steps = model.default_num_inference_steps
+    return replace(
+        common,
+        native_width=model.native_width or 512,
+        native_height=model.native_height or 512,
+        schedulers=model.schedulers,
+        default_scheduler=model.default_scheduler,
+        adapters=model.adapters,
+        embeddings=model.embeddings,
+        num_text_layers=max(1, model.num_text_layers),
+        default_steps=0 if steps == STANDARD_STEPS else steps,
+        default_guidance=model.default_guidance_scale,
     )

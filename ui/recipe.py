@@ -40,6 +40,13 @@ class Abilities:
     num_text_layers: int = 1  # of the text encoder, for clip_skip
     is_known: bool = True
     model: client.Abilities | None = None  # what the first one declares
+    default_steps: int = 0  # 0: the form's own
+    default_guidance: float = 7.5
+    others: tuple[tuple[str, Abilities], ...] = ()  # the models after the first, by name
+
+    def of(self, model: str) -> Abilities:
+        """The same for another model; for the first where there is none of that name."""
+        return dict(self.others).get(model, self)
 
     def allows_size(self, width: int, height: int) -> bool:
         """Whether this size in pixels is allowed."""
@@ -129,6 +136,7 @@ class Recipe:
 
 def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
     """A sentence for each field that the service would refuse."""
+    abilities = abilities.of(recipe.model)
     found = {
         "prompt": _prompt_problem(recipe.prompt, abilities),
         "negative_prompt": _negative_problem(recipe.negative_prompt, abilities),
@@ -147,6 +155,7 @@ def problems(recipe: Recipe, abilities: Abilities) -> dict[str, str]:
 
 def fit(recipe: Recipe, abilities: Abilities) -> tuple[Recipe, list[str]]:
     """The recipe adjusted to the limits, and a sentence for every change."""
+    abilities = abilities.of(recipe.model)
     if abilities.is_known and not (recipe.width and recipe.height):
         width, height = abilities.size_for("1:1")
         recipe = replace(recipe, width=width, height=height)

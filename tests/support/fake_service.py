@@ -97,6 +97,7 @@ class FakeService:
     step_s: float = 0.0  # duration of one step
     queue: Sequence[int] = ()  # positions told before the first step
     queue_s: float = 0.0  # time at each position
+    loading: str = ""  # told with every position
     nsfw: Sequence[int] = ()  # indices of pictures to withhold
     picture: bytes | None = None  # sent as it is, instead of a picture of the seed's colour
     failure: Failure | None = None  # how generations end
@@ -264,7 +265,9 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
     def _wait_in_queue(self, ended: threading.Event) -> Iterator[pb.GenerateImageEvent]:
         for position in self._service.queue:
             wait_ms = round((position + 1) * self._service.queue_s * 1000)
-            queued = pb.GenerateImageEvent.Queued(position=position, estimated_wait_ms=wait_ms)
+            queued = pb.GenerateImageEvent.Queued(
+                position=position, estimated_wait_ms=wait_ms, message=self._service.loading
+            )
             yield pb.GenerateImageEvent(queued=queued)
             ended.wait(self._service.queue_s)
 

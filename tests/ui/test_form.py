@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,3 +62,31 @@ def test_an_unknown_service_leaves_size_and_limits_open() -> None:
     assert problems(waiting, UNKNOWN) == {}
     form.settle(state, ABILITIES)
     assert form.size(state, ABILITIES) == ABILITIES.size_for("1:1")
+
+
+def test_another_model_brings_its_own_limits_and_defaults() -> None:
+    turbo = replace(
+        ABILITIES,
+        native_width=96,
+        native_height=96,
+        max_steps=4,
+        schedulers=("euler",),
+        default_scheduler="euler",
+        default_steps=2,
+        default_guidance=0.0,
+    )
+    both = replace(ABILITIES, others=(("n", turbo),))
+    state: dict[str, Any] = {"prompt": "a cat", "model": "n", "scheduler": "ddim", "steps": 30}
+    form.use_defaults(state, form.of_model(state, both))
+    form.settle(state, both)
+    recipe = form.read(state, both)
+    assert (recipe.model, recipe.width, recipe.steps) == ("n", 96, 2)
+    assert (recipe.guidance, recipe.scheduler) == (0.0, "euler")
+    assert problems(recipe, both) == {}
+    assert set(problems(replace(recipe, steps=5), both)) == {"steps"}
+    state["model"] = ""
+    form.use_defaults(state, form.of_model(state, both))
+    form.settle(state, both)
+    recipe = form.read(state, both)
+    assert (recipe.model, recipe.steps, recipe.guidance) == ("m", 30, 7.5)
+    assert problems(recipe, both) == {}

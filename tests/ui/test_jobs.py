@@ -127,6 +127,14 @@ def test_the_queue_is_told(jobs: Jobs, service: FakeService) -> None:
     assert finish(job).phase is Phase.DONE
 
 
+def test_a_model_that_is_being_loaded_is_told(jobs: Jobs, service: FakeService) -> None:
+    service.queue, service.queue_s, service.loading = [0], 0.3, "Loading drawings"
+    job = jobs.submit("ada", RECIPE)
+    until(lambda: job.phase is Phase.LOADING)
+    assert job.message == "Loading drawings"
+    assert finish(job).phase is Phase.DONE
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -66,3 +66,28 @@ def test_a_service_without_a_model_still_tells_its_limits(service: FakeService) 
         abilities = abilities_of(channel.status())
     assert abilities.max_size == 1024
     assert abilities.native_width == 512
+
+
+def test_each_model_offers_its_own(service: FakeService) -> None:
+    first = service.status.models[0]
+    turbo = service.status.models.add(
+        name="turbo",
+        native_width=128,
+        native_height=96,
+        schedulers=["euler"],
+        default_scheduler="euler",
+        default_num_inference_steps=2,
+        default_guidance_scale=0,
+    )
+    turbo.limits.CopyFrom(service.status.limits)
+    turbo.limits.max_num_inference_steps = 4
+    service.status.models.add(name="new", limits=service.status.limits)
+    with client.Text2ImageClient(service.address) as channel:
+        abilities = abilities_of(channel.status())
+    assert abilities.models == (first.name, "turbo", "new")
+    own = abilities.of("turbo")
+    assert (own.native_width, own.native_height, own.max_steps) == (128, 96, 4)
+    assert (own.schedulers, own.default_steps, own.default_guidance) == (("euler",), 2, 0.0)
+    assert own.models == abilities.models
+    assert not abilities.of("new").is_known  # it was never loaded: its size is not known
+    assert abilities.of("") is abilities

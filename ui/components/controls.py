@@ -71,8 +71,14 @@ def _model(abilities: Abilities) -> None:
             ["", *abilities.models[1:]],
             key="model",
             format_func=lambda name: short_name(name or abilities.models[0]),
+            on_change=_use_defaults,
             persist_state=KEEP,
         )
+
+
+def _use_defaults() -> None:
+    state = st.session_state
+    form.use_defaults(state, form.of_model(state, shared().monitor.abilities))
 
 
 def _quality(abilities: Abilities) -> None:

@@ -23,6 +23,7 @@ COUNTS = (1, 2, 4)
 def prompt_bar(abilities: Abilities, num_active: int) -> None:
     """Draw the bar; Generate submits from within its callback."""
     form.settle(st.session_state, abilities)
+    abilities = form.of_model(st.session_state, abilities)
     with st.container(key="bar", gap="small"):
         st.text_area(
             "Prompt",

@@ -160,7 +160,7 @@ def _forming(job: Job, last: Picture | None) -> str:
 
 def _size(recipe: Recipe) -> tuple[int, int]:
     """Size in pixels; the native size if the recipe has none."""
-    abilities = shared().monitor.abilities
+    abilities = shared().monitor.abilities.of(recipe.model)
     return recipe.width or abilities.native_width, recipe.height or abilities.native_height
 
 

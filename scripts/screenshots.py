@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts.session_screenshots import SessionShots  # noqa: E402
 from tests.e2e.browsing import Visitor, launch_options  # noqa: E402
 from tests.e2e.processes import Backend, Studio  # noqa: E402
 
@@ -35,6 +36,7 @@ README_SHOTS = {
 README_BYTES = 300_000
 READY_MS = 120_000
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 860}}
+TABLET: dict[str, Any] = {"viewport": {"width": 820, "height": 1180}, "has_touch": True}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "device_scale_factor": 2,
@@ -83,10 +85,11 @@ def main() -> int:
         browser = playwright.chromium.launch(**options)
         cookies = fill_gallery(browser, studio)
         for scheme in ("light", "dark"):
-            for name, size in (("wide", WIDE), ("phone", PHONE)):
+            for name, size in (("wide", WIDE), ("tablet", TABLET), ("phone", PHONE)):
                 visitor = enter(browser, studio, size, scheme, cookies)
                 shoot_pages(Photographer(visitor, f"{name}-{scheme}"))
                 visitor.context.close()
+            SessionShots(browser, studio, scheme, TARGET).shoot(cookies)
         backend.stop()
         for name, size in (("wide", WIDE), ("phone", PHONE)):
             visitor = enter(browser, studio, size, "light", cookies)

@@ -58,6 +58,13 @@ def _live(room: Room) -> None:
 
 def _way_in(session: Session) -> None:
     base = base_path(config.get_option("server.baseUrlPath"))
+    if session.has_ended:
+        st.html(
+            '<p class="ink-said">This session is over.</p>'
+            '<p class="ink-negative">Its pictures stay on the wall, and the album is below.</p>'
+        )
+        _open_wall(base, session)
+        return
     code = spoken(session.code)
     st.html(
         f'<div class="ink-join"><img src="{base}/s/qr?code={session.code}'
@@ -66,11 +73,15 @@ def _way_in(session: Session) -> None:
         f"<p>{html.escape(session.join_link)}</p></div></div>"
     )
     with st.container(horizontal=True):
-        wall = f"{base}/wall?code={session.code}"
-        st.link_button("Open the wall", wall, icon=":material/tv:", type="primary")
+        _open_wall(base, session)
         st.link_button(
             "Join page", f"{base}/join?code={session.code}", icon=":material/smartphone:"
         )
+
+
+def _open_wall(base: str, session: Session) -> None:
+    wall = f"{base}/wall?code={session.code}"
+    st.link_button("Open the wall", wall, icon=":material/tv:", type="primary")
 
 
 def _state(room: Room) -> None:
@@ -94,6 +105,8 @@ def _state(room: Room) -> None:
             icon=":material/cloud_off:",
         )
     if not session.has_ended:
+        if session.paused:
+            st.html('<p class="ink-note">Paused: nobody can ask, and nothing new is made.</p>')
         _controls(session)
 
 

@@ -135,7 +135,9 @@ def _picture(picture: Picture, job: Job | None) -> None:
     with _canvas():
         sides = picture.width, picture.height
         under = easel.under(html.data_address(preview), *sides) if preview else ""
-        size = f"{picture.width} × {picture.height} · {html.seconds(picture.duration_ms)}"
+        size = f"{picture.width} × {picture.height}"
+        if picture.duration_ms:  # not of one that was imported or enlarged
+            size += f" · {html.seconds(picture.duration_ms)}"
         st.html(
             easel.frame(under + easel.large(address(picture), picture.prompt, *sides))
             + easel.line(f"Seed {picture.seed}", size)

@@ -128,6 +128,7 @@ function drawComposer() {
   told.className = blocked || notice ? "loud" : "";
   ask.disabled = Boolean(blocked) || busy;
   ask.textContent = label ?? "Make it";
+  byId("prompt").hidden = state.ended || state.removed;
   byId("composer").hidden = state.ended && !state.pictures.length;
 }
 

@@ -156,6 +156,16 @@ def test_a_bomb_is_refused_before_it_is_decoded(side: int, told: str) -> None:
     assert text == f"At most 16,777,216 pixels{told}"
 
 
+def test_a_webp_of_few_bytes_that_claims_many_pixels_is_refused() -> None:
+    data = bytearray(file(Image.new("RGB", (1, 1), RED), "WEBP", lossless=True))
+    start = data.index(b"VP8L") + 9  # behind the signature: 14 bits of width - 1, 14 of height - 1
+    size = int.from_bytes(data[start : start + 4], "little") | (1 << 28) - 1
+    data[start : start + 4] = size.to_bytes(4, "little")
+    field, reason, text = refusal(read(bytes(data)))
+    assert (field, reason) == ("init_image", "TOO_MANY_PIXELS")
+    assert text == "At most 16,777,216 pixels."
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_what_moves_is_refused(kind: str) -> None:
     frames = [Image.new("RGB", (64, 64), colour) for colour in (RED, WHITE)]
@@ -186,6 +196,35 @@ class TestMask:
         assert marked.shape == (64, 64)
         assert marked[:, :30].min() == 255
         assert marked[:, 34:].max() == 0
+
+    @pytest.mark.parametrize(
+        "mask",
+        [
+            Image.fromarray(np.repeat([[0xFFFF, 0]], 2, 0).astype(np.uint16)),
+            Image.fromarray(np.repeat([[255, 0]], 2, 0).astype(np.uint8)).convert("1"),
+            Image.fromarray(np.repeat([[[9, 0], [0, 255]]], 2, 0).astype(np.uint8), "LA"),
+            Image.fromarray(np.repeat([[255, 0]], 2, 0).astype(np.uint8)).convert("P"),
+        ],
+        ids=["16 bits", "1 bit", "transparent is white", "palette"],
+    )
+    def test_every_mode_marks_the_left(self, mask: Image.Image) -> None:
+        large = mask.resize((96, 64), Image.Resampling.NEAREST)
+        draft = read(file(stripes()), file(large), width=96, height=64)
+        assert draft.early_violations == ()
+        assert draft.sources.mask is not None
+        marked = draft.sources.mask.pixels > 127
+        assert marked[:, :48].all()
+        assert not marked[:, 48:].any()
+
+    def test_it_is_turned_upright_with_its_picture(self) -> None:
+        exif = Image.Exif()
+        exif[ORIENTATION] = 6
+        mask = Image.new("L", (64, 96))
+        mask.paste(255, (0, 48, 64, 96))  # at the bottom of the file, which is shown on the left
+        draft = read(file(stripes(64, 96), exif=exif), file(mask, exif=exif), width=96, height=64)
+        assert draft.sources.mask is not None
+        assert draft.sources.mask.pixels[:, :48].min() == 255
+        assert draft.sources.mask.pixels[:, 48:].max() == 0
 
     @pytest.mark.parametrize(
         ("picture", "mask", "reason", "words"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -80,6 +81,9 @@ def read_changes(shapes: Shapes, hidden_size: int) -> Mapping[str, Change]:
     if halves:
         raise ModelFailed(f"Half of it is missing: {_shown(min(halves))} has but one matrix.")
     alphas = _by_module(shapes, ALPHA)
+    for module, alpha in alphas.items():
+        if math.prod(shapes[alpha]) != 1:
+            raise ModelFailed(f"The alpha of {_shown(module)} is no number: {list(shapes[alpha])}.")
     for module, down in downs.items():
         _check_shapes(module, shapes[down], shapes[ups[module]])
         if CROSS_ATTENTION.search(module) and shapes[down][1] != hidden_size:

@@ -14,8 +14,9 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from backend.engine.protocols import Pixels
-from backend.errors import InvalidParams
+from backend.errors import InvalidParams, ModelFailed
 from backend.model.adapters.adapter_set import AdapterSet
+from backend.model.adapters.merge import Scaled, merge
 from backend.model.checkpoint.components import Networks
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams, Lora
@@ -273,3 +274,16 @@ def test_a_lora_for_another_network_is_refused_in_a_sentence(
     odd = load_tiny(tiny_model, lora_dir=tmp_path)
     with pytest.raises(InvalidParams, match="modules that this model doesn't have"):
         odd.get_ready(tiny_params(loras=(Lora("odd"),)))
+
+
+@pytest.mark.parametrize(("part", "value"), [(".lora_up.", "nan"), (".alpha", "inf")])
+def test_a_lora_of_other_than_numbers_is_refused(
+    part: str, value: str, tmp_path: Path, model: LatentDiffusion
+) -> None:
+    networks: Networks = model.components.networks
+    file = write_lora(tmp_path / "odd.safetensors", networks, text=False)
+    tensors = load_file(file)
+    name = next(name for name in tensors if part in name)
+    save_file({**tensors, name: torch.full_like(tensors[name], float(value))}, file)
+    with pytest.raises(ModelFailed, match=r"odd: .* not all numbers"):
+        merge(networks, [Scaled(file, 1.0)], HIDDEN)

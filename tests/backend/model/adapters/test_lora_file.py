@@ -68,6 +68,7 @@ def test_every_naming(down: str, up: str, module: str) -> None:
         ({f"{Q}.lora_down.weight": (4, 320)}, "Half of it is missing"),
         ({**lora(Q), f"{Q}.lora_up.weight": (320, 5)}, "don't fit together"),
         ({**lora(Q), f"{Q}.lora_down.weight": (4,)}, "don't fit together"),
+        ({**lora(Q), f"{Q}.alpha": (4,)}, "is no number: [4]"),
         ({}, "It is no LoRA"),
         ({"encoder.conv_in.weight": (1, 1)}, "It is no LoRA. It is an autoencoder (VAE) alone"),
         ({f"{n}": (1,) for n in range(20_001)}, "more than any LoRA"),

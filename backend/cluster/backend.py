@@ -54,7 +54,7 @@ class RayBackend:
         self._jobs = JobRegistry(settings.result_ttl_s)
         self._statistics = Statistics()
         self._dispatcher = Dispatcher(settings, launcher, self._statistics)
-        self._fleet = self._dispatcher.fleet
+        self.fleet = self._dispatcher.fleet
         self._resources = ResourceReader()
         self._pictures = PictureReader(upscalers)
 
@@ -66,7 +66,7 @@ class RayBackend:
 
     async def start(self) -> None:
         try:
-            await self._fleet.start()
+            await self.fleet.start()
         except ModelFailed as error:
             self._failure = str(error)
             log.error("the cluster can't be used", reason=self._failure)
@@ -81,19 +81,19 @@ class RayBackend:
     async def stop(self) -> None:
         """Let go of the cluster. Replicas on a cluster of its own live on for the next front."""
         self._dispatcher.fail_all()
-        await self._fleet.stop()
+        await self.fleet.stop()
 
     @property
     def _state(self) -> State:
         if self._is_draining:
             return State.DRAINING
-        if self._fleet.ready:
+        if self.fleet.ready:
             return State.READY
-        return State.FAILED if self._failure or self._fleet.failure else State.STARTING
+        return State.FAILED if self._failure or self.fleet.failure else State.STARTING
 
     @property
     def _message(self) -> str:
-        ready, members = self._fleet.ready, self._fleet.members
+        ready, members = self.fleet.ready, self.fleet.members
         match self._state:
             case State.READY:
                 names = ", ".join(model.name for model in self._models)
@@ -101,7 +101,7 @@ class RayBackend:
             case State.DRAINING:
                 return "Finishing what runs, taking nothing new."
             case State.FAILED:
-                return self._failure or self._fleet.failure
+                return self._failure or self.fleet.failure
         told = [m.report.status.message for m in members if m.report is not None]
         return f"Starting {len(members)} replicas. {told[0] if told else ''}".strip()
 
@@ -144,7 +144,7 @@ class RayBackend:
     def _model(self, draft: Draft) -> ModelInfo:
         """The model that the request is for, or the default one where none has its name."""
         models = self._models
-        if not models or not self._fleet.ready:
+        if not models or not self.fleet.ready:
             self._refuse_unready()
         return next((model for model in models if model.name == draft.model), models[0])
 
@@ -169,7 +169,7 @@ class RayBackend:
     def _check_open(self, client: str) -> None:
         if self._is_draining:
             raise self._draining()
-        self._dispatcher.line.check_places(client, self._fleet.busy_ms)
+        self._dispatcher.line.check_places(client, self.fleet.busy_ms)
 
     def _draining(self) -> Draining:
         return Draining("The service is shutting down.", self._settings.drain_s)
@@ -194,7 +194,7 @@ class RayBackend:
     @property
     def _models(self) -> tuple[ModelInfo, ...]:
         """Of the first replica that is ready, else of any that has told them."""
-        told = [member.models for member in (*self._fleet.ready, *self._fleet.members)]
+        told = [member.models for member in (*self.fleet.ready, *self.fleet.members)]
         return next((models for models in told if models), ())
 
     @property
@@ -220,7 +220,7 @@ class RayBackend:
             last_hour=self._statistics.last_hour,
             upscalers=self._pictures.upscalers.names,
         )
-        return summary(own, self._fleet.members, self._fleet.gone)
+        return summary(own, self.fleet.members, self.fleet.gone)
 
 
 def _without_pictures(params: GenerationParams) -> GenerationParams:

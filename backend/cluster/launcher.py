@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # the service reports nothing home
 if not os.environ.get("RAY_ADDRESS"):  # on Linux, too, Ray's ports are on 127.0.0.1 then
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of 15: replicas are no background work
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -111,6 +113,13 @@ def _reason(error: RayActorError) -> str:
     return str(error).partition("\n")[0]
 
 
+def _take_signals_back() -> None:
+    """Ray's core has put a stack trace before what our handlers do."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.getsignal(number))
+
+
 class _Actor(Replica):
     """A Replica in a process of its own that knows where in the cluster it is."""
 
@@ -147,8 +156,9 @@ class RayLauncher:
     async def connect(self) -> None:
         try:
             await asyncio.to_thread(self._connect)
-        except (RayError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises plain ones, too
             raise ModelFailed(f"The Ray cluster can't be used: {error}") from error
+        _take_signals_back()
 
     def _connect(self) -> None:
         """Not on the main thread, where Ray would take over our signals."""
@@ -158,7 +168,7 @@ class RayLauncher:
         self._is_ours = True
         options: dict[str, Any] = {"address": "auto"}
         if not os.environ.get("RAY_ADDRESS"):
-            self._folder = tempfile.mkdtemp(prefix="t2i-")  # sockets' paths must be short
+            self._folder = tempfile.mkdtemp(prefix="t2i-ray-")  # sockets' paths must be short
             options = {
                 "address": "local",
                 "num_cpus": os.cpu_count(),

@@ -6,7 +6,7 @@ import time
 
 from backend.config import Settings
 from backend.engine.loading import Load
-from tests.support.fakes import FakeModel, FixedCosts, loads
+from tests.support.fakes import FakeModel, FixedCosts, loads, noise, wide_costs
 
 STEP_S = 0.02
 SIZE = 64
@@ -21,3 +21,13 @@ def sleepers(settings: Settings) -> Load:
         encode=0.1,
     )
     return loads(FakeModel(on_step=lambda: time.sleep(STEP_S)), cost)
+
+
+def at_once(settings: Settings) -> Load:
+    """A model that takes no time."""
+    return loads(FakeModel(), wide_costs())
+
+
+def noisy(settings: Settings) -> Load:
+    """The same, with pictures that compress worst."""
+    return loads(FakeModel(pixels=noise), wide_costs())

@@ -47,3 +47,17 @@ def test_its_absence_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) ->
 def test_fewer_at_most_than_at_least_is_refused() -> None:
     with pytest.raises(ValueError, match="MAX_REPLICAS=2 must be 0 or at least"):
         settings(replicas=3, max_replicas=2)
+
+
+def test_one_command_is_the_backend_with_these_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backend.cluster import __main__ as command
+    from backend.config import load_settings
+
+    for name in ("BACKEND", "REPLICAS", "MAX_REPLICAS"):
+        monkeypatch.setenv(f"TEXT2IMAGE_{name}", "")  # put back at the end
+        monkeypatch.delenv(f"TEXT2IMAGE_{name}")
+    started = []
+    monkeypatch.setattr(command, "backend", lambda arguments: started.append(load_settings()) or 0)
+    assert command.main(["up", "--replicas", "2", "--max-replicas", "5"]) == 0
+    (wanted,) = started
+    assert (wanted.backend, wanted.replicas, wanted.most_replicas) == ("ray", 2, 5)

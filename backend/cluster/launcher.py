@@ -224,9 +224,12 @@ class RayLauncher:
 
     @property
     def _replicas_settings(self) -> Settings:
-        """With a share of the threads: as many as the replica has CPUs."""
+        """With a share of the threads: as many as the replica has CPUs.
+
+        A replica keeps its model: the front knows its costs only while it is loaded.
+        """
         threads = self._settings.num_threads or (0 if self._gpus else self._cpus)
-        return self._settings.model_copy(update={"num_threads": threads})
+        return self._settings.model_copy(update={"num_threads": threads, "idle_unload_s": 0.0})
 
     @property
     def _prefix(self) -> str:

@@ -21,7 +21,7 @@ import grpc
 
 from backend import logs
 from backend.cluster.backend import RayBackend
-from backend.cluster.launcher import RayLauncher, ray
+from backend.cluster.launcher import RayLauncher
 from backend.cluster.replica import LoadOf
 from backend.config import Settings
 from backend.domain import FinishedImage, State
@@ -33,6 +33,8 @@ from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 from tests.support.fakes import fake_draft
 from tests.support.ray_models import at_once, noisy, sleepers
+
+import ray  # isort: skip  # after the launcher, which sets what it reads
 
 STEPS = 10
 PICTURES = 30
@@ -204,7 +206,7 @@ async def drive(port: int, steps: int, size: int) -> None:
 
     options = (("grpc.max_receive_message_length", -1),)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-        stub = pb_grpc.Text2ImageServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = pb_grpc.Text2ImageServiceStub(channel)
         await asyncio.gather(*(call(stub, caller) for caller in range(CALLERS)))
     print(f"{requests / DRIVE_S:.0f} requests/s, {events / DRIVE_S:.0f} events/s, "
           f"{num_bytes / DRIVE_S / 1e6:.1f} MB/s")  # fmt: skip

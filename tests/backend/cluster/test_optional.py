@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.config import Settings
 from backend.errors import ConfigError
 from tests.support.fakes import settings
 
@@ -56,8 +57,13 @@ def test_one_command_is_the_backend_with_these_settings(monkeypatch: pytest.Monk
     for name in ("BACKEND", "REPLICAS", "MAX_REPLICAS"):
         monkeypatch.setenv(f"TEXT2IMAGE_{name}", "")  # put back at the end
         monkeypatch.delenv(f"TEXT2IMAGE_{name}")
-    started = []
-    monkeypatch.setattr(command, "backend", lambda arguments: started.append(load_settings()) or 0)
+    started: list[Settings] = []
+
+    def start(arguments: list[str]) -> int:
+        started.append(load_settings())
+        return 0
+
+    monkeypatch.setattr(command, "backend", start)
     assert command.main(["up", "--replicas", "2", "--max-replicas", "5"]) == 0
     (wanted,) = started
     assert (wanted.backend, wanted.replicas, wanted.most_replicas) == ("ray", 2, 5)

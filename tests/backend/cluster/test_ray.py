@@ -239,6 +239,7 @@ async def test_200_requests_and_a_killed_replica(
         "runtime": "torch",
         "data_dir": tmp_path,
         "max_queue": 300,
+        "max_batch_rows": 2,  # each alone in its step, as in the engine that it is compared with
     }
     outcomes = Outcomes()
     async with front(ray, loader, **wanted) as backend:

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo backend ui check fmt proto test fuzz bench bench-sessions test-sd14 gpu-check screenshots train evaluate \
-  images-check fresh digests audit lock wheels-check clean
+  images-check fresh digests audit lock wheels-check interop clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ proto: $(VENV)/.dev ## Generate the modules of proto/ anew
 test: $(VENV)/.dev ## Set up all and pass every test
 	@scripts/system-packages
 	$(BIN)/python -m pytest -q $(ARGS)
+
+interop: $(VENV)/.dev ## The tests with clients that nobody here wrote, and more of those (needs the network)
+	@scripts/system-packages
+	$(BIN)/python -m venv build/interop
+	build/interop/bin/python -m pip install --quiet -r tests/interop/requirements.txt
+	$(BIN)/python -m pytest -q tests/interop $(ARGS)
 
 fuzz: $(VENV)/.dev ## Fuzz what is imported, FUZZ_S seconds per target (an hour)
 	for target in file text weights; do \

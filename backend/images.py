@@ -24,6 +24,7 @@ from backend.version import VERSION
 
 QUALITY = 90  # of JPEG and WEBP, as promised in the proto file
 PREVIEW_QUALITY = 75
+HIRES_UPSCALER = "Lanczos"  # AUTOMATIC1111's name of what enlarges the first pass's picture
 NOTE_PREFIX = b"text2image\0"  # precedes the JSON in the EXIF maker note
 
 # Our noise scheduler: AUTOMATIC1111's sampler and schedule type (None: not written).
@@ -127,7 +128,7 @@ class Provenance:
             settings["Denoising strength"] = f"{params.upscale_strength:g}"
         if params.upscaled is not None:
             settings["Hires upscale"] = f"{params.upscale:g}"
-            settings["Hires upscaler"] = "Lanczos"
+            settings["Hires upscaler"] = HIRES_UPSCALER
         if params.clip_skip != 1:
             settings["Clip skip"] = str(params.clip_skip)
         if params.prompt_syntax is not PromptSyntax.PLAIN:

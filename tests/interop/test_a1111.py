@@ -79,6 +79,23 @@ def test_webuiapi_starts_from_a_picture(webui: Any) -> None:
     assert masked.tobytes() != changed.image.tobytes()
 
 
+def test_webuiapi_draws_larger_in_a_second_pass(webui: Any) -> None:
+    fields = {"prompt": "a fox", "seed": 3, "width": 64, "height": 64}
+    hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": webuiapi.HiResUpscaler.Latent}
+    made = webui.txt2img(**fields, **hires, denoising_strength=0.5)
+    assert made.image.size == (128, 128)
+    assert "Hires upscale: 2, Hires upscaler: Lanczos" in made.info["infotexts"][0]
+    assert len(made.info["warnings"]) == 1
+    again = webui.txt2img(**fields, **hires, denoising_strength=1.0)
+    assert again.image.tobytes() != made.image.tobytes()
+
+
+def test_webuiapi_refreshes_and_is_told_that_pictures_are_not_described(webui: Any) -> None:
+    webui.refresh_checkpoints()
+    with pytest.raises(RuntimeError, match="501"):
+        webui.interrogate(Image.new("RGB", (64, 64)))
+
+
 def test_webuiapi_fills_its_menus(webui: Any, live: Live) -> None:
     title = webui.util_get_current_model()
     assert title.startswith(live.status().models[0].name)

@@ -50,3 +50,8 @@ def test_mcp_sdk(live: Live) -> None:
     assert run("mcp.mjs", f"{live.http}/mcp") == ["ok tools", "ok picture", "ok edit", "ok cancel"]
     until(lambda: live.is_idle)
     assert live.status().counters.cancelled == cancelled + 1
+
+
+def test_openai(live: Live) -> None:
+    checks = run("openai_images.mjs", live.http)
+    assert checks == [f"ok {n}" for n in ("models", "generate", "url", "stream", "refusal")]

@@ -7,7 +7,7 @@ const png = (b64) => Buffer.from(b64, "base64").subarray(1, 4).toString();
 
 const names = [];
 for await (const model of client.models.list()) names.push(model.id);
-assert.deepEqual(names, ["fake", "dall-e-3"]);
+assert.ok(names.length > 1 && names.includes("dall-e-3")); // beside the one that is served
 await assert.rejects(client.models.retrieve("gpt-5"), (error) => error.code === "model_not_found");
 console.log("ok models");
 

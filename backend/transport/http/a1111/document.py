@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from backend.transport.http.a1111.img2img import Img2Img
+from backend.transport.http.a1111.lists import REFRESHED
 from backend.transport.http.a1111.pictures import PngInfoRequest, Upscaling
-from backend.transport.http.a1111.request import Txt2Img
 from backend.transport.http.a1111.routes import PREFIX, routes
+from backend.transport.http.a1111.txt2img import Txt2Img
 from backend.transport.http.problem import Json
 
 BODIES: dict[str, type[BaseModel] | None] = {
@@ -20,7 +21,7 @@ BODIES: dict[str, type[BaseModel] | None] = {
     "options": None,  # any object
 }
 TEXT: Json = {"type": "string"}
-WITHOUT_BODY = ("interrupt", "skip")
+WITHOUT_BODY = ("interrupt", "skip", "interrogate", *(f"refresh-{what}" for what in REFRESHED))
 ERRORS = {
     "401": "No or bad credentials: any user name, the API key as password.",
     "403": "Not allowed, or withheld.",
@@ -29,6 +30,7 @@ ERRORS = {
     "415": "Not JSON.",
     "422": "Bad fields, all of them named.",
     "429": "Queue full.",
+    "501": "Not there: describing pictures.",
     "503": "Loading or draining.",
 }
 

@@ -1,4 +1,4 @@
-"""POST /sdapi/v1/txt2img."""
+"""Runs a request of A1111's API, and answers as A1111 does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from backend.transport.http import protojson
 from backend.transport.http.a1111 import options
 from backend.transport.http.a1111.info import info_of
-from backend.transport.http.a1111.request import Txt2Img, read_request
+from backend.transport.http.a1111.request import Generation
 from backend.transport.http.a1111.sessions import Job, Session, session_of
 from backend.transport.http.body import (
     media_type,
@@ -46,15 +46,8 @@ class Made:
         return bool(self.images) and all(image.nsfw_detected for image in self.images)
 
 
-async def txt2img(request: Request) -> Response:
-    body = await read_json(request)
-    asked = read_request(body, Txt2Img)
-    message, status = await message_for(request, asked)
-    return await answer(request, asked, message, status, body)
-
-
 async def message_for(
-    request: Request, asked: Txt2Img
+    request: Request, asked: Generation
 ) -> tuple[pb.GenerateImageRequest, pb.GetStatusResponse]:
     """One round of what is asked for, and the status that it was made by.
 
@@ -70,7 +63,7 @@ async def message_for(
 
 async def answer(
     request: Request,
-    asked: Txt2Img,
+    asked: Generation,
     message: pb.GenerateImageRequest,
     status: pb.GetStatusResponse,
     echo: Json,
@@ -160,7 +153,7 @@ def _answer(
     made: Made,
     message: pb.GenerateImageRequest,
     status: pb.GetStatusResponse,
-    asked: Txt2Img,
+    asked: Generation,
     body: Json,
 ) -> bytes:
     shown = sorted((one for one in made.images if not one.nsfw_detected), key=lambda one: one.seed)
@@ -168,6 +161,6 @@ def _answer(
     answer: dict[str, Any] = {
         "images": [base64.b64encode(image.data).decode() for image in sent],
         "parameters": body,
-        "info": json.dumps(info_of(shown, made.info, message, status)),
+        "info": json.dumps(info_of(shown, made.info, message, status, asked.warnings)),
     }
     return json.dumps(answer).encode()

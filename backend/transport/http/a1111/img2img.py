@@ -21,7 +21,7 @@ from backend.transport.http.a1111.pictures import (
     upright,
 )
 from backend.transport.http.a1111.problem import not_found
-from backend.transport.http.a1111.request import Float, Int, Text, Txt2Img, read_request
+from backend.transport.http.a1111.request import Float, Generation, Int, Text, read_request
 from backend.transport.http.body import (
     holding,
     media_type,
@@ -37,7 +37,7 @@ STRETCH = 0  # A1111's "just resize"; its other modes crop here
 WHITE_FROM = 128  # of a mask
 
 
-class Img2Img(Txt2Img):
+class Img2Img(Generation):
     """The supported fields of A1111's request. Pictures are in base64."""
 
     init_images: Annotated[list[str], Field(min_length=1)] | None = None

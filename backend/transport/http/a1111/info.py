@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from backend.images import SAMPLERS
+from backend.images import HIRES_UPSCALER, SAMPLERS
 from backend.transport.http.a1111.infotext import read_infotext
 from backend.transport.http.a1111.options import HASH_CHARACTERS, find_model
 from backend.transport.http.problem import Json
@@ -17,12 +17,17 @@ def info_of(
     done: pb.GenerationInfo | None,
     message: pb.GenerateImageRequest,
     status: pb.GetStatusResponse,
+    warnings: Sequence[str] = (),
 ) -> Json:
-    """Build it from `done`; if every round was interrupted (None), from the request `message`."""
+    """Build it from `done`; if every round was interrupted (None), from the request `message`.
+
+    `warnings`: what was found before the service saw the request.
+    """
     used = done.request if done is not None else message
     model = find_model(done.model if done is not None else message.model, status.models)
     sampler, schedule = SAMPLERS.get(used.scheduler, (used.scheduler, None))
     seeds = [image.seed for image in images]
+    found = done.warnings if done is not None else ()
     return {
         "prompt": used.prompt,
         "all_prompts": [used.prompt] * len(images),
@@ -48,8 +53,8 @@ def info_of(
         "sd_vae_hash": None,
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": _short(used.strength) if used.HasField("strength") else None,
-        "extra_generation_params": {},
+        "denoising_strength": _strength(used),
+        "extra_generation_params": _hires(used),
         "index_of_first_image": 0,
         "infotexts": [read_infotext(image.data) for image in images],
         "styles": [],
@@ -57,8 +62,22 @@ def info_of(
         "clip_skip": max(1, used.clip_skip),
         "is_using_inpainting_conditioning": False,
         "version": f"text2image {status.version}",
-        "warnings": [warning.description for warning in done.warnings] if done is not None else [],
+        "warnings": [*warnings, *(warning.description for warning in found)],
     }
+
+
+def _strength(used: pb.GenerateImageRequest) -> float | None:
+    for name in ("strength", "upscale_strength"):
+        if used.HasField(name):
+            return _short(getattr(used, name))
+    return None
+
+
+def _hires(used: pb.GenerateImageRequest) -> Json:
+    """As in the infotext."""
+    if not used.HasField("upscale"):
+        return {}
+    return {"Hires upscale": _short(used.upscale), "Hires upscaler": HIRES_UPSCALER}
 
 
 def _short(number: float) -> float:

@@ -30,6 +30,9 @@ NOTHING: dict[str, object] = {
     "extensions": [],
 }
 
+# What A1111 reads again when it is told to. Here every list is read from the folder as it is.
+REFRESHED = ("checkpoints", "embeddings", "loras", "vae")
+
 
 def told(tell: Callable[[Status], object]) -> Endpoint:
     """An endpoint whose answer is computed from the service's status."""

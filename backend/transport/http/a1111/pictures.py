@@ -1,4 +1,4 @@
-"""POST /sdapi/v1/png-info and /sdapi/v1/extra-single-image."""
+"""POST /sdapi/v1/png-info, extra-single-image and interrogate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
 
+import grpc
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,7 +29,7 @@ from backend.transport.http.body import (
     unsupported_media_type,
 )
 from backend.transport.http.compression import respond
-from backend.transport.http.problem import Json, bad_fields
+from backend.transport.http.problem import Json, Problem, bad_fields
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -89,6 +90,11 @@ async def png_info(request: Request) -> Response:
 
 async def extra_single_image(request: Request) -> Response:
     return await _aside(request, _upscale)
+
+
+async def interrogate(request: Request) -> Response:
+    text = "This server has no model that describes pictures; png-info tells of those made here."
+    raise Problem(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
 def list_upscalers() -> list[Json]:

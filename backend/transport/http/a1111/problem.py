@@ -19,6 +19,8 @@ PARAMS = {
     "model": "sd_model_checkpoint",
     "init_image": "init_images",
     "strength": "denoising_strength",
+    "upscale": "hr_scale",
+    "upscale_strength": "denoising_strength",
     "output_format": "samples_format",
 }
 UNPROCESSABLE = 422  # FastAPI's status for fields that it can't parse

@@ -1,4 +1,4 @@
-"""A1111's txt2img request, converted to ours."""
+"""What A1111's txt2img and img2img requests share, converted to ours."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ Count = Annotated[Positive | None, BeforeValidator(_unset), _schema("integer")]
 Int = Annotated[Int64 | None, BeforeValidator(_unset), _schema("integer")]
 Float = Annotated[float | None, BeforeValidator(_unset), _schema("number")]
 Text = str | None
-T = TypeVar("T", bound="Txt2Img")
+T = TypeVar("T", bound="Generation")
 
 
-class Txt2Img(BaseModel):
+class Generation(BaseModel):
     """The supported ones of A1111's fifty fields; all others are silently ignored."""
 
     model_config = ConfigDict(extra="ignore")
@@ -71,6 +71,11 @@ class Txt2Img(BaseModel):
     @property
     def num_rounds(self) -> int:
         return self.n_iter or 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is done otherwise than asked, for people."""
+        return []
 
     def check_count(self, status: pb.GetStatusResponse) -> None:
         """Raises Problem: more images than allowed in one answer."""

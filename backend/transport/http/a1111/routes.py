@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from backend.transport.http.a1111 import lists, pictures, progress
-from backend.transport.http.a1111.generate import txt2img
 from backend.transport.http.a1111.img2img import img2img
+from backend.transport.http.a1111.txt2img import txt2img
 
 PREFIX = "/sdapi/v1/"
 PING = "/internal/ping"
@@ -26,11 +26,13 @@ def routes() -> list[Route]:
         _get("upscalers", lists.constant(pictures.list_upscalers())),
         _get("memory", lists.told(lists.memory)),
         *(_get(path, lists.constant(answer)) for path, answer in lists.NOTHING.items()),
+        *(_post(f"refresh-{what}", lists.constant(None)) for what in lists.REFRESHED),
         _get("progress", progress.progress),
         _post("interrupt", progress.interrupt),
         _post("skip", progress.skip),
         _post("png-info", pictures.png_info),
         _post("extra-single-image", pictures.extra_single_image),
+        _post("interrogate", pictures.interrogate),
         Route(PING, lists.constant({}), methods=["GET"]),
     ]
 

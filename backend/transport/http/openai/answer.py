@@ -45,14 +45,16 @@ def address(request: Request, shelf: Shelf, image: pb.Image) -> str:
     return str(request.base_url.replace(path=f"{PATH}{name}"))
 
 
-def body(images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int) -> bytes:
-    """The JSON of one or more images, with `addresses` as URLs, or in base64 if empty."""
+def body(
+    images: Sequence[pb.Image], addresses: Sequence[str], num_withheld: int, *, in_base64: bool
+) -> bytes:
+    """The JSON of one or more images: `in_base64`, by `addresses` if there are any, or both."""
     data: list[Json] = [{"seed": image.seed, "nsfw_detected": False} for image in images]
-    for index, image in enumerate(images):
-        if addresses:
-            data[index]["url"] = addresses[index]
-        else:
-            data[index]["b64_json"] = _b64(image)
+    for item, url in zip(data, addresses, strict=False):
+        item["url"] = url
+    for item, image in zip(data, images, strict=True):
+        if in_base64:
+            item["b64_json"] = _b64(image)
     content: Json = {"created": int(time.time()), "data": data, **_looks(images[0])}
     if num_withheld:
         content["nsfw_withheld"] = num_withheld

@@ -67,8 +67,14 @@ async def draw(
         raise withheld(http_status=answer.OPENAI_BLOCKED)
     num_withheld = len(images) - len(shown)
     shown = await asyncio.to_thread(answer.encoded, shown, asked.lossy)
-    places = [answer.address(request, shelf, image) for image in shown] if asked.wants_urls else []
-    return await respond(request, lambda: answer.body(shown, places, num_withheld), headers=headers)
+    with_urls = asked.wants_urls or (asked.may_expect_urls and shelf.ttl_s > 0)
+    places = [answer.address(request, shelf, image) for image in shown] if with_urls else []
+    in_base64 = not asked.wants_urls
+    return await respond(
+        request,
+        lambda: answer.body(shown, places, num_withheld, in_base64=in_base64),
+        headers=headers,
+    )
 
 
 async def _collect(events: AsyncGenerator[Any]) -> list[pb.Image]:

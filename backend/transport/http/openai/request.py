@@ -33,6 +33,7 @@ FORMATS = {
     "webp": pb.IMAGE_FORMAT_WEBP,
 }
 LOSSY = {"jpeg": ImageFormat.JPEG, "webp": ImageFormat.WEBP}
+DALL_E = "dall-e-"  # also what OpenAI takes where no model is named
 SYNTAXES = {
     None: pb.PROMPT_SYNTAX_UNSPECIFIED,
     "plain": pb.PROMPT_SYNTAX_PLAIN,
@@ -159,6 +160,12 @@ class ImagesRequest(BaseModel):
     def wants_urls(self) -> bool:
         """Whether URLs are requested; a stream always contains the images themselves."""
         return self.response_format == "url" and not self.stream
+
+    @property
+    def may_expect_urls(self) -> bool:
+        """Whether OpenAI would answer with URLs: its DALL-E models do, where no format is given."""
+        is_dall_e = not self.model or self.model.startswith(DALL_E)
+        return self.response_format is None and is_dall_e and not self.stream
 
     def ignored(self) -> list[str]:
         """Names of given parameters that have no effect."""

@@ -228,6 +228,28 @@ async def test_a_url_brings_the_very_picture_to_who_knows_it(
         assert picture.content == base64.b64decode(other["b64_json"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "keys"),
+    [
+        ({}, {"url", "b64_json"}),
+        ({"model": "dall-e-2"}, {"url", "b64_json"}),
+        ({"model": "gpt-image-1"}, {"b64_json"}),
+        ({"model": "dall-e-2", "response_format": "b64_json"}, {"b64_json"}),
+        ({"model": "fake"}, {"b64_json"}),
+    ],
+)
+async def test_dall_e_is_answered_with_addresses_too(
+    service: FakeService, fields: dict[str, Any], keys: set[str]
+) -> None:
+    """OpenAI answers it with addresses unless base64 is asked for, and programs rely on that."""
+    async with front(service, openai_aliases=("dall-e-*", "gpt-image-*")) as http:
+        [item] = (await http.post(IMAGES, json={"prompt": "a fox", **fields})).json()["data"]
+        assert item.keys() - {"seed", "nsfw_detected"} == keys
+        if "url" in keys:
+            picture = (await http.get(item["url"])).content
+            assert picture == base64.b64decode(item["b64_json"])
+
+
 async def test_an_address_begins_as_the_client_called_us(http: httpx.AsyncClient) -> None:
     fields = {"prompt": "a fox", "response_format": "url"}
     answer = await http.post(IMAGES, json=fields, headers={"host": "studio.localhost:99"})
@@ -254,10 +276,12 @@ async def test_pictures_go_after_their_time_and_the_oldest_first() -> None:
 async def test_where_nothing_is_kept_a_url_is_refused_before_the_work(
     service: FakeService,
 ) -> None:
-    async with front(service, result_ttl_s=0) as http:
+    async with front(service, result_ttl_s=0, openai_aliases=("dall-e-*",)) as http:
         answer = await http.post(IMAGES, json={"prompt": "a fox", "response_format": "url"})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "response_format")
-    assert service.requests == []
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "response_format")
+        assert service.requests == []
+        plain = await http.post(IMAGES, json={"prompt": "a fox", "model": "dall-e-2"})
+        assert plain.json()["data"][0].keys() == {"b64_json", "seed", "nsfw_detected"}
 
 
 async def test_other_paths_and_verbs_answer_in_openais_words(http: httpx.AsyncClient) -> None:

@@ -90,3 +90,15 @@ async def test_an_unknown_model_or_format_is_refused(http: httpx.AsyncClient) ->
     answer = await http.post(API + "options", json={"samples_format": "avif"})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("samples_format: Must be one of png")
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "embeddings", "loras", "vae"])
+async def test_refreshing_is_done_already(http: httpx.AsyncClient, what: str) -> None:
+    answer = await http.post(f"{API}refresh-{what}")
+    assert (answer.status_code, answer.json()) == (200, None)
+
+
+async def test_a_picture_cannot_be_described(http: httpx.AsyncClient) -> None:
+    answer = await http.post(API + "interrogate", json={"image": "AAAA", "model": "clip"})
+    assert (answer.status_code, answer.json()["error"]) == (501, "RuntimeError")
+    assert "no model that describes pictures" in answer.json()["detail"]

@@ -7,9 +7,7 @@ Serves Streamlit's app with our routes and headers, in one process on one port. 
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -29,7 +27,7 @@ from ui.access import VisitorGuard, host_route  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
 from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
-from ui.listeners import close_listeners  # noqa: E402
+from ui.listeners import listen_on  # noqa: E402
 from ui.memory import return_large_blocks  # noqa: E402
 from ui.origin import OriginGuard  # noqa: E402
 from ui.packed_static import PackedStatic  # noqa: E402
@@ -46,26 +44,6 @@ from ui.styled_page import StyledPage, style_route  # noqa: E402
 from ui.uploads import UploadLimit  # noqa: E402
 
 LOG = logging.getLogger("inkling")
-
-
-def _listen_where_told(settings: Settings) -> None:
-    """Restart with the configured address, since Streamlit binds its own before it loads us."""
-    if settings.host == config.get_option("server.address"):
-        return
-    os.environ["STREAMLIT_SERVER_ADDRESS"] = settings.host
-    if os.name == "nt":  # execv there starts another process, and ends this one
-        close_listeners(config.get_option("server.port"))
-        sys.exit(subprocess.call([sys.executable, *sys.orig_argv[1:]]))
-    _let_go_of_sockets()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def _let_go_of_sockets() -> None:
-    """Close Streamlit's listener, which would otherwise accept connections without answering."""
-    if os.path.isdir("/dev/fd"):
-        for name in os.listdir("/dev/fd"):
-            with suppress(OSError):  # the folder's own is gone
-                os.set_inheritable(int(name), int(name) <= 2)
 
 
 def _secrets(settings: Settings, signer: Signer) -> dict[str, Any]:
@@ -127,7 +105,7 @@ def _shelf() -> Shelf:
 
 try:
     settings = load_settings()
-    _listen_where_told(settings)
+    listen_on(settings.host)
     hold(settings.data_dir)
     signer = load_signer(settings.data_dir)
 except (SettingsError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import subprocess
@@ -142,6 +143,34 @@ def test_the_environment_is_set_up_once_with_the_standard_library_alone(
     assert len(ran) == 2
     assert ran[0][0] == str(demo.venv_python())
     assert ran[0][2:] == ["backend", "ui", "openvino"]
+
+
+def test_on_windows_ctrl_c_waits_for_the_demo_in_the_new_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child gets Ctrl-C, too, and needs its time to drain."""
+    started: list[list[str]] = []
+    waits = iter([KeyboardInterrupt(), KeyboardInterrupt(), 130])
+
+    def wait() -> int:
+        found = next(waits)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def popen(command: list[str]) -> Any:
+        started.append(command)
+        return SimpleNamespace(wait=wait)
+
+    monkeypatch.setattr(demo, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it would end this process"))
+    monkeypatch.chdir(Path.cwd())
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        assert demo.go_on() == 130
+    python = tmp_path / ".venv" / "Scripts" / "python.exe"
+    assert started == [[str(python), "-m", "scripts.demo"]]
 
 
 def test_demo_starts_without_any_package() -> None:

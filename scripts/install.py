@@ -113,6 +113,7 @@ def main(extras: list[str]) -> int:
     if why := refusal():
         print(why, file=sys.stderr)
         return 2
+    print("Installing the packages, which takes minutes where none is cached.", flush=True)
     started = time.monotonic()
     try:
         install(extras)

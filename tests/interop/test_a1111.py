@@ -92,7 +92,7 @@ def test_webuiapi_draws_larger_in_a_second_pass(webui: Any) -> None:
 
 def test_webuiapi_refreshes_and_is_told_that_pictures_are_not_described(webui: Any) -> None:
     webui.refresh_checkpoints()
-    with pytest.raises(RuntimeError, match="501"):
+    with pytest.raises(RuntimeError, match="404"):
         webui.interrogate(Image.new("RGB", (64, 64)))
 
 

@@ -30,7 +30,6 @@ ERRORS = {
     "415": "Not JSON.",
     "422": "Bad fields, all of them named.",
     "429": "Queue full.",
-    "501": "Not there: describing pictures.",
     "503": "Loading or draining.",
 }
 

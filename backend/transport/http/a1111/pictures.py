@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
 
-import grpc
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,7 +28,7 @@ from backend.transport.http.body import (
     unsupported_media_type,
 )
 from backend.transport.http.compression import respond
-from backend.transport.http.problem import Json, Problem, bad_fields
+from backend.transport.http.problem import Json, bad_fields
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -94,7 +93,7 @@ async def extra_single_image(request: Request) -> Response:
 
 async def interrogate(request: Request) -> Response:
     text = "This server has no model that describes pictures; png-info tells of those made here."
-    raise Problem(grpc.StatusCode.UNIMPLEMENTED, text)
+    raise not_found(text)
 
 
 def list_upscalers() -> list[Json]:

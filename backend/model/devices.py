@@ -67,7 +67,7 @@ def set_up(settings: Settings, device: torch.device) -> None:
     No TF32 for float32. No reduced-precision or split-k sums for half precision: how those are
     split over blocks depends on the batch.
     """
-    torch.set_num_threads(settings.num_threads or _all_threads())
+    settle_torch_threads(settings.num_threads or _all_threads())
     if device.type == "mps":
         torch.mps.set_per_process_memory_fraction(settings.gpu_memory_fraction)
     if device.type != "cuda":
@@ -121,6 +121,7 @@ def settle_torch_threads(number: int) -> None:
     Otherwise torch fixes it at the thread's first computation, and a concurrent
     `one_torch_thread` could pin it to 1.
     """
+    torch.get_num_threads()  # ends torch's own first choice for this thread
     torch.set_num_threads(number)
 
 

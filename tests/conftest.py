@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 logs.configure("console", "error")
 # Before gRPC is imported: what its core logs about forks would turn up in children's stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# Before torch is imported: threads that share so little work wait for each other, many times
+# longer on busy cores. Tests that need two have `two_torch_threads`.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.targets import TARGETS, seeds
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 5
+SECONDS = 3
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken blocks

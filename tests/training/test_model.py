@@ -21,8 +21,14 @@ def pipe() -> StableDiffusionPipeline:
     return StableDiffusionPipeline.from_pretrained(paths.MODEL)
 
 
-def picture(pipe: StableDiffusionPipeline, text: str, seed: int = 1) -> Pixels:
-    return Artist(pipe).draw([text], [seed])[0]
+STRANGE = ("zxqwv blorptastic", "", "a " * 200, "漢字 🦊 é")
+
+
+@pytest.fixture(scope="module")
+def pictures(pipe: StableDiffusionPipeline) -> dict[str, Pixels]:
+    """Of every prompt in this module, drawn together."""
+    texts = ["a cat", "a banana", "a dog on a blue background", *STRANGE]
+    return dict(zip(texts, Artist(pipe).draw(texts, [1] * len(texts)), strict=True))
 
 
 def test_it_loads_in_one_dtype_without_being_told(pipe: StableDiffusionPipeline) -> None:
@@ -34,27 +40,29 @@ def test_it_is_at_most_60_mb() -> None:
     assert size_mb(paths.MODEL) <= 60
 
 
-def test_its_own_size_is_128_pixels(pipe: StableDiffusionPipeline) -> None:
+def test_its_own_size_is_128_pixels(
+    pipe: StableDiffusionPipeline, pictures: dict[str, Pixels]
+) -> None:
     assert pipe.unet.config.sample_size * pipe.vae_scale_factor == 128
-    assert picture(pipe, "a cat").shape == (128, 128, 3)
+    assert pictures["a cat"].shape == (128, 128, 3)
 
 
-def test_another_word_gives_another_picture(pipe: StableDiffusionPipeline) -> None:
-    cat, banana = picture(pipe, "a cat"), picture(pipe, "a banana")
+def test_another_word_gives_another_picture(pictures: dict[str, Pixels]) -> None:
+    cat, banana = pictures["a cat"], pictures["a banana"]
     assert np.abs(cat.astype(int) - banana).mean() > 10
 
 
-def test_a_background_colour_is_obeyed(pipe: StableDiffusionPipeline) -> None:
-    seen = measures.background_of(picture(pipe, "a dog on a blue background"))
+def test_a_background_colour_is_obeyed(pictures: dict[str, Pixels]) -> None:
+    seen = measures.background_of(pictures["a dog on a blue background"])
     assert measures.named(seen) == "blue"
 
 
-@pytest.mark.parametrize("text", ["zxqwv blorptastic", "", "a " * 200, "漢字 🦊 é"])
+@pytest.mark.parametrize("text", STRANGE)
 def test_words_it_does_not_know_give_a_clean_picture(
-    pipe: StableDiffusionPipeline, text: str
+    pictures: dict[str, Pixels], text: str
 ) -> None:
     """Noise differs from pixel to pixel; a picture is mostly smooth."""
-    drawn = picture(pipe, text).astype(int)
+    drawn = pictures[text].astype(int)
     assert np.abs(np.diff(drawn, axis=1)).mean() < 12
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,26 @@ import torch
 
 from backend.model.checkpoint.components import Components, LoadOptions
 from backend.model.checkpoint.folder import read_folder
+from backend.model.openvino import convert
+from tests.support.conversions import Conversions
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """OpenVINO converts the same network once a session, whichever test's folder it is for."""
+    if importlib.util.find_spec("openvino") is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "_convert", Conversions(tmp_path_factory.mktemp("conversions")))
+        yield
+
+
+@pytest.fixture
+def unshared_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network is converted anew."""
+    if isinstance(convert._convert, Conversions):
+        monkeypatch.setattr(convert, "_convert", convert._convert.really)
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from backend.model.runtime.eager import TorchRuntime
 
 
 def test_every_runtime_is_told_with_its_speed_and_fidelity(
-    tiny_model: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fidelity, "FAST_STEP_S", 0.0)  # one picture each
     told: list[str] = []
     settings = Settings(
         model=str(tiny_model), data_dir=tmp_path, dtype="float32", device="cpu", num_threads=1

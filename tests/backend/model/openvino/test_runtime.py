@@ -25,6 +25,7 @@ from backend.model.openvino.runtime import (
 )
 from backend.model.runtime.eager import TorchRuntime
 from tests.support.networks import row_inputs as inputs
+from tests.support.tiny_sd import build_tiny_sd
 
 ROOT = Path(__file__).parent.parent.parent.parent.parent
 REVISION = "r1"
@@ -176,6 +177,7 @@ def test_says_what_it_is(components: Components, cache: Path) -> None:
     assert openvino(components, cache).description.endswith("float32, 2 threads")
 
 
+@pytest.mark.usefixtures("unshared_conversions")
 def test_a_converted_network_gives_its_weights_back_whoever_holds_it(
     components: Components, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,12 +220,13 @@ assert not found, found
 """
 
 
-def test_nothing_reports_home(tiny_model: Path, tmp_path: Path) -> None:
+def test_nothing_reports_home(tmp_path: Path) -> None:
     """Without `CI`, where telemetries are on by default: conversion, loading, calibration."""
+    model = build_tiny_sd(tmp_path / "model", vae_scale_factor=2)  # fewer layers to convert
     off = ("CI", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE")
     environment = {key: value for key, value in os.environ.items() if key not in off}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(tiny_model), str(tmp_path)],
+        [sys.executable, "-c", WATCHED, str(model), str(tmp_path)],
         cwd=ROOT,
         env=environment | {"HOME": str(tmp_path)},  # no consent file of an earlier run
         capture_output=True,

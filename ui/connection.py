@@ -22,6 +22,7 @@ from ui.settings import PREFIX, Settings, load_settings
 from ui.shared_album import Shelf
 from ui.storage.albums import Albums
 from ui.storage.database import prepare
+from ui.storage.database_lock import DatabaseLock
 from ui.storage.files import PictureFiles
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
@@ -40,6 +41,7 @@ class Services:
     signer: Signer
     service: Text2ImageClient
     engine: Engine
+    lock: DatabaseLock
     gallery: Gallery
     albums: Albums
     journal: Journal
@@ -78,6 +80,7 @@ def _release(shared: Services) -> None:
     shared.jobs.close()
     shared.monitor.close()
     shared.service.close()
+    shared.lock.release()
     shared.engine.dispose()
 
 
@@ -85,7 +88,7 @@ def _release(shared: Services) -> None:
 def _open() -> Services:
     settings = load_settings()
     signer = load_signer(settings.data_dir)
-    engine = _engine(settings)
+    engine, lock = _engine(settings)
     files = PictureFiles(settings.data_dir / "pictures")
     gallery = Gallery(engine, files, settings.quota_bytes)
     journal = Journal(engine, signer.secret_for(f"studio on {socket.gethostname()}"))
@@ -103,26 +106,32 @@ def _open() -> Services:
         signer=signer,
         service=service,
         engine=engine,
+        lock=lock,
         gallery=gallery,
         albums=Albums(engine),
         journal=journal,
         jobs=jobs,
         monitor=monitor,
         recovery=recovery,
-        upkeep=Upkeep(jobs, gallery, journal),
+        upkeep=Upkeep(jobs, gallery, journal, lock),
         sessions=sessions,
         runner=Runner(sessions, service, gallery),
     )
 
 
-def _engine(settings: Settings) -> Engine:
+def _engine(settings: Settings) -> tuple[Engine, DatabaseLock]:
+    """Locked first: a newer version must not migrate what an older one uses."""
     engine = create_engine(settings.database_url, pool_pre_ping=True)
+    lock = None
     try:
+        lock = DatabaseLock(engine, settings.data_dir)
         prepare(engine)
     except BaseException:
+        if lock is not None:
+            lock.release()
         engine.dispose()
         raise
-    return engine
+    return engine, lock
 
 
 def _recover(engine: Engine, gallery: Gallery, files: PictureFiles, settings: Settings) -> Recovery:

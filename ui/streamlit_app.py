@@ -25,6 +25,7 @@ if str(ROOT) not in sys.path:
 from ui import web  # noqa: E402
 from ui.access import VisitorGuard, host_route  # noqa: E402
 from ui.components.crash import show_crash  # noqa: E402
+from ui.connection_limits import limit_connections  # noqa: E402
 from ui.example_pictures import example_route  # noqa: E402
 from ui.identity import Signer, load_signer  # noqa: E402
 from ui.listeners import listen_on  # noqa: E402
@@ -112,6 +113,7 @@ except (SettingsError, OSError) as error:
     sys.exit(f"The studio can't start: {error}")
 
 return_large_blocks()
+limit_connections()
 files = PictureFiles(settings.data_dir / "pictures")
 passes, guesses = Passes(signer, settings.host_password), Guesses()
 is_guarded = settings.oidc is None and not settings.is_open

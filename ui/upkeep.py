@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from ui.jobs import Jobs
+from ui.storage.database_lock import DatabaseLock
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
 from ui.uploads import ClosedSessions
@@ -18,10 +19,11 @@ PURGE_S = 600.0
 
 
 class Upkeep:
-    """Extends leases, retries failed saves, and purges deleted pictures."""
+    """Extends leases, keeps the database's lock, retries failed saves, purges deleted pictures."""
 
-    def __init__(self, jobs: Jobs, gallery: Gallery, journal: Journal) -> None:
+    def __init__(self, jobs: Jobs, gallery: Gallery, journal: Journal, lock: DatabaseLock) -> None:
         self._beat: tuple[Callable[[], object], ...] = (
+            lock.keep,
             journal.extend_leases,
             journal.interrupt_lost_jobs,
             jobs.retry_all_saves,

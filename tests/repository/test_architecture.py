@@ -27,7 +27,7 @@ HOMES = {
     "grpc_reflection": ("backend/transport/",),
     "grpc_status": ("backend/transport/", "proto/", "text2image/"),
     "starlette": ("backend/transport/http/", "ui/"),
-    "uvicorn": ("backend/transport/http/",),
+    "uvicorn": ("backend/transport/http/", "ui/connection_limits.py"),
     "torch": ("backend/model/", "training/"),
     "diffusers": ("backend/model/", "training/"),
     "transformers": ("backend/model/", "training/"),

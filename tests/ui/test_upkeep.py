@@ -7,6 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from ui import upkeep
 from ui.jobs import Jobs
+from ui.storage.database_lock import DatabaseLock
 from ui.storage.gallery import Gallery
 from ui.storage.journal import Journal
 
@@ -37,7 +38,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 def started(work: Counting) -> upkeep.Upkeep:
     anything = cast(Any, work)
     jobs, gallery, journal = cast(Jobs, anything), cast(Gallery, anything), cast(Journal, anything)
-    return upkeep.Upkeep(jobs, gallery, journal)
+    return upkeep.Upkeep(jobs, gallery, journal, cast(DatabaseLock, anything))
 
 
 def run_until(running: upkeep.Upkeep, happened: Callable[[], bool]) -> None:

@@ -8,6 +8,8 @@ import secrets
 import streamlit as st
 from sqlalchemy.exc import SQLAlchemyError
 
+from ui.storage.database_lock import DatabaseInUse
+
 LOG = logging.getLogger("inkling")
 RETRY_S = 5
 
@@ -16,7 +18,15 @@ def show_crash(error: Exception) -> bool:
     """Streamlit's hook for uncaught exceptions: shows a card with an id to find the log entry."""
     number = secrets.token_hex(4)
     LOG.error("page failed, number %s", number, exc_info=error)
-    if isinstance(error, SQLAlchemyError):
+    if isinstance(error, DatabaseInUse):
+        st.error(
+            "Give each studio a database of its own (TEXT2IMAGE_DATABASE_URL), or stop the other; "
+            "the log names it.",
+            title="Another studio uses this database",
+            icon=":material/database_off:",
+        )
+        wait_and_rerun()
+    elif isinstance(error, SQLAlchemyError):
         st.error(
             "Your pictures are safe; they can't be listed right now. This page tries again by "
             "itself.",

@@ -21,8 +21,7 @@ from filelock import FileLock, Timeout
 from ui.storage.whole import write_whole
 
 LOG = logging.getLogger("inkling.storage")
-LOCK = "studio.lock"
-HOLDER = "studio.json"
+STUDIO = "studio"  # studio.lock, and studio.json that says who holds it
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 _held: dict[Path, FileLock] = {}
@@ -32,18 +31,20 @@ class FolderInUse(OSError):
     """Another process uses the data folder; the message is one line that names it."""
 
 
-def hold(data_dir: Path) -> None:
+def hold(folder: Path, name: str = STUDIO) -> None:
     """Lock the folder until this process ends or calls `release`; may be called repeatedly.
+
+    Another `name` is that of a file in the folder, which alone is locked.
 
     Raises:
         FolderInUse: another process holds it.
         OSError: the folder is not writable.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    if data_dir in _held:
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder / name in _held:
         return
     lock = FileLock(
-        data_dir / LOCK,
+        folder / f"{name}.lock",
         timeout=0,
         mode=0o600,
         thread_local=False,
@@ -53,19 +54,20 @@ def hold(data_dir: Path) -> None:
     try:
         lock.acquire()
     except Timeout:
-        raise FolderInUse(f"{data_dir} is in use by {_holder(data_dir)}") from None
+        locked = folder if name == STUDIO else folder / name
+        raise FolderInUse(f"{locked} is in use by {_holder(folder, name)}") from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        LOG.warning("%s is on a file system without locks: use it with one studio", data_dir)
+        LOG.warning("%s is on a file system without locks: use it with one studio", folder)
         return
-    _held[data_dir] = lock
-    _say_who(data_dir)
+    _held[folder / name] = lock
+    _say_who(folder, name)
 
 
-def release(data_dir: Path) -> None:
+def release(folder: Path, name: str = STUDIO) -> None:
     """Release the lock before the process ends."""
-    lock = _held.pop(data_dir, None)
+    lock = _held.pop(folder / name, None)
     if lock is not None:
         lock.release()
 
@@ -84,15 +86,15 @@ def held(data_dir: Path) -> Iterator[None]:
         release(data_dir)
 
 
-def _say_who(data_dir: Path) -> None:
+def _say_who(folder: Path, name: str) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     who = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
-    write_whole(data_dir / HOLDER, json.dumps(who).encode(), durable=False)
+    write_whole(folder / f"{name}.json", json.dumps(who).encode(), durable=False)
 
 
-def _holder(data_dir: Path) -> str:
+def _holder(folder: Path, name: str) -> str:
     try:
-        who = json.loads((data_dir / HOLDER).read_bytes())
+        who = json.loads((folder / f"{name}.json").read_bytes())
         return f"process {who['process']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another studio"

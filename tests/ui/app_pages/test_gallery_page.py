@@ -314,8 +314,10 @@ def test_a_crash_becomes_a_card_with_a_number() -> None:
         from sqlalchemy.exc import OperationalError
 
         from ui.components.crash import show_crash
+        from ui.storage.database_lock import DatabaseInUse
 
         for error in (
+            DatabaseInUse("/x"),
             OperationalError("q", {}, Exception()),
             OSError(28, "full"),
             ValueError("/x"),
@@ -326,12 +328,13 @@ def test_a_crash_becomes_a_card_with_a_number() -> None:
     assert not app.exception
     titles = [error.proto.title for error in app.error]
     assert titles == [
+        "Another studio uses this database",
         "The gallery's database does not answer",
         "The data folder can't be used",
         "This page stumbled",
     ]
     assert all("/x" not in error.body for error in app.error)
-    assert len({caption.value for caption in app.caption}) == 3
+    assert len({caption.value for caption in app.caption}) == 4
 
 
 def test_whoever_comes_back_finds_album_search_and_page_as_they_were(visit: Visit) -> None:

@@ -164,7 +164,8 @@ def limit_connections(most: int | None = None, deadlines: Deadlines | None = Non
         server.config.http_protocol_class = protocol  # type: ignore[assignment]
         await start(server, sockets)
 
-    uvicorn.Server.startup = startup  # type: ignore[method-assign]
+    server_class: Any = uvicorn.Server
+    server_class.startup = startup
     return connections
 
 

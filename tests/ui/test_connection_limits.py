@@ -103,7 +103,7 @@ async def closes(websocket: ClientConnection) -> None:
 async def test_who_sends_nothing_is_hung_up_on(
     phase: str, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(monkeypatch, **{phase: SOON_S}) as served:
+    async with serving(monkeypatch, 100, **{phase: SOON_S}) as served:
         client = await served.open(data)
         assert await client.end_s() < 5
         assert len(served.connections) == 0
@@ -125,14 +125,14 @@ async def test_one_byte_after_the_other_gains_nothing(monkeypatch: pytest.Monkey
 
 async def test_an_answer_may_take_longer_than_any_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     soon = dict.fromkeys(("idle_s", "header_s", "body_s"), SOON_S)
-    async with serving(monkeypatch, **soon) as served:
+    async with serving(monkeypatch, 100, **soon) as served:
         client = await served.open(SLOW)
         assert b"200 OK" in await client.answer()
 
 
 async def test_an_idle_websocket_stays_once_it_spoke(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
-        serving(monkeypatch, **dict.fromkeys(PATIENT, SOON_S)) as served,
+        serving(monkeypatch, 100, **dict.fromkeys(PATIENT, SOON_S)) as served,
         served.websocket() as speaking,
         served.websocket() as silent,
     ):

@@ -31,7 +31,7 @@ def encoded(encoder: nn.Module, pictures: Tensor) -> Tensor:
     parts = []
     for some in pictures.split(CHUNK):
         with arithmetic.fastest(pictures.device):
-            parts.append(encoder(halved(shown(some))).bfloat16())
+            parts.append(encoder(halved(shown(some))).bfloat16().contiguous())
     return torch.cat(parts)
 
 

@@ -205,7 +205,7 @@ class Training:
     def _predict(self, noisy: Tensor, steps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The predicted velocity and the attention loss."""
         with arithmetic.fastest(noisy.device):
-            velocity = self.unet(noisy, steps, tokens).sample
+            velocity = self.unet(noisy, steps, tokens, return_dict=False)[0]
         return velocity.float(), attention.astray(self.watched)
 
     def _target(self, batch: Batch, untold: Tensor) -> Tensor:

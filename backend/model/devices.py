@@ -64,8 +64,9 @@ def has_native_bfloat16() -> bool:
 def set_up(settings: Settings, device: torch.device) -> None:
     """Set torch's threads, memory limit and arithmetic, preferring reproducible over fast.
 
-    No TF32 for float32. No reduced-precision or split-k sums for half precision: how those are
-    split over blocks depends on the batch.
+    No TF32 for float32, no sums in half precision. cuBLAS may split sums over blocks (split-k):
+    forbidding that makes every product without a bias fail (torch 2.11), and what differs with the
+    batch is found by certified_row_counts.
     """
     settle_torch_threads(settings.num_threads or _all_threads())
     if device.type == "mps":
@@ -78,9 +79,8 @@ def set_up(settings: Settings, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # (allow reduced precision, allow split-k)
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = (False, False)
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = (False, False)
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @cache

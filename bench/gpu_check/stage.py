@@ -102,9 +102,13 @@ class Bench:
         return GenerationParams(**(given | changes))
 
 
-def draw(model: LatentDiffusion, params: GenerationParams) -> Any:
-    """One picture alone, as 8-bit pixels."""
+def draw(
+    model: LatentDiffusion, params: GenerationParams, noise: torch.Tensor | None = None
+) -> Any:
+    """One picture alone, as 8-bit pixels; from this noise instead of the seed's, if given."""
     trajectory = model.prepare(params, 0)
+    if noise is not None:
+        trajectory.latents = noise.to(trajectory.latents)
     for _ in range(trajectory.num_evaluations):
         (error,) = model.denoise_step([trajectory])
         if error is not None:

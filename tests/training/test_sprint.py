@@ -11,7 +11,19 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from tests.training.small_networks import small_networks
-from training import autoencoder, captions, evaluate, paths, pool, resident, sprint, stages, unet
+from training import (
+    arithmetic,
+    autoencoder,
+    captions,
+    evaluate,
+    paths,
+    pool,
+    resident,
+    sprint,
+    stages,
+    text_encoder,
+    unet,
+)
 from training.latents import random_scenes
 from training.pictures import to_tensor
 from training.schedule import Clock, Settings
@@ -109,6 +121,33 @@ def test_every_stage_by_the_clock(
     recipe.export_model(folder)
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     assert evaluate.Artist(pipe).draw(["a ball"], [1])[0].shape == (256, 256, 3)
+
+
+@pytest.mark.timeout(900)
+def test_after_the_warm_up_nothing_is_compiled(
+    recipe: stages.Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(arithmetic, "has_native_bfloat16", lambda: False)  # a GPU is not asked
+    found, encoder = (
+        filled(recipe),
+        autoencoder.build().encoder.to(memory_format=torch.channels_last),
+    )
+    latents = resident.encoded(encoder, found.pictures)
+    lessons = resident.Lessons(found, latents, found.tokens[:2, 0])
+    reader = unet.Reader(text_encoder.TextEncoder(recipe.words), recipe.words)
+    run = unet.Training(unet.build(), PLAN.unet, tmp_path / "unet.pt", on_gpu=True)
+    compiled: list[Any] = []
+
+    def count(graph: Any, _: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    run.predict = torch.compile(run._predict, backend=count)
+    run.warm_up()
+    assert compiled
+    before = len(compiled)
+    run.step(reader.noised(next(lessons.batches(4, 0, CPU))), reader.untold)
+    assert len(compiled) == before
 
 
 def test_a_unet_that_does_not_compile_trains_all_the_same(

@@ -39,8 +39,10 @@ def test_cuda_is_set_up_however_it_is_named(
     settings = Settings(device=device, gpu_memory_fraction=0.5)
     set_up(settings, pick_device(settings))
     assert fractions == {index: 0.5}
-    assert not torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction_split_k
-    assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction_split_k
+    for short in ("fp16", "bf16"):
+        setting = f"allow_{short}_reduced_precision_reduction"
+        assert not getattr(torch.backends.cuda.matmul, setting)
+        assert getattr(torch.backends.cuda.matmul, f"{setting}_split_k")  # cuBLAS needs it
 
 
 def test_metal_that_does_not_compute_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:

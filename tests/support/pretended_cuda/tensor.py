@@ -92,6 +92,7 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return function(*_bare(args))
     if ours:
         _check_devices(name, flat)
+        _check_blas(name, flat)
     if name == "_pin_memory":
         return pin(args[0])
     if name.startswith(DATA_DEPENDENT) or (name == "index" and _by_mask(args[1])):
@@ -102,6 +103,19 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
     gpu().check()
     return _computed(name, function, args, kwargs)
+
+
+def _check_blas(name: str, operands: list[torch.Tensor]) -> None:
+    """cuBLAS, which computes products without a bias, can't do without split-k; as on an H200."""
+    for dtype, short in ((torch.float16, "fp16"), (torch.bfloat16, "bf16")):
+        setting = f"allow_{short}_reduced_precision_reduction"
+        if name not in ("mm", "bmm") or operands[0].dtype != dtype:
+            continue
+        if not getattr(torch.backends.cuda.matmul, f"{setting}_split_k"):
+            raise RuntimeError(
+                f"torch.backends.cuda.matmul.{setting}(..., allow_splitk=False) requires the "
+                "cuBLASLt backend"
+            )
 
 
 @cache

@@ -68,18 +68,18 @@ class Text2ImageServiceServicer:
 
     def GenerateImage(self, request, context):
         """Generates num_images images and returns them together.
-        Refused with INVALID_ARGUMENT where the answer could not fit into a
-        default client's 4 MB: use StreamGenerateImage for such requests.
+        Fails with INVALID_ARGUMENT if the response could exceed gRPC's default
+        message limit of 4 MB: use StreamGenerateImage for such requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamGenerateImage(self, request, context):
-        """Generates like GenerateImage and tells the story on the way: the place in
-        the queue, every denoising step with an optional preview, each image in a
-        message of its own, and at last the resolved parameters and timings.
-        Cancelling the call, or its deadline, frees the model within one step.
+        """Like GenerateImage, but streams events: the position in the queue, every
+        denoising step with an optional preview, each finished image in its own
+        message, and finally the resolved parameters and timings. Cancelling the
+        call, or exceeding its deadline, frees the model within one step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,18 +94,18 @@ class Text2ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckPrompt(self, request, context):
-        """Tells what a prompt would ask in vain, without generating anything: words
-        that the model does not know, text that it would not read. Cheap enough to
-        be asked while somebody types; never waits for the model.
+        """Checks a prompt without generating anything: reports words that the model
+        does not know and text that it would ignore. Cheap enough to be called
+        while the user types; never waits for the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Upscale(self, request, context):
-        """Enlarges a picture without drawing anything anew; never waits for the
-        model. To have details drawn, start from the picture instead: see
-        GenerateImageRequest.init_image, with twice its height and width.
+        """Enlarges an image without generating new details; never waits for the
+        model. For new details, generate from the image instead: set
+        GenerateImageRequest.init_image, and twice its height and width.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

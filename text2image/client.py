@@ -29,6 +29,7 @@ from text2image.errors import (
     Unavailable,
     map_rpc_errors,
 )
+from text2image.status import ServiceStatus, State
 from text2image.stream import GenerationStream
 from text2image.targets import DEFAULT_ADDRESS, target_of
 from text2image.types import (
@@ -37,8 +38,6 @@ from text2image.types import (
     GenerationWarning,
     ImageFormat,
     PromptSyntax,
-    ServiceStatus,
-    State,
     Upscaled,
 )
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from proto import text2image_pb2 as pb
-from text2image import types
+from text2image import status, types
 from text2image.abilities import Abilities, Example, Thing, Words
 from text2image.errors import ErrorDetails, InvalidRequest, Violation
 
@@ -31,17 +31,17 @@ _EXACTNESS = {
     pb.EXACTNESS_TOLERANT: types.Exactness.TOLERANT,
 }
 _STATES = {
-    pb.GetStatusResponse.STATE_STARTING: types.State.STARTING,
-    pb.GetStatusResponse.STATE_READY: types.State.READY,
-    pb.GetStatusResponse.STATE_DRAINING: types.State.DRAINING,
-    pb.GetStatusResponse.STATE_FAILED: types.State.FAILED,
-    pb.GetStatusResponse.STATE_STUCK: types.State.STUCK,
+    pb.GetStatusResponse.STATE_STARTING: status.State.STARTING,
+    pb.GetStatusResponse.STATE_READY: status.State.READY,
+    pb.GetStatusResponse.STATE_DRAINING: status.State.DRAINING,
+    pb.GetStatusResponse.STATE_FAILED: status.State.FAILED,
+    pb.GetStatusResponse.STATE_STUCK: status.State.STUCK,
 }
 _MODEL_STATES = {
-    pb.GetStatusResponse.MODEL_STATE_AVAILABLE: types.ModelState.AVAILABLE,
-    pb.GetStatusResponse.MODEL_STATE_LOADING: types.ModelState.LOADING,
-    pb.GetStatusResponse.MODEL_STATE_LOADED: types.ModelState.LOADED,
-    pb.GetStatusResponse.MODEL_STATE_FAILED: types.ModelState.FAILED,
+    pb.GetStatusResponse.MODEL_STATE_AVAILABLE: status.ModelState.AVAILABLE,
+    pb.GetStatusResponse.MODEL_STATE_LOADING: status.ModelState.LOADING,
+    pb.GetStatusResponse.MODEL_STATE_LOADED: status.ModelState.LOADED,
+    pb.GetStatusResponse.MODEL_STATE_FAILED: status.ModelState.FAILED,
 }
 
 
@@ -117,19 +117,19 @@ def event_from_pb(message: pb.GenerateImageEvent) -> types.Event | None:
     return None
 
 
-def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
+def status_from_pb(message: pb.GetStatusResponse) -> status.ServiceStatus:
     """The status; states that this client doesn't know become UNKNOWN."""
-    return types.ServiceStatus(
-        state=_STATES.get(message.state, types.State.UNKNOWN),
+    return status.ServiceStatus(
+        state=_STATES.get(message.state, status.State.UNKNOWN),
         message=message.message,
         version=message.version,
         uptime_s=message.uptime_s,
         models=tuple(_model(model) for model in message.models),
-        queue=_flat(types.Queue, message.queue),
-        counters=_flat(types.Counters, message.counters),
-        latency=_flat(types.Latency, message.latency),
+        queue=_flat(status.Queue, message.queue),
+        counters=_flat(status.Counters, message.counters),
+        latency=_flat(status.Latency, message.latency),
         resources=_resources(message.resources),
-        limits=_flat(types.Limits, message.limits),
+        limits=_flat(status.Limits, message.limits),
         schedulers=tuple(message.schedulers),
         loras=tuple(message.loras),
         embeddings=tuple(message.embeddings),
@@ -141,10 +141,10 @@ def status_from_pb(message: pb.GetStatusResponse) -> types.ServiceStatus:
     )
 
 
-def _replica(message: pb.GetStatusResponse.Replica) -> types.ReplicaStatus:
-    return types.ReplicaStatus(
+def _replica(message: pb.GetStatusResponse.Replica) -> status.ReplicaStatus:
+    return status.ReplicaStatus(
         name=message.name,
-        state=_STATES.get(message.state, types.State.UNKNOWN),
+        state=_STATES.get(message.state, status.State.UNKNOWN),
         message=message.message,
         host=message.host,
         device=message.device,
@@ -153,8 +153,8 @@ def _replica(message: pb.GetStatusResponse.Replica) -> types.ReplicaStatus:
     )
 
 
-def _histogram(message: pb.GetStatusResponse.Histogram) -> types.Histogram:
-    return types.Histogram(message.name, tuple(message.bounds), tuple(message.counts), message.sum)
+def _histogram(message: pb.GetStatusResponse.Histogram) -> status.Histogram:
+    return status.Histogram(message.name, tuple(message.bounds), tuple(message.counts), message.sum)
 
 
 def warnings_from_pb(
@@ -166,13 +166,13 @@ def warnings_from_pb(
     )
 
 
-def _model(message: pb.GetStatusResponse.Model) -> types.ModelStatus:
+def _model(message: pb.GetStatusResponse.Model) -> status.ModelStatus:
     """Of an older service: without the defaults, limits and lists of each model."""
     own: dict[str, Any] = {
         "abilities": _abilities(message.abilities) if message.HasField("abilities") else None,
-        "figures": tuple(_flat(types.Figure, figure) for figure in message.figures),
-        "state": _MODEL_STATES.get(message.state, types.ModelState.UNKNOWN),
-        "limits": _flat(types.Limits, message.limits) if message.HasField("limits") else None,
+        "figures": tuple(_flat(status.Figure, figure) for figure in message.figures),
+        "state": _MODEL_STATES.get(message.state, status.ModelState.UNKNOWN),
+        "limits": _flat(status.Limits, message.limits) if message.HasField("limits") else None,
         "schedulers": tuple(message.schedulers),
         "adapters": _adapters(message.adapters),
         "embeddings": tuple(message.embeddings),
@@ -182,12 +182,12 @@ def _model(message: pb.GetStatusResponse.Model) -> types.ModelStatus:
         else 7.5,
         "default_loras": tuple(types.Lora(one.name, one.scale) for one in message.default_loras),
     }
-    same = {f.name for f in fields(types.ModelStatus)} - own.keys()
-    return types.ModelStatus(**{name: getattr(message, name) for name in same}, **own)
+    same = {f.name for f in fields(status.ModelStatus)} - own.keys()
+    return status.ModelStatus(**{name: getattr(message, name) for name in same}, **own)
 
 
-def _adapters(messages: Iterable[pb.GetStatusResponse.Adapter]) -> tuple[types.Adapter, ...]:
-    return tuple(types.Adapter(one.name, tuple(one.trigger_words)) for one in messages)
+def _adapters(messages: Iterable[pb.GetStatusResponse.Adapter]) -> tuple[status.Adapter, ...]:
+    return tuple(status.Adapter(one.name, tuple(one.trigger_words)) for one in messages)
 
 
 def _abilities(message: pb.Abilities) -> Abilities:
@@ -218,13 +218,13 @@ def _progress(message: pb.GenerateImageEvent.Progress) -> types.Progress:
     return types.Progress(message.step, message.num_steps, message.eta_ms, preview)
 
 
-def _resources(message: pb.GetStatusResponse.Resources) -> types.Resources:
-    return types.Resources(
+def _resources(message: pb.GetStatusResponse.Resources) -> status.Resources:
+    return status.Resources(
         cpu_percent=message.cpu_percent,
         process_memory_bytes=message.process_memory_bytes,
         system_memory_bytes=message.system_memory_bytes,
         system_memory_used_bytes=message.system_memory_used_bytes,
-        gpus=tuple(_flat(types.Gpu, gpu) for gpu in message.gpus),
+        gpus=tuple(_flat(status.Gpu, gpu) for gpu in message.gpus),
     )
 
 

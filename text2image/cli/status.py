@@ -6,7 +6,7 @@ import argparse
 
 from text2image.cli.report import ExitCode, print_json, printable, seconds
 from text2image.client import Text2ImageClient
-from text2image.types import (
+from text2image.status import (
     Gpu,
     Limits,
     ModelState,

@@ -23,7 +23,8 @@ from mcp.types import (
 from text2image.client import Text2ImageClient
 from text2image.errors import Text2ImageError
 from text2image.mcp.service import Refused
-from text2image.types import Event, GenerationOptions, Image, ServiceStatus
+from text2image.status import ServiceStatus
+from text2image.types import Event, GenerationOptions, Image
 
 Context = ServerRequestContext[Any, Any]
 

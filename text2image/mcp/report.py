@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from text2image.types import GenerationInfo, Image, ServiceStatus
+from text2image.status import ServiceStatus
+from text2image.types import GenerationInfo, Image
 
 Json = dict[str, Any]
 Told = tuple[str, Json]

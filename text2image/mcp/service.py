@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
-from text2image.types import Event, GenerationOptions, Image, ServiceStatus
+from text2image.status import ServiceStatus
+from text2image.types import Event, GenerationOptions, Image
 
 
 class Refused(Exception):

@@ -24,7 +24,8 @@ from backend.version import VERSION
 from proto import text2image_pb2 as pb
 
 if TYPE_CHECKING:
-    from text2image.types import Event, GenerationOptions, Image, ServiceStatus
+    from text2image.status import ServiceStatus
+    from text2image.types import Event, GenerationOptions, Image
 
 GENERATE = SERVICE.methods_by_name["StreamGenerateImage"]
 GET_STATUS = SERVICE.methods_by_name["GetStatus"]

@@ -23,6 +23,7 @@ from backend.cluster.replica import LoadOf
 from backend.domain import Done, Event, State
 from backend.engine.backend import LocalBackend
 from backend.errors import BackendError
+from backend.startup import loader
 from tests.support.fakes import fake_draft, images_of, settings
 from tests.support.local_backend import answer, ask, assert_balanced, first_event
 from tests.support.ray_models import STEP_S, sleepers
@@ -255,3 +256,39 @@ async def test_200_requests_and_a_killed_replica(ray: Any) -> None:
     ended_early = outcomes["cancelled"] + outcomes["rejected"] + outcomes["timed out"]
     assert counters.cancelled + counters.rejected == ended_early > 20
     assert outcomes["completed"] + ended_early == 200
+
+
+@pytest.mark.timeout(400)  # two processes import torch
+async def test_replicas_draw_the_local_engines_pictures(
+    ray: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    """To the bit, with the same number of threads, which decides in what order torch adds."""
+    wanted: dict[str, Any] = {
+        "model": str(tiny_model),
+        "device": "cpu",
+        "dtype": "float32",
+        "runtime": "torch",
+        "num_threads": 1,
+        "data_dir": tmp_path,
+        "max_queue": 100,
+    }
+
+    async def pictures(backend: RayBackend | LocalBackend) -> list[bytes]:
+        drafts = [
+            fake_draft("a red apple", request_id=f"r{n}", seed=n % SEEDS, num_inference_steps=3)
+            for n in range(3 * SEEDS)
+        ]
+        answers = await asyncio.gather(*(answer(backend, draft) for draft in drafts))
+        return [images_of(events)[0].image.data for events in answers]
+
+    async with front(ray, loader, **wanted) as backend:
+        found = await pictures(backend)
+        reports = [member.report for member in backend.fleet.members if member.report is not None]
+        assert min(report.status.counters.images for report in reports) > 0
+    local = LocalBackend(settings(**wanted), loader(settings(**wanted)), "1.0")
+    await local.start()
+    await until(lambda: local.status().state is State.READY)
+    expected = await pictures(local)
+    await local.stop()
+    assert found == expected
+    assert len(set(found)) == SEEDS

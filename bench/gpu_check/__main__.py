@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.gpu_check import failures, right, speed
+from bench.gpu_check import failures, memory, right, speed
 from bench.gpu_check.stage import Bench, Found, Stage
 
 LIMIT_S = 420.0
@@ -36,7 +36,7 @@ PROCESSES: tuple[Stage, ...] = (
     failures.second_device,
     failures.lost_device,  # last, since the device stays lost
 )
-STAGES = (*QUICK, *LONG, speed.unloading, *PROCESSES)
+STAGES = (*QUICK, *LONG, memory.unloading, *PROCESSES)
 
 
 def check(

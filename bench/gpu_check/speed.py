@@ -20,10 +20,9 @@ from backend.engine.scheduler import Scheduler
 from backend.model.devices import pick_device
 from backend.model.measure.costs import Costs
 from backend.model.measure.subject import ModelSubject, row_shape
-from backend.model.memory import release
 from backend.model.pipeline import LatentDiffusion
 from backend.model.runtime.cuda_graphs import GraphRuntime
-from bench.gpu_check.stage import Bench, Found, draw, timed_ms
+from bench.gpu_check.stage import Bench, Found, timed_ms
 from bench.subject import Listener
 
 MIB = 1 << 20
@@ -284,27 +283,3 @@ def unet_inputs(
 
     timesteps = torch.linspace(999.0, 1.0, rows)
     return noise(rows, *shape.latents), timesteps, noise(rows, *shape.prompt_embeds)
-
-
-def unloading(bench: Bench) -> Iterator[Found]:
-    """Memory that remains after unloading a model, once and again.
-
-    Some remains after the first time: cuBLAS keeps 33 MiB for every stream that it was used on.
-    """
-    device = bench.embedded_model().runtime.device
-    held = [_unloaded(bench, device)]
-    model = bench.embedded_model()
-    picture = draw(model, bench.params(model, 1))
-    yield Found("a picture after loading again", str(picture.shape), "", bool(picture.any()))
-    del model
-    held.append(_unloaded(bench, device))
-    yield Found("allocated after release, MiB", held[0])
-    more = held[1] - held[0]
-    yield Found("more after the second release, MiB", more, "< 50", more < 50)
-
-
-def _unloaded(bench: Bench, device: torch.device) -> float:
-    """MiB that are allocated once the models are gone."""
-    bench.forget()
-    release()
-    return round(torch.cuda.memory_allocated(device) / MIB, 1) if device.type == "cuda" else 0.0

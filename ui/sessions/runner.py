@@ -17,8 +17,9 @@ from ui.sessions.pace import Pace
 from ui.sessions.room import Forming, GuestPicture, PictureState, Room
 from ui.sessions.rules import Rules
 from ui.sessions.sessions import Sessions
-from ui.storage.gallery import Gallery, QuotaFull
+from ui.storage.gallery import Gallery
 from ui.storage.picture import Unkeepable
+from ui.storage.quota import QuotaFull
 
 LOG = logging.getLogger("inkling.sessions")
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +18,7 @@ from ui.storage.files import PictureFiles
 from ui.storage.parts import parts
 from ui.storage.picture import Picture as Picture
 from ui.storage.picture import check
+from ui.storage.quota import Quota
 from ui.storage.schema import ALBUM_PICTURES, ALBUMS, JOBS, PICTURES, group_of
 from ui.storage.search import Search as Search
 from ui.storage.search import Stack, members, ordered, tops, where
@@ -29,19 +28,13 @@ UNDO_MS = 3_600_000  # deleted pictures can be brought back for an hour
 GONE = PICTURES.c.deleted_at.is_not(None)
 
 
-class QuotaFull(OSError):
-    """The owner's disk quota is used up."""
-
-
 class Gallery:
     """Pictures by owner. Thread-safe."""
 
     def __init__(self, engine: Engine, files: PictureFiles, quota_bytes: int) -> None:
         self._engine = engine
         self._files = files
-        self._quota_bytes = quota_bytes
-        self._reserved: defaultdict[str, int] = defaultdict(int)  # bytes, by owner
-        self._lock = threading.Lock()
+        self._quota = Quota(quota_bytes, self.bytes_used, self._purge_deleted)
 
     def add(
         self,
@@ -80,7 +73,7 @@ class Gallery:
             favourite=False,
             deleted_at=None,
         )
-        with self._reservation(owner, len(data)):
+        with self._quota.reserved(owner, len(data)):
             self._files.write(picture.id, data, picture.mime_type, picture.note())
             self._insert(picture)
         return picture
@@ -225,34 +218,8 @@ class Gallery:
             raise FileNotFoundError(f"the file of picture {picture.id} is gone")
         return path.read_bytes()
 
-    @contextmanager
-    def _reservation(self, owner: str, num_bytes: int) -> Iterator[None]:
-        """Reserve space in the owner's quota while a picture is written.
-
-        Raises:
-            QuotaFull: there is not enough, even after purging the owner's deleted pictures.
-        """
-        with self._lock:
-            wanted = self._reserved[owner] + num_bytes
-            if not self._has_room(owner, wanted):
-                raise QuotaFull(f"your share of {self._quota_bytes / 2**20:,.0f} MB is used up")
-            self._reserved[owner] = wanted
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reserved[owner] -= num_bytes
-                if not self._reserved[owner]:
-                    del self._reserved[owner]
-
-    def _has_room(self, owner: str, num_bytes: int) -> bool:
-        """Whether the quota has space; True if the database fails, to save at least the file."""
-        try:
-            if self.bytes_used(owner) + num_bytes > self._quota_bytes:
-                self._remove(self._ids((PICTURES.c.owner == owner) & GONE))
-            return self.bytes_used(owner) + num_bytes <= self._quota_bytes
-        except sa.exc.SQLAlchemyError:
-            return True
+    def _purge_deleted(self, owner: str) -> None:
+        self._remove(self._ids((PICTURES.c.owner == owner) & GONE))
 
     def _insert(self, picture: Picture) -> None:
         """Write the row, unless an earlier attempt did and only its answer was lost."""

@@ -370,7 +370,7 @@ class TestTrouble:
         assert len(service.requests) == 1
 
     def test_a_full_disk_fails_the_picture_and_tells_the_host(self, venue: Venue) -> None:
-        venue.gallery._quota_bytes = 10
+        venue.gallery._quota.num_bytes = 10
         room = venue.start()
         picture_id = ask(join(venue, room), room)
         wait_for(lambda: states(room) == [PictureState.FAILED])

@@ -10,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from tests.ui.conftest import png
 from ui.recipe import Recipe
 from ui.storage.files import PictureFiles
-from ui.storage.gallery import Gallery, Picture, QuotaFull, Search
+from ui.storage.gallery import Gallery, Picture, Search
 from ui.storage.journal import Journal
 from ui.storage.picture import Unkeepable
+from ui.storage.quota import QuotaFull
 from ui.storage.schema import PICTURES
 
 

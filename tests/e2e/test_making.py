@@ -99,7 +99,7 @@ def test_two_visitors_share_the_backend_and_nothing_else(enter: Enter) -> None:
     first, second = enter(), enter()
     start_long(first, "a frog")
     second.open("/", prompt="a hamburger", steps=150)  # long enough to be seen waiting
-    expect(second.page.locator(".st-key-wall img").first).to_be_visible()
+    expect(second.page.locator(".st-key-wall button").first).to_be_visible()
     second.button("Generate").click()
     expect(second.page.locator(".ink-line")).to_contain_text(
         re.compile("next|ahead of you|Step"), timeout=READY_MS

@@ -19,7 +19,7 @@ def test_a_finger_paints_what_is_drawn_anew_and_all_else_stays(enter: Enter) -> 
     visitor = enter(**PHONE)
     page = visitor.open(prompt="a red apple", seed=1, steps=8)
     before = drawn(visitor, "a red apple")
-    visitor.button("Start from it").click()
+    visitor.button("Start from this picture").click()
     visitor.button("Only a part").click()
     canvas, use = page.locator(".st-key-mask-canvas canvas"), visitor.button("Draw this part anew")
     expect(use).to_be_disabled()

@@ -43,7 +43,7 @@ def guarded(
 def sign_in(visitor: Visitor) -> None:
     visitor.page.goto(visitor.url, wait_until="commit")
     visitor.button("Sign in").click()
-    expect(visitor.page.locator(".st-key-wall img").first.or_(visitor.picture())).to_be_visible()
+    expect(visitor.page.locator(".st-key-wall button").first.or_(visitor.picture())).to_be_visible()
 
 
 def test_pictures_follow_the_person_and_not_the_browser(

@@ -10,10 +10,15 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
+def shown(pictures: Tensor) -> Tensor:
+    """Pictures (n, h, w, 3) of bytes as (n, 3, h, w) with values from -1 to 1."""
+    return pictures.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
 def to_tensor(pictures: list[Pixels]) -> Tensor:
     """Pictures (h, w, 3) as one tensor (n, 3, h, w) with values from -1 to 1."""
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-    return stacked.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    stacked = torch.from_numpy(np.stack(pictures))
+    return shown(stacked).contiguous(memory_format=torch.channels_last)
 
 
 def to_pictures(images: Tensor) -> list[Pixels]:

@@ -9,15 +9,11 @@ from torch.nn import functional as F
 
 from training import arithmetic
 from training.lessons import NOTHING_KNOWN, CaptionBatch
+from training.pictures import shown
 from training.pool import Pool
 
 CHUNK = 256
 """Pictures that are encoded at a time."""
-
-
-def shown(pictures: Tensor) -> Tensor:
-    """Pictures (n, h, w, 3) of bytes as (n, 3, h, w) with values from -1 to 1."""
-    return pictures.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def halved(images: Tensor) -> Tensor:

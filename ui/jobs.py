@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import client
 from ui.failures import Failure, explain, unexpected
 from ui.job import Job, Phase, RetryPolicy, Unsaved
+from ui.job_request import stream_of
 from ui.recipe import Recipe
 from ui.rescue import reason, rescue
 from ui.start import Start
@@ -28,8 +29,6 @@ from ui.storage.journal import INTERRUPTED, Journal
 
 LOG = logging.getLogger("inkling.jobs")
 
-PREVIEWS = 12  # approximate number per picture
-DEADLINE_S = 3600.0
 DOUBLE_CLICK_S = 1.0
 KEEP_FINISHED_S = 600.0
 CLOSE_S = 3.0
@@ -230,29 +229,7 @@ class Jobs:
         return Phase.CANCELLED, None
 
     def _generate(self, job: Job) -> None:
-        recipe = job.recipe
-        stream = self._service.stream(
-            recipe.prompt,
-            timeout=DEADLINE_S,
-            client=job.owner,
-            negative_prompt=recipe.negative_prompt or None,
-            height=recipe.height or None,
-            width=recipe.width or None,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance,
-            seed=recipe.seed if job.seed is None else job.seed,
-            num_images=recipe.count,
-            scheduler=recipe.scheduler or None,
-            model=recipe.model or None,
-            prompt_syntax=client.PromptSyntax.A1111,
-            preview_interval=max(1, recipe.steps // PREVIEWS),
-            init_image=job.start.data if job.start else None,
-            strength=job.start.strength if job.start else None,
-            mask=job.start.mask if job.start else None,
-            clip_skip=recipe.clip_skip if recipe.clip_skip > 1 else None,
-            upscale=recipe.upscale if recipe.upscale > 1 else None,
-            upscale_strength=recipe.upscale_strength if recipe.upscale > 1 else None,
-        )
+        stream = stream_of(self._service, job)
         job.attach(stream)
         for event in stream:
             self._take(job, event)

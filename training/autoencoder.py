@@ -6,7 +6,7 @@ It is diffusers' `AutoencoderTiny` and defines the latent space. The shipped aut
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,16 +99,26 @@ def loss(restored: Tensor, images: Tensor, weights: Weights) -> Tensor:
     return error.abs().mean() + weights.edges * edges + weights.coarse * coarse + squared
 
 
-def _step(model: AutoencoderTiny, images: Tensor, weights: Weights) -> Tensor:
-    """The loss of one batch; half the time with mirrored latents, for equivariance."""
+def through(
+    encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], images: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Encode and decode, half the time with mirrored latents, for equivariance.
+
+    Returns what was restored, the pictures that it should be, and a penalty for large latents.
+    """
     with arithmetic.fastest(images.device):
-        latents = model.encoder(images).float()
+        latents = encode(images).float()
         prior = 1e-3 * latents.square().mean()
         if random.random() < 0.5:
             latents, images = latents.flip(-1), images.flip(-1)
-        restored = model.decoder(latents + LATENT_NOISE * torch.randn_like(latents))
-    total: Tensor = loss(restored, images, weights) + prior
-    return total
+        restored = decode(latents + LATENT_NOISE * torch.randn_like(latents))
+    return restored.float(), images, prior
+
+
+def _step(model: AutoencoderTiny, images: Tensor, weights: Weights) -> Tensor:
+    """The loss of one batch."""
+    restored, wanted, prior = through(model.encoder, model.decoder, images)
+    return loss(restored, wanted, weights) + prior
 
 
 def decibels(restored: Tensor, images: Tensor) -> Tensor:

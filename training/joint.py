@@ -4,14 +4,14 @@ So the latents hold what the decoder needs for the larger picture. Only a GPU is
 """
 
 import logging
-import random
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from training import arithmetic, autoencoder, decoder
+from training import autoencoder, decoder
 from training.muon import CombinedOptimizer, optimizers
 from training.resident import halved
 from training.schedule import Clock, Settings
@@ -39,13 +39,11 @@ def train(
 
 
 def _step(small: AutoencoderTiny, vae: AutoencoderTiny, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of one batch, half of the time with mirrored latents, and the PSNR in dB."""
-    with arithmetic.fastest(images.device):
-        latents = small.encoder(halved(images)).float()
-        prior = 1e-3 * latents.square().mean()
-        if random.random() < 0.5:
-            latents, images = latents.flip(-1), images.flip(-1)
-        noise = autoencoder.LATENT_NOISE * torch.randn_like(latents)
-        restored = decoder.quickly(vae.decoder, latents + noise).float()
-    total = autoencoder.loss(restored, images, decoder.WEIGHTS) + prior
-    return total, autoencoder.decibels(restored.detach(), images).mean()
+    """The loss of one batch, and the PSNR in dB."""
+    restored, wanted, prior = autoencoder.through(
+        lambda images: small.encoder(halved(images)),
+        partial(decoder.quickly, vae.decoder),
+        images,
+    )
+    total = autoencoder.loss(restored, wanted, decoder.WEIGHTS) + prior
+    return total, autoencoder.decibels(restored.detach(), wanted).mean()

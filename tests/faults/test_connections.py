@@ -26,6 +26,7 @@ IDLE, SLOW = 1500, 200
 SECONDS = 12.0
 HEALTH_S = 0.1
 LONGEST_S = 10.0  # on busy cores, while they come; without bounds it is for ever
+REFUSED = 20  # one in so many: a probe that was kept from its core between connecting and sending
 
 
 @contextlib.contextmanager
@@ -77,16 +78,22 @@ def test_idle_and_slow_connections_leave_health_prompt(
     port = backend.http_port if flooded == "http" else backend.port
     probes: list[Callable[[BackendProcess], None]] = [over_http, over_grpc]
     took: dict[str, list[float]] = {probe.__name__: [] for probe in probes}
+    refused = 0
     with crowd(port, SECONDS) as process:
         time.sleep(3)  # all have come, and some have come again
         while process.poll() is None:
             for probe in probes:
                 started = time.perf_counter()
-                probe(backend)
+                try:
+                    probe(backend)
+                except ConnectionError:  # it was silent when others came; docs/reliability.md
+                    refused += 1
+                    continue
                 took[probe.__name__].append(time.perf_counter() - started)
             time.sleep(0.05)
     descriptors = psutil.Process(backend.process.pid).num_fds()
-    print(f"{flooded}: {descriptors} descriptors")
+    print(f"{flooded}: {descriptors} descriptors, {refused} probes refused")
+    assert refused <= max(1, len(took["over_http"]) // REFUSED)
     for name, seconds in took.items():
         print(f"{name}: {len(seconds)} probes, median {statistics.median(seconds):.3f} s, "
               f"longest {max(seconds):.3f} s")  # fmt: skip

@@ -61,6 +61,15 @@ class Connection:
             return Rank.STAYS
         return Rank.WAS_ANSWERED if self.protocol.has_answered else Rank.ASKED_NOTHING
 
+    def has_sent(self) -> bool | None:
+        """Whether bytes have come that were not read yet; None: the client hung up."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK)) or None
+        except BlockingIOError:
+            return False
+        except OSError:
+            return None
+
     def stop_waiting(self) -> None:
         """Don't wait for the first byte any longer."""
         assert self.timer is not None
@@ -144,15 +153,10 @@ class Listener:
 
     def _begin(self, connection: Connection) -> None:
         """Its first byte has come, or its end."""
-        connection.stop_waiting()
-        try:
-            is_there = bool(connection.sock.recv(1, socket.MSG_PEEK))
-        except OSError:
-            is_there = False
-        if not is_there:
-            connection.sock.close()
-            self._forget(connection)
+        if not connection.has_sent():
+            self._end(connection)
             return
+        connection.stop_waiting()
         opening = asyncio.create_task(self._open(connection))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
@@ -173,9 +177,15 @@ class Listener:
             self._forget(connection)
 
     def _give_way(self, connections: dict[Connection, None]) -> bool:
-        """Close the oldest of the lowest rank. Returns False if all are being answered."""
+        """Close the oldest of the lowest rank. Returns False if all are being answered.
+
+        Requests that came meanwhile begin instead: closing a socket with unread bytes would reset
+        it, and the client has done nothing wrong.
+        """
         lowest, rank = None, Rank.STAYS
         for connection in connections:
+            if connection.rank is Rank.SAID_NOTHING and connection.has_sent():
+                self._begin(connection)
             if connection.rank < rank:
                 lowest, rank = connection, connection.rank
                 if rank is Rank.SAID_NOTHING:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -151,6 +153,28 @@ async def test_the_oldest_silent_one_of_a_peer_gives_way() -> None:
         assert await silent[0].end_s() < 5
         assert silent[1].is_open()
         assert silent[2].is_open()
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+async def test_a_request_that_has_come_outlives_a_burst(comes_first: bool) -> None:
+    """All come before the server's next look, after slow ones that leave little room."""
+    async with serving(Bounds(max_connections=12, deadlines=deadlines())) as server:
+        slow = [await connect(server) for _ in range(2)]
+        for client in slow:
+            await client.send(GET[:10])
+        await asyncio.sleep(0.1)
+        address = ("127.0.0.1", server.port)
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(address)) for _ in range(5)]
+            asking = stack.enter_context(socket.create_connection(address))
+            if not comes_first:
+                silent += [stack.enter_context(socket.create_connection(address)) for _ in range(9)]
+            asking.sendall(GET)
+            silent += [stack.enter_context(socket.create_connection(address)) for _ in range(9)]
+            reader, writer = await asyncio.open_connection(sock=asking.dup())
+            async with asyncio.timeout(10):
+                assert b"200 OK" in await reader.readuntil(b"done")
+            writer.close()
 
 
 async def test_those_that_are_being_answered_do_not() -> None:

@@ -128,12 +128,9 @@ class RayBackend:
             if draft.init_image or draft.mask:
                 read = await self._pictures.read(draft, model, self._limits)
             params = self._check(read, model, client)
-            job = self._jobs.find(client, draft.request_id, params)
-            if job is None:
-                self._check_open(client)
-                num_chunks = await self._dispatcher.examine(_without_pictures(params))
-                job = self._jobs.find(client, draft.request_id, params)  # meanwhile, perhaps
-            return job or self._start(draft, client, params, num_chunks, deadline_at_s)
+            return self._job(draft, params, client) or await self._admit(
+                draft, params, client, deadline_at_s
+            )
         except BackendError:
             self._statistics.refused()
             raise
@@ -174,16 +171,19 @@ class RayBackend:
     def _draining(self) -> Draining:
         return Draining("The service is shutting down.", self._settings.drain_s)
 
-    def _start(
-        self,
-        draft: Draft,
-        client: str,
-        params: GenerationParams,
-        num_chunks: int,
-        deadline_at_s: float | None,
+    def _job(self, draft: Draft, params: GenerationParams, client: str) -> Job | None:
+        return self._jobs.find(client, draft.request_id, params)
+
+    async def _admit(
+        self, draft: Draft, params: GenerationParams, client: str, deadline_at_s: float | None
     ) -> Job:
-        now_s = time.perf_counter()
-        request = Request(draft.request_id, client, params, now_s, deadline_at_s, num_chunks)
+        """A new job. What has to wait is examined before: a replica refuses the rest by itself."""
+        self._check_open(client)
+        request = Request(draft.request_id, client, params, time.perf_counter(), deadline_at_s)
+        if not self._dispatcher.starts_at_once(request):
+            request.num_chunks = await self._dispatcher.examine(_without_pictures(params))
+            if (job := self._job(draft, params, client)) is not None:  # meanwhile
+                return job
         job = Job(request, draft.is_named)
         self._dispatcher.submit(job, wire_draft(draft, params))
         self._jobs.add(job)

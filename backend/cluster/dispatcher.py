@@ -59,6 +59,10 @@ class Dispatcher:
 
     # From the backend
 
+    def starts_at_once(self, request: Request) -> bool:
+        """Whether a replica would get it now, which examines it then as well."""
+        return not len(self.line) and self.fleet.best_for(request) is not None
+
     async def examine(self, params: GenerationParams) -> int:
         """The prompt's chunks, as a replica counts them.
 
@@ -140,8 +144,6 @@ class Dispatcher:
     def _hand_over(self, job: Job, member: Member) -> None:
         request = job.request
         self.line.take(request)
-        if job.queued is None:
-            job.post(Queued(0, member.busy_ms))  # the first event of every request
         request.started_at_s = time.perf_counter()
         member.work[job] = member.cost(request.params.model).loaded_ms(request)
         member.idle_since_s = None
@@ -176,8 +178,11 @@ class Dispatcher:
 
     def _pass_on(self, job: Job, member: Member, item: Item) -> None:
         match item:
-            case Accepted() | Queued():
-                return  # places are told for the whole line
+            case Accepted():
+                return
+            case Queued():  # it has not refused the request; places are told for the whole line
+                if job.queued is None:
+                    job.post(Queued(0, member.busy_ms))
             case Failed(error):
                 self._fail(job, error)
             case FinishedImage(index) if index in {image.index for image in job.images}:

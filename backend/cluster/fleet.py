@@ -14,9 +14,9 @@ from backend.cluster.autoscaler import Autoscaler
 from backend.cluster.handle import Handle, Launcher, ReplicaLost
 from backend.cluster.member import Member
 from backend.cluster.replica import Report
+from backend.cluster.summary import added
 from backend.config import Settings
-from backend.domain import State
-from backend.engine.cost import CostModel
+from backend.domain import Histogram, State
 from backend.engine.jobs import Job
 from backend.engine.request import Request
 
@@ -54,7 +54,7 @@ class Fleet:
         )
         self.front = uuid.uuid4().hex
         self.members: list[Member] = []
-        self.gone: list[Report] = []  # the last report of each that has left or was lost
+        self.gone: tuple[Histogram, ...] = ()  # of those that have left or were lost, added up
         self._lost_in_a_row = 0
         self._replacing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,7 +141,7 @@ class Fleet:
     def _remove(self, member: Member) -> list[Job]:
         self.members.remove(member)
         if member.report is not None:
-            self.gone.append(member.report)
+            self.gone = added(self.gone, member.report.status.histograms)
         work, member.work = [*member.work], {}
         return work
 
@@ -217,11 +217,6 @@ class Fleet:
     def busy_ms(self) -> float:
         """Predicted time until some replica is free."""
         return min((member.busy_ms for member in self.ready), default=0.0)
-
-    def reference(self, model: str) -> CostModel | None:
-        """The costs of the replica that is listed first."""
-        ready = self.ready
-        return ready[0].cost(model) if ready else None
 
     def speed(self, height: int, width: int, model: str) -> float:
         """How many of the reference replica the ready ones are together."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from backend.cluster.member import Member
 from backend.cluster.replica import Report
@@ -12,17 +14,33 @@ from backend.domain import Histogram, Resources, ServiceStatus
 OF_REPLICAS = ("step_seconds", "batch_rows")  # the front runs no steps
 
 
-def summary(own: ServiceStatus, members: Sequence[Member], gone: Sequence[Report]) -> ServiceStatus:
-    """`own` with the replicas' steps, memory and GPUs; `gone`: reports of those that have ended."""
-    present = [member.report for member in members if member.report is not None]
-    all_reports = [*present, *gone]
+def summary(
+    own: ServiceStatus, members: Sequence[Member], gone: Sequence[Histogram]
+) -> ServiceStatus:
+    """`own` with the replicas' steps, memory and GPUs; `gone`: steps of those that have ended."""
+    reports = [member.report for member in members if member.report is not None]
+    since_start = [own.histograms, *(one.status.histograms for one in reports), gone]
+    last_hour = [own.last_hour, *(one.status.last_hour for one in reports)]
     return replace(
         own,
-        resources=_resources(own.resources, present),
-        histograms=_added(own.histograms, [one.status.histograms for one in all_reports]),
-        last_hour=_added(own.last_hour, [one.status.last_hour for one in present]),
+        resources=_resources(own.resources, reports),
+        histograms=_with_steps(*since_start),
+        last_hour=_with_steps(*last_hour),
         replicas=tuple(member.status for member in members),
     )
+
+
+def added(*parts: Sequence[Histogram]) -> tuple[Histogram, ...]:
+    """Histograms of the same names added up."""
+    by_name = defaultdict[str, list[Histogram]](list)
+    for histogram in chain(*parts):
+        by_name[histogram.name].append(histogram)
+    return tuple(_sum(same) for same in by_name.values())
+
+
+def _with_steps(own: Sequence[Histogram], *theirs: Sequence[Histogram]) -> tuple[Histogram, ...]:
+    steps = [[one for one in part if one.name in OF_REPLICAS] for part in theirs]
+    return added(own, *steps)
 
 
 def _resources(own: Resources, reports: Iterable[Report]) -> Resources:
@@ -34,17 +52,6 @@ def _resources(own: Resources, reports: Iterable[Report]) -> Resources:
         process_memory_bytes=own.process_memory_bytes
         + sum(other.process_memory_bytes for other in others),
         gpus=(*own.gpus, *(gpu for other in others for gpu in other.gpus)),
-    )
-
-
-def _added(
-    own: Sequence[Histogram], theirs: Sequence[Sequence[Histogram]]
-) -> tuple[Histogram, ...]:
-    return tuple(
-        _sum([histogram, *(one for some in theirs for one in some if one.name == histogram.name)])
-        if histogram.name in OF_REPLICAS
-        else histogram
-        for histogram in own
     )
 
 

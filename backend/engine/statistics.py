@@ -10,7 +10,13 @@ from typing import NamedTuple
 from backend.domain import Counters, Histogram, Latency
 from backend.engine.histograms import ROWS, Recorder
 from backend.engine.jobs import Job
-from backend.errors import BackendError, DeadlineExceeded, Exhausted, OutOfMemory
+from backend.errors import (
+    BackendError,
+    DeadlineExceeded,
+    Exhausted,
+    InvalidParams,
+    OutOfMemory,
+)
 
 WINDOW_S = 300.0
 MAX_SAMPLES = 10_000
@@ -56,8 +62,8 @@ class Statistics:
         self.cancelled += 1
 
     def failed(self, error: BackendError) -> None:
-        """Count a job that the queue refused or that failed."""
-        is_refused = isinstance(error, Exhausted | DeadlineExceeded)
+        """Count a job that the queue or a replica refused, or that failed."""
+        is_refused = isinstance(error, Exhausted | DeadlineExceeded | InvalidParams)
         if is_refused and not isinstance(error, OutOfMemory):
             self.rejected += 1
         else:

@@ -33,6 +33,7 @@ class FakeHandle:
     left: bool = False
     fronts: list[str] = field(default_factory=list)
     given: list[Draft] = field(default_factory=list)
+    examined: int = 0
     aborted: int = 0
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,6 +60,7 @@ class FakeHandle:
 
     async def examine(self, params: GenerationParams) -> int | BackendError:
         await self._gate()
+        self.examined += 1
         return await self.replica.examine(params)
 
     async def generate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -105,11 +106,29 @@ class TestRequests:
     async def test_refusals_cost_no_replica_any_work(
         self, changes: dict[str, Any], error: type[Exception]
     ) -> None:
-        async with cluster(FakeModel()) as running:
+        model = FakeModel()
+        async with cluster(model) as running:
+            events = ask(running.backend, fake_draft("x", **changes))
             with pytest.raises(error):
-                await answer(running.backend, fake_draft("x", **changes))
-            assert work_of(running) == [0]
-            assert running.backend.status().counters.rejected == 1
+                await first_event(events)
+            assert model.batches == []
+            status = running.backend.status()
+            assert (status.counters.rejected, status.counters.failed, status.running) == (1, 0, 0)
+            assert_balanced(running.backend)
+
+    async def test_one_call_to_a_free_replica_and_an_examination_before_waiting(self) -> None:
+        gate = Gate()
+        async with cluster(FakeModel(gate=gate), costs=[one_at_a_time()]) as running:
+            first = asyncio.create_task(answer(running.backend, fake_draft("x")))
+            await running.until(lambda: work_of(running) == [1])
+            assert running.handles[0].examined == 0
+            wrong = fake_draft("x", request_id="r1", scheduler="lcm", num_inference_steps=60)
+            with pytest.raises(InvalidParams):
+                await answer(running.backend, wrong)
+            assert running.handles[0].examined == 1
+            assert work_of(running) == [1]
+            gate.open()
+            await first
             assert_balanced(running.backend)
 
     async def test_a_retry_joins_and_a_conflict_is_refused(self) -> None:
@@ -319,20 +338,51 @@ class TestLife:
             await answer(running.backend, fake_draft("x", request_id="after"))
             assert_balanced(running.backend)
 
-    async def test_the_status_adds_up_and_lists_the_replicas(self) -> None:
-        async with cluster(FakeModel(), FakeModel()) as running:
-            for number in range(4):
-                await answer(running.backend, fake_draft("x", request_id=f"r{number}"))
-            await running.until(
-                lambda: (
-                    {h.name: sum(h.counts) for h in running.backend.status().histograms}[
-                        "step_seconds"
-                    ]
-                    == 12
-                )
-            )
+    async def test_the_status_adds_up_and_lists_the_replicas(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fleet, "REPORT_EVERY_S", 0.02)
+        gate = Gate()
+        models = FakeModel(gate=gate), FakeModel()
+        slow = wide_costs()
+        slow.steps = {cell: 10 * ms for cell, ms in slow.steps.items()}
+        async with cluster(*models, costs=[wide_costs(), slow]) as running:
+            drawing = asyncio.create_task(answer(running.backend, fake_draft("x")))
+            await running.until(lambda: work_of(running) == [1, 0])
             status = running.backend.status()
-            assert [one.device for one in status.replicas] == ["cpu", "cpu"]
-            assert len({one.name for one in status.replicas}) == 2
+            assert [one.name for one in status.replicas] == ["replica-0", "replica-1"]
+            assert [one.running for one in status.replicas] == [1, 0]
+            assert status.running == 1
+            for one in status.replicas:
+                assert (one.state, one.device) == (State.READY, "cpu")
+                assert one.host == socket.gethostname()
+            own = running.backend._resources.read().process_memory_bytes
+            of_replicas = [one.process_memory_bytes for one in status.replicas]
+            assert min(of_replicas) > 2**20
+            assert status.resources.process_memory_bytes == own + sum(of_replicas)
             assert status.models[0].name == "fake"
             assert "2 of 2 replicas" in status.message
+            gate.open()
+            await drawing
+            await running.until(lambda: num_steps(running) == 3)
+            assert [one.running for one in running.backend.status().replicas] == [0, 0]
+
+    async def test_steps_of_lost_replicas_stay_counted_in_one_histogram_each(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fleet, "REPORT_EVERY_S", 0.02)
+        async with cluster(FakeModel()) as running:
+            for number in range(2):
+                await answer(running.backend, fake_draft("x", request_id=f"r{number}"))
+                await running.until(lambda n=number: num_steps(running) == 3 * (n + 1))
+                running.handles[-1].die()
+                await running.until(lambda n=number: len(running.handles) == n + 2)
+                await running.until(lambda: running.backend.is_ready)
+            gone = [histogram.name for histogram in running.backend.fleet.gone]
+            assert len(gone) == len(set(gone)) > 0
+            assert num_steps(running) == 6
+
+
+def num_steps(running: Cluster) -> int:
+    histograms = running.backend.status().histograms
+    return sum(sum(one.counts) for one in histograms if one.name == "step_seconds")

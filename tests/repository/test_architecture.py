@@ -18,7 +18,7 @@ import pytest
 from backend.version import VERSION
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("backend", "client.py", "proto", "scripts", "text2image", "training", "ui")
+SOURCES = ("backend", "client.py", "proto", "scripts", "text2image", "training", "ui", "web")
 
 # Where a heavy library may be imported. Everywhere else it is a mistake.
 HOMES = {
@@ -27,7 +27,7 @@ HOMES = {
     "grpc_reflection": ("backend/transport/",),
     "grpc_status": ("backend/transport/", "proto/", "text2image/"),
     "starlette": ("backend/transport/http/", "ui/"),
-    "uvicorn": ("backend/transport/http/", "ui/connection_limits.py"),
+    "uvicorn": ("backend/transport/http/", "ui/connection_limits.py", "web/"),
     "torch": ("backend/model/", "training/"),
     "diffusers": ("backend/model/", "training/"),
     "transformers": ("backend/model/", "training/"),
@@ -53,12 +53,13 @@ HOMES = {
 }
 # Package of ours: those of ours that it may import.
 ALLOWED = {
-    "backend": {"backend", "proto"},
+    "backend": {"backend", "proto", "web"},
     "client.py": {"text2image"},
     "proto": {"proto"},
     "text2image": {"text2image", "proto"},
-    "ui": {"ui", "client", "text2image"},
+    "ui": {"ui", "client", "text2image", "web"},
     "training": {"training", "backend"},
+    "web": {"web"},
 }
 # The tools for agents are the same on both ports; the HTTP front only passes them on.
 ALSO_ALLOWED = {("backend/transport/http/mcp.py", "text2image")}
@@ -82,7 +83,7 @@ MODEL_FORBIDDEN = {
     "measure": ("loader",),
 }
 MODEL_FILES = 15  # at most, on the top level of backend/model/
-OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui"}
+OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui", "web"}
 ONLY_CONVERT = {"backend/transport/rpc/convert.py", "backend/transport/rpc/servicer.py"}
 
 

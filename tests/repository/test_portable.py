@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("backend", "bench", "client.py", "scripts", "tests", "text2image", "training", "ui")
+SOURCES = (
+    "backend",
+    "bench",
+    "client.py",
+    "scripts",
+    "tests",
+    "text2image",
+    "training",
+    "ui",
+    "web",
+)
 SUSPECTS = re.compile(r"\.(read_text\(\)|write_text\(|open\(\s*[\"'][rwaxt+]+[\"'])")
 
 

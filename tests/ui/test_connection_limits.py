@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 
-from ui.connection_limits import Connections, Deadlines, limit_connections, most_connections
+from ui.connection_limits import (
+    StudioDeadlines,
+    StudioProtocol,
+    limit_connections,
+    most_connections,
+)
+from web.waiting import Connections
 
 SOON_S = 0.3
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -29,7 +36,7 @@ PATIENT = dict.fromkeys(("idle_s", "header_s", "body_s", "message_s"), 60.0)
 class Served:
     """The address, and what the server has open."""
 
-    def __init__(self, port: int, connections: Connections) -> None:
+    def __init__(self, port: int, connections: Connections[StudioProtocol]) -> None:
         self.port = port
         self.connections = connections
 
@@ -76,7 +83,7 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """As Streamlit starts its server."""
     monkeypatch.setattr(uvicorn.Server, "startup", uvicorn.Server.startup)  # given back afterwards
-    connections = limit_connections(most, Deadlines(**(PATIENT | soon)))
+    connections = limit_connections(most, StudioDeadlines(**(PATIENT | soon)))
     routes = [Route("/", page, methods=["GET", "POST"]), Route("/slow", page)]
     app = Starlette(routes=[*routes, WebSocketRoute("/echo", echo)])
     config = uvicorn.Config(app, port=0, ws="websockets-sansio", log_level="error")
@@ -165,6 +172,20 @@ async def test_the_oldest_silent_one_gives_way_and_what_is_used_stays(
         assert await websocket.recv() == "b"
         assert b"200 OK" in await slow.answer()
         assert len(more) == 40
+
+
+async def test_a_request_that_has_come_outlives_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All come before the server's next look."""
+    async with serving(monkeypatch, most=12) as served:
+        address = ("127.0.0.1", served.port)
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(address)) for _ in range(5)]
+            asking = stack.enter_context(socket.create_connection(address))
+            asking.sendall(GET)
+            silent += [stack.enter_context(socket.create_connection(address)) for _ in range(40)]
+            client = Client(*await asyncio.open_connection(sock=asking.dup()))
+            assert b"200 OK" in await client.answer()
+            client.writer.close()
 
 
 async def test_a_full_studio_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

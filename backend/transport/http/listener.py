@@ -9,34 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import socket
 import ssl
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
 import structlog
 
-from backend.transport.http.protocol import BoundedProtocol, Deadlines
+from web.protocol import Deadlines, TimedProtocol
+from web.waiting import PEER_SHARE, Connections, Wait, has_unread
 
 log = structlog.get_logger(__name__)
 
-MakeProtocol = Callable[[Callable[[], None]], BoundedProtocol]
+MakeProtocol = Callable[[Callable[[Wait], None], Callable[[], None]], TimedProtocol]
 
 EXHAUSTED_S = 0.1  # pause after accept failed, for example without free file descriptors
 AT_ONCE = 16  # during a flood of connections, other tasks run after so many
-PEER_SHARE = 4  # a peer may have 1/PEER_SHARE of all connections
 
 
-class Rank(enum.IntEnum):
-    """How soon a connection gives way to a new one."""
+@dataclass(frozen=True, slots=True)
+class PortDeadlines(Deadlines):
+    """Those of the port, in seconds."""
 
-    SAID_NOTHING = 0
-    ASKED_NOTHING = 1  # no complete request yet
-    WAS_ANSWERED = 2  # kept open for its next request
-    STAYS = 3  # is being answered
+    handshake_s: float = 10.0  # TLS handshake
 
 
 @dataclass(eq=False, slots=True)
@@ -48,27 +44,21 @@ class Connection:
 
     peer: str
     sock: socket.socket
+    connections: Connections[Connection]
     timer: asyncio.TimerHandle | None = None
-    protocol: BoundedProtocol | None = None
+    protocol: TimedProtocol | None = None
 
-    @property
-    def rank(self) -> Rank:
-        if self.timer is not None:
-            return Rank.SAID_NOTHING
-        if self.protocol is None:
-            return Rank.ASKED_NOTHING
-        if not self.protocol.is_silent:
-            return Rank.STAYS
-        return Rank.WAS_ANSWERED if self.protocol.has_answered else Rank.ASKED_NOTHING
+    def has_unread(self) -> bool:
+        """Whether bytes have come that were not read yet."""
+        return has_unread(self.sock)
 
-    def has_sent(self) -> bool | None:
-        """Whether bytes have come that were not read yet; None: the client hung up."""
-        try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK)) or None
-        except BlockingIOError:
-            return False
-        except OSError:
-            return None
+    def waits_for(self, wait: Wait) -> None:
+        """It waits for this from now on."""
+        self.connections.note(self, wait)
+
+    def forget(self) -> None:
+        """It is closed."""
+        self.connections.forget(self)
 
     def stop_waiting(self) -> None:
         """Don't wait for the first byte any longer."""
@@ -87,6 +77,7 @@ class Connection:
         else:
             with contextlib.suppress(OSError):  # makes the handshake fail, which cleans up
                 self.sock.shutdown(socket.SHUT_RDWR)
+        self.forget()
 
 
 class Listener:
@@ -97,17 +88,15 @@ class Listener:
         sockets: Iterable[socket.socket],
         make_protocol: MakeProtocol,
         max_connections: int,
-        deadlines: Deadlines,
+        deadlines: PortDeadlines,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._make_protocol = make_protocol
-        self._max_connections = max_connections
-        self._max_per_peer = max(1, max_connections // PEER_SHARE)
+        of_peer = max(1, max_connections // PEER_SHARE)
+        self._connections = Connections[Connection](max_connections, of_peer, of_peer)
         self._handshake_s = deadlines.handshake_s
         self._first_byte_s = deadlines.idle_s if tls is None else deadlines.handshake_s
         self._tls = tls
-        self._connections: dict[Connection, None] = {}  # oldest first
-        self._by_peer: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
         self._opening: set[asyncio.Task[None]] = set()
         self._tasks = [asyncio.create_task(self._accept(sock)) for sock in sockets]
 
@@ -115,8 +104,9 @@ class Listener:
         """Take no more; those that have sent something go on."""
         for task in (*self._tasks, *self._opening):
             task.cancel()
-        for connection in [c for c in self._connections if c.rank is Rank.SAID_NOTHING]:
-            self._end(connection)
+        for connection in self._connections:
+            if connection.timer is not None:
+                connection.drop()
 
     async def wait_closed(self) -> None:
         """Return once no more are taken."""
@@ -129,7 +119,7 @@ class Listener:
             try:
                 sock, address = await loop.sock_accept(listening)
             except OSError as error:
-                if not self._give_way(self._connections):
+                if not self._connections.close_one():
                     log.warning("no connection could be taken", error=str(error))
                 await asyncio.sleep(EXHAUSTED_S)
                 continue
@@ -138,31 +128,28 @@ class Listener:
                 await asyncio.sleep(0)
 
     def _admit(self, sock: socket.socket, peer: str) -> None:
-        for known, most in (
-            (self._by_peer[peer], self._max_per_peer),
-            (self._connections, self._max_connections),
-        ):
-            if len(known) >= most and not self._give_way(known):
-                sock.close()
-                return
-        connection = Connection(peer, sock)
-        self._connections[connection] = self._by_peer[peer][connection] = None
+        if not self._connections.has_room_for(peer):
+            sock.close()
+            return
+        connection = Connection(peer, sock, self._connections)
+        connection.waits_for(Wait.FIRST_BYTE)
         loop = asyncio.get_running_loop()
-        connection.timer = loop.call_later(self._first_byte_s, self._end, connection)
+        connection.timer = loop.call_later(self._first_byte_s, connection.drop)
         loop.add_reader(sock, self._begin, connection)
 
     def _begin(self, connection: Connection) -> None:
         """Its first byte has come, or its end."""
-        if not connection.has_sent():
-            self._end(connection)
+        if not connection.has_unread():
+            connection.drop()
             return
         connection.stop_waiting()
+        connection.waits_for(Wait.HEADERS)
         opening = asyncio.create_task(self._open(connection))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
     async def _open(self, connection: Connection) -> None:
-        protocol = self._make_protocol(lambda: self._forget(connection))
+        protocol = self._make_protocol(connection.waits_for, connection.forget)
         tls = self._tls() if self._tls is not None else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -174,34 +161,4 @@ class Listener:
             connection.protocol = protocol
         except (OSError, asyncio.CancelledError):  # includes ssl.SSLError and TimeoutError
             connection.sock.close()
-            self._forget(connection)
-
-    def _give_way(self, connections: dict[Connection, None]) -> bool:
-        """Close the oldest of the lowest rank. Returns False if all are being answered.
-
-        Requests that came meanwhile begin instead: closing a socket with unread bytes would reset
-        it, and the client has done nothing wrong.
-        """
-        lowest, rank = None, Rank.STAYS
-        for connection in connections:
-            if connection.rank is Rank.SAID_NOTHING and connection.has_sent():
-                self._begin(connection)
-            if connection.rank < rank:
-                lowest, rank = connection, connection.rank
-                if rank is Rank.SAID_NOTHING:
-                    break
-        if lowest is None:
-            return False
-        self._end(lowest)
-        return True
-
-    def _end(self, connection: Connection) -> None:
-        connection.drop()
-        self._forget(connection)
-
-    def _forget(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
-        of_peer = self._by_peer[connection.peer]
-        of_peer.pop(connection, None)
-        if not of_peer:
-            del self._by_peer[connection.peer]
+            connection.forget()

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 from backend.errors import ConfigError
 from backend.transport.address import explain, is_free
 from backend.transport.http.certificates import Certificates, Tls
-from backend.transport.http.listener import Listener
-from backend.transport.http.protocol import BoundedProtocol, Deadlines
+from backend.transport.http.listener import Listener, PortDeadlines
+from web.protocol import TimedProtocol
+from web.waiting import Wait
 
 # A peer that lost its network is disconnected after half a minute, which cancels its generation.
 # Units: seconds, seconds, a count, milliseconds.
@@ -33,7 +34,7 @@ class Bounds:
     """Limits on connections."""
 
     max_connections: int = 1000
-    deadlines: Deadlines = field(default_factory=Deadlines)
+    deadlines: PortDeadlines = field(default_factory=PortDeadlines)
 
 
 class _QuietServer(uvicorn.Server):
@@ -50,9 +51,12 @@ class _QuietServer(uvicorn.Server):
             raise ConfigError("HTTP could not start; the log says why.")
         deadlines = self._bounds.deadlines
 
-        def make_protocol(on_lost: Callable[[], None]) -> BoundedProtocol:
-            return BoundedProtocol(
+        def make_protocol(
+            on_wait: Callable[[Wait], None], on_lost: Callable[[], None]
+        ) -> TimedProtocol:
+            return TimedProtocol(
                 deadlines,
+                on_wait,
                 on_lost,
                 config=self.config,
                 server_state=self.server_state,

@@ -19,9 +19,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from backend.transport.http.certificates import Tls
-from backend.transport.http.protocol import BoundedProtocol, Deadlines
+from backend.transport.http.listener import PortDeadlines
 from backend.transport.http.serve import Bounds, HttpServer, serve_http
 from tests.support.certificates import Authority
+from web import waiting
+from web.protocol import TimedProtocol
 
 SOON_S = 0.3
 FOR_EVER_S = 60.0
@@ -29,9 +31,9 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD_OF_POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
 
 
-def deadlines(**soon: float) -> Deadlines:
+def deadlines(**soon: float) -> PortDeadlines:
     patient = dict.fromkeys(("handshake_s", "idle_s", "header_s", "body_s"), FOR_EVER_S)
-    return Deadlines(**(patient | soon))
+    return PortDeadlines(**(patient | soon))
 
 
 @asynccontextmanager
@@ -115,7 +117,7 @@ async def test_one_byte_after_the_other_gains_nothing(
 
 
 async def test_an_answer_may_take_longer_than_any_deadline() -> None:
-    soon = Deadlines(idle_s=SOON_S, header_s=SOON_S, body_s=SOON_S)
+    soon = PortDeadlines(idle_s=SOON_S, header_s=SOON_S, body_s=SOON_S)
     async with serving(Bounds(deadlines=soon)) as server:
         client = await connect(server)
         await client.send(GET.replace(b"\r\n\r\n", b"\r\nSleep: 1\r\n\r\n"))
@@ -124,7 +126,7 @@ async def test_an_answer_may_take_longer_than_any_deadline() -> None:
 
 
 async def test_each_request_of_a_connection_has_its_own_time() -> None:
-    async with serving(Bounds(deadlines=Deadlines(idle_s=2, header_s=2, body_s=2))) as server:
+    async with serving(Bounds(deadlines=PortDeadlines(idle_s=2, header_s=2, body_s=2))) as server:
         client = await connect(server)
         for _ in range(6):
             await client.send(GET)
@@ -189,7 +191,8 @@ async def test_those_that_are_being_answered_do_not() -> None:
             assert b"200 OK" in await client.answer()
 
 
-async def test_one_that_was_answered_outlives_silent_ones() -> None:
+async def test_one_that_was_answered_outlives_silent_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE_S", FOR_EVER_S)  # however busy the machine is
     async with serving(Bounds(max_connections=12, deadlines=deadlines())) as server:
         kept = await connect(server)
         await kept.send(GET)
@@ -203,15 +206,31 @@ async def test_one_that_was_answered_outlives_silent_ones() -> None:
         assert b"200 OK" in await kept.answer()
 
 
+async def test_slow_ones_leave_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE_S", 0.2)
+    async with serving(Bounds(max_connections=12, deadlines=deadlines())) as server:
+        slow = [await connect(server) for _ in range(3)]
+        for client in slow:
+            await client.send(GET[:10])
+        await asyncio.sleep(0.5)
+        fresh = [await connect(server) for _ in range(2)]
+        assert await slow[0].end_s() < 5
+        assert await slow[1].end_s() < 5
+        assert slow[2].is_open()
+        for client in fresh:
+            await client.send(GET)
+            assert b"200 OK" in await client.answer()
+
+
 async def test_silent_connections_cost_no_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    create = BoundedProtocol.__init__
+    create = TimedProtocol.__init__
 
-    def counting(self: BoundedProtocol, *args: Any, **kwargs: Any) -> None:
+    def counting(self: TimedProtocol, *args: Any, **kwargs: Any) -> None:
         made.append(self)
         create(self, *args, **kwargs)
 
-    monkeypatch.setattr(BoundedProtocol, "__init__", counting)
+    monkeypatch.setattr(TimedProtocol, "__init__", counting)
     async with serving(Bounds(deadlines=deadlines())) as server:
         silent = [await connect(server) for _ in range(200)]
         silent[0].close()  # says nothing, and leaves

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -25,7 +27,7 @@ DESCRIPTORS = 1024
 IDLE, SLOW = 1500, 200
 SECONDS = 12.0
 HEALTH_S = 0.1
-LONGEST_S = 10.0  # on busy cores, while they come; without bounds it is for ever
+LONGEST_S = 1.0
 REFUSED = 20  # one in so many: a probe that was kept from its core between connecting and sending
 
 
@@ -71,31 +73,48 @@ def over_grpc(backend: BackendProcess) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@dataclass
+class Took:
+    """Seconds that probes took, each on a new connection."""
+
+    seconds: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    def probe(self, call: Callable[[], None]) -> None:
+        started = time.perf_counter()
+        try:
+            call()
+        except ConnectionError:  # it was silent when others came; docs/reliability.md
+            self.refused += 1
+        else:
+            self.seconds.append(time.perf_counter() - started)
+
+    def __str__(self) -> str:
+        median, longest = statistics.median(self.seconds), max(self.seconds)
+        return f"{len(self.seconds)} probes, median {median:.3f} s, longest {longest:.3f} s"
+
+
+def stretch() -> float:
+    """How many times as long everything takes, because others use the cores."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @pytest.mark.parametrize("flooded", ["http", "grpc"])
 def test_idle_and_slow_connections_leave_health_prompt(
     backend: BackendProcess, flooded: str
 ) -> None:
     port = backend.http_port if flooded == "http" else backend.port
-    probes: list[Callable[[BackendProcess], None]] = [over_http, over_grpc]
-    took: dict[str, list[float]] = {probe.__name__: [] for probe in probes}
-    refused = 0
+    http_took, grpc_took = Took(), Took()
     with crowd(port, SECONDS) as process:
-        time.sleep(3)  # all have come, and some have come again
         while process.poll() is None:
-            for probe in probes:
-                started = time.perf_counter()
-                try:
-                    probe(backend)
-                except ConnectionError:  # it was silent when others came; docs/reliability.md
-                    refused += 1
-                    continue
-                took[probe.__name__].append(time.perf_counter() - started)
+            http_took.probe(partial(over_http, backend))
+            grpc_took.probe(partial(over_grpc, backend))
             time.sleep(0.05)
-    descriptors = psutil.Process(backend.process.pid).num_fds()
-    print(f"{flooded}: {descriptors} descriptors, {refused} probes refused")
-    assert refused <= max(1, len(took["over_http"]) // REFUSED)
-    for name, seconds in took.items():
-        print(f"{name}: {len(seconds)} probes, median {statistics.median(seconds):.3f} s, "
-              f"longest {max(seconds):.3f} s")  # fmt: skip
-        assert statistics.median(seconds) <= HEALTH_S
-        assert max(seconds) <= LONGEST_S
+    times = stretch()
+    print(
+        f"{flooded} flooded, machine {times:.1f} times as slow: HTTP {http_took}; gRPC {grpc_took}"
+    )
+    for took in (http_took, grpc_took):
+        assert took.refused <= max(1, len(took.seconds) // REFUSED)
+        assert statistics.median(took.seconds) <= HEALTH_S * times
+        assert max(took.seconds) <= LONGEST_S * times

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 0.5
 # For FLOOD_S after some were closed: a full port refuses new ones until the next look.
 LOOK_AGAIN_S = 0.05
-FLOOD_S = 5.0
+FLOOD_S = 30.0
 DESCRIPTORS = "/dev/fd"
 FULL = 0.5  # unused connections above this share of the limit are closed
 PEER_SHARE = 4  # a peer may have 1/PEER_SHARE of the limit in unused connections

@@ -41,6 +41,7 @@ def lock(extras: tuple[str, ...]) -> str:
     uv = str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "compile", "pyproject.toml", "--constraints", "constraints.txt"]
     command += [word for extra in extras for word in ("--extra", extra)]
+    command += ["--python", sys.executable]  # uv would download the one that is resolved for
     command += ["--universal", "--python-version", "3.11", "--only-binary", ":all:"]
     command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     return subprocess.run(

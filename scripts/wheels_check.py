@@ -66,6 +66,8 @@ def missing(computer: Computer, python: str, extras: tuple[str, ...], *options: 
     """
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "pyproject.toml"]
     command += ["--constraints", "constraints.txt", "--only-binary", ":all:", "--quiet"]
+    # This Python resolves for the others: uv would download each of them for it.
+    command += ["--python", sys.executable]
     command += ["--python-platform", computer.platform, "--python-version", python, *options]
     command += [word for extra in extras for word in ("--extra", extra)]
     environ = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": computer.macos or "14.0"}

@@ -23,10 +23,11 @@ from client import Text2ImageClient
 from tests.support.fake_service import FakeService
 from ui.access import VisitorGuard, host_route
 from ui.identity import Signer
-from ui.recipe import UNKNOWN
+from ui.recipe import UNKNOWN, Recipe
+from ui.sessions import views
 from ui.sessions.guesses import Guesses
 from ui.sessions.passes import Passes
-from ui.sessions.room import Room
+from ui.sessions.room import Guest, GuestPicture, PictureState, Room, Session, Verdict, now_ms
 from ui.sessions.routes import SessionRoutes, Shared
 from ui.sessions.rules import Rules
 from ui.sessions.runner import Runner
@@ -40,7 +41,7 @@ from ui.web import SecurityHeaders
 SIGNER = Signer(b"secret")
 PHONE = ("192.168.1.50", 50000)
 HERE = ("127.0.0.1", 50000)
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 RULES = Rules(steps=2, address="http://192.168.1.20:8501")
 
 
@@ -157,3 +158,46 @@ def event(text: str) -> tuple[str, Any]:
     """One server-sent event's name and data."""
     lines = dict(line.split(": ", 1) for line in text.strip().splitlines())
     return lines["event"], json.loads(lines["data"])
+
+
+def states(room: Room) -> list[PictureState]:
+    return [picture.state for picture in room.pictures.values()]
+
+
+def all_made(room: Room) -> bool:
+    return bool(room.pictures) and set(states(room)) == {PictureState.MADE}
+
+
+def wall_ids(room: Room) -> list[str]:
+    return [picture["id"] for picture in views.wall(room)["pictures"]]
+
+
+def refusal(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def try_to_ask(phone: Any, room: Room, prompt: str = "a cat", **more: Any) -> Any:
+    return phone.post("/s/ask", json={"code": room.session.code, "prompt": prompt, **more})
+
+
+def room_of(counts: dict[str, int]) -> Room:
+    """Guests with so many waiting pictures each, asked for in that order."""
+    session = Session("s", "o", "CODE", "n", "", Rules(), False, now_ms(), now_ms() + 10**6)
+    room = Room(session)
+    for guest_id, count in counts.items():
+        room.guests[guest_id] = Guest(guest_id, "s", guest_id, True, False, 0, 0)
+        for number in range(count):
+            picture = GuestPicture(
+                f"{guest_id}{number}",
+                "s",
+                guest_id,
+                Recipe("a cat"),
+                PictureState.WAITING,
+                Verdict.SHOWN,
+                False,
+                "",
+                len(room.pictures),
+            )
+            room.pictures[picture.id] = picture
+    room.version += 1
+    return room

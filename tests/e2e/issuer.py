@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.e2e.processes import free_port
+from tests.support.ports import free_port
 
 CLIENT_ID = "inkling"
 CLIENT_SECRET = "not-so-secret"

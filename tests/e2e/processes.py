@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from client import Text2ImageClient, Text2ImageError
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 240.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:

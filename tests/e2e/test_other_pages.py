@@ -15,7 +15,8 @@ from playwright.sync_api import Page, Playwright
 
 from client import Text2ImageClient
 from tests.e2e.browsing import launch_options
-from tests.e2e.processes import Studio, free_port
+from tests.e2e.processes import Studio
+from tests.support.ports import free_port
 from tests.support.process import BackendProcess
 
 STREAM = "/text2image.Text2ImageService/StreamGenerateImage"

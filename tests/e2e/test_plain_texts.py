@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.e2e.plain_texts import TEXTS
-from tests.e2e.processes import Process, free_port
+from tests.e2e.processes import Process
+from tests.support.ports import free_port
 from ui.components.html import JOINER
 
 PAGE = Path(__file__).with_name("plain_texts.py")

@@ -18,10 +18,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.e2e.processes import free_port
+from tests.support.ports import free_port
 from tests.support.process import ROOT, BackendProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 DESCRIPTORS = 1024
 IDLE, SLOW = 1500, 200

@@ -19,11 +19,11 @@ import httpx
 import pytest
 
 from client import Text2ImageClient
-from tests.e2e.processes import free_port
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.process import ROOT, BackendProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e]
 
 MODULE = "tests.support.fake_backend"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import httpx
 
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 160
@@ -88,7 +88,7 @@ class Live:
         until(lambda: self.is_idle)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 15) -> float:
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> float:
     """Wait for it; returns the seconds it took."""
     start = time.monotonic()
     while not condition():
@@ -100,7 +100,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 15) -> float:
 @contextlib.contextmanager
 def live_backend(model: Path, data_dir: Path) -> Iterator[Live]:
     """Start it with a small queue, wait until it is ready, stop it with SIGTERM."""
-    live = Live(_free_port(), _free_port())
+    live = Live(free_port(), free_port())
     settings = {
         "MODEL": str(model),
         "PORT": str(live.grpc_port),
@@ -138,9 +138,3 @@ def _wait_ready(process: subprocess.Popen[bytes], live: Live, log: Path) -> None
                 return
         time.sleep(0.1)
     raise AssertionError(f"the backend never got ready:\n{log.read_text(encoding='utf-8')}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.support.ports import free_port
 
 BINARIES = Path("/usr/lib/postgresql")
 START_S = 30.0
@@ -23,7 +24,7 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="inkling-pg-"))
     user = _unprivileged(folder)
     binaries = _binaries()
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "inkling", "-A", "trust", "-N"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)
     command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
@@ -52,12 +53,6 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
         return {}
     shutil.chown(folder, "postgres", "postgres")
     return {"user": "postgres", "group": "postgres"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(binaries: Path, port: int, server: subprocess.Popen[bytes]) -> None:

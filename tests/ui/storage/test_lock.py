@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import free_port
+from tests.support.ports import free_port
 from ui.storage.lock import FolderInUse, hold, release
 
 ROOT = Path(__file__).parent.parent.parent.parent

@@ -41,10 +41,15 @@ READING = LoadOptions(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose previews have to be fitted, with a safety checker."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    return build_tiny_sd(folder, latent_channels=8, vae_scale_factor=4, safety_checker=True)
+def whole(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's networks, with previews that have to be fitted and a safety checker."""
+    folder = build_tiny_sd(tmp_path_factory.mktemp("models") / "tiny", safety_checker=True)
+    for network in ("text_encoder", "unet", "vae"):
+        shutil.copytree(tiny_model / network, folder / network, dirs_exist_ok=True)
+    config = folder / "vae" / "config.json"
+    scaled = json.loads(config.read_text("utf-8")) | {"scaling_factor": 0.5}
+    config.write_text(json.dumps(scaled), "utf-8")
+    return folder
 
 
 @pytest.fixture
@@ -211,7 +216,7 @@ def test_a_warm_start_imports_no_network(tiny_model: Path, data_dir: Path) -> No
             env=os.environ,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=550,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         assert set(expected) <= set(json.loads(done.stdout.splitlines()[-1]))

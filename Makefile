@@ -50,7 +50,7 @@ proto: $(VENV)/.dev ## Generate the modules of proto/ anew
 
 test: $(VENV)/.dev ## Set up all and pass every test
 	@scripts/system-packages
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q $(or $(ARGS),-n 2)
 
 interop: $(VENV)/.dev ## The tests with clients that nobody here wrote, and more of those (needs the network)
 	@scripts/system-packages

@@ -12,14 +12,11 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from tests.e2e.browsing import Visitor, launch_options
 from tests.e2e.processes import Backend, Studio
 
-TIMEOUT_S = 600  # the first test starts the backend, which imports torch
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="package")

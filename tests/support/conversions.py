@@ -1,9 +1,13 @@
-"""What OpenVINO's converter made of a network, kept for the next test that converts the same."""
+"""What OpenVINO's converter made of a network, kept for the next test that converts the same.
+
+Processes of one test run share a folder: what two of them convert at once is the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,13 +21,18 @@ class Conversions:
     """Stands in for `convert._convert`: seconds the first time, a copy of two files after that."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self.really = convert._convert
 
     def __call__(self, network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
         kept = self._folder / f"{_digest(network, inputs)}.xml"
         if not kept.exists():
-            self.really(network, inputs, kept)
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                made = Path(folder) / kept.name
+                self.really(network, inputs, made)
+                for suffix in (".bin", ".xml"):
+                    made.with_suffix(suffix).replace(kept.with_suffix(suffix))
         path.parent.mkdir(parents=True, exist_ok=True)
         for suffix in (".bin", ".xml"):
             shutil.copyfile(kept.with_suffix(suffix), path.with_suffix(suffix))

@@ -16,13 +16,13 @@ from tests.support.conversions import Conversions
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """OpenVINO converts the same network once a session, whichever test's folder it is for."""
+def shared_conversions(run_folder: Path) -> Iterator[None]:
+    """OpenVINO converts the same network once a run, whichever test's folder it is for."""
     if importlib.util.find_spec("openvino") is None:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "_convert", Conversions(tmp_path_factory.mktemp("conversions")))
+        patch.setattr(convert, "_convert", Conversions(run_folder / "conversions"))
         yield
 
 

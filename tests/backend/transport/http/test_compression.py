@@ -17,6 +17,7 @@ from proto import text2image_pb2 as pb
 from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM
 
 JSON = {"content-type": "application/json"}
+EMPTY = gzip.compress(b"{}")
 GZIP = {"content-encoding": "gzip"}
 CONNECT = {"content-type": "application/connect+proto", "connect-content-encoding": "gzip"}
 
@@ -49,7 +50,9 @@ async def test_another_coding_is_415_and_the_known_ones_are_named(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"more"]
+    "body",
+    [b"", b"{}", b"\x1f\x8b", EMPTY[:-3], EMPTY + b"more"],
+    ids=["nothing", "JSON", "two bytes", "cut short", "more"],
 )
 async def test_what_is_no_gzip_is_400(http: httpx.AsyncClient, body: bytes) -> None:
     answer = await http.post(STATUS, content=body, headers={**JSON, **GZIP})

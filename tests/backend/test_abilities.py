@@ -96,9 +96,9 @@ def test_many_unknown_words_are_bounded_in_number_and_time() -> None:
     assert abilities is not None
     prompt = " ".join(f"zq{number}wort" for number in range(250))[:2000]
     abilities.warnings("first")  # the lexicon is made once
-    began = time.perf_counter()
+    began = time.process_time()
     found = abilities.warnings(prompt)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     assert len(found) == 9
     assert "more words" in found[-1].description
 

@@ -85,7 +85,6 @@ class TestRefusals:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(400)
 def test_a_second_one_is_refused_and_a_signal_while_the_model_loads_ends_the_first(
     tmp_path: Path,
 ) -> None:
@@ -108,7 +107,6 @@ def test_a_second_one_is_refused_and_a_signal_while_the_model_loads_ends_the_fir
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(400)
 def test_a_model_that_cannot_be_loaded_is_told_by_a_process_that_stays_up(tmp_path: Path) -> None:
     missing = tmp_path / "no-such-model"
     with BackendProcess(tmp_path / "log", MODEL=missing, DATA_DIR=tmp_path) as backend:
@@ -123,7 +121,6 @@ def test_a_model_that_cannot_be_loaded_is_told_by_a_process_that_stays_up(tmp_pa
         assert backend.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.timeout(200)
 def test_a_lost_device_is_told_and_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

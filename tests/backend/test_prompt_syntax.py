@@ -105,8 +105,8 @@ def test_what_is_not_supported_is_named() -> None:
 )
 def test_no_text_costs_much(text: str) -> None:
     prompt = text * (2000 // len(text))
-    started = time.perf_counter()
+    started = time.process_time()
     heaviest(prompt)
     take_loras(prompt)
     list(unsupported(prompt))
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -53,7 +53,6 @@ def rehearsed(bench: Bench, *stages: Any) -> dict[str, Any]:
     return {f"{line['stage']}: {line['what']}": line["value"] for line in lines}
 
 
-@pytest.mark.timeout(600)
 def test_on_a_pretended_device(folder: Path, tmp_path: Path) -> None:
     # diffusers' own pipeline beside ours is left to the CPU: here it takes a minute.
     quick = [stage for stage in QUICK if stage is not right.noise_schedulers]
@@ -68,7 +67,6 @@ def test_on_a_pretended_device(folder: Path, tmp_path: Path) -> None:
     assert found["throughput: ours, 2 callers, pictures/s"] > 0
 
 
-@pytest.mark.timeout(600)
 def test_on_the_cpu(folder: Path, tmp_path: Path) -> None:
     found = rehearsed(bench(folder, tmp_path, "cpu"), *QUICK, *LONG)
     assert found["embedded_on_both: embedded model against the CPU, dB"] >= 35
@@ -76,7 +74,6 @@ def test_on_the_cpu(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(600)
 def test_processes_of_their_own(folder: Path, tmp_path: Path) -> None:
     found = rehearsed(
         bench(folder, tmp_path, "cpu"),

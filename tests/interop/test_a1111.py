@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 def http(live: Live) -> Iterator[httpx.Client]:
     """As the programs call: basic authentication, with nothing filled in."""
     headers = {"authorization": "Basic Og=="}
-    with httpx.Client(base_url=live.http, headers=headers, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=live.http, headers=headers, timeout=300, trust_env=False) as client:
         yield client
 
 

@@ -29,7 +29,7 @@ def run(script: str, live: Live) -> list[str]:
         env=os.environ | quiet,
         capture_output=True,
         text=True,
-        timeout=170,  # LiteLLM's import alone takes 13 s of a CPU
+        timeout=550,  # LiteLLM's import alone takes 13 s of a CPU
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

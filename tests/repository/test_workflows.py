@@ -21,7 +21,7 @@ pytestmark = pytest.mark.node
 
 def complaints(*files: Path) -> list[str]:
     command = [need("nodejs"), str(SCRIPT), *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if not NEWER.search(line)]
 

@@ -105,6 +105,7 @@ class FakeService:
     fail_at_step: int = 0  # the steps that come before the failure
     hang_at_step: int | None = None  # stop here until the caller leaves
     hang_prompt: str | None = None  # where only this prompt's request does
+    hold_at_step: int | None = None  # stop here until this is another
     warnings: Sequence[pb.GenerationWarning] = ()  # told with Done
     cut_short: bool = False  # end well, but without Done
     status_failure: Failure | None = None  # of GetStatus and CheckPrompt
@@ -149,7 +150,7 @@ class FakeService:
         states = health_pb2.HealthCheckResponse
         self._health.set(SERVICE, states.SERVING if serving else states.NOT_SERVING)
 
-    def wait_cancelled(self, timeout: float = 5.0) -> bool:
+    def wait_cancelled(self, timeout: float = 30.0) -> bool:
         """Whether a generation was cancelled by its caller, soon."""
         return self.cancelled.wait(timeout)
 
@@ -251,6 +252,8 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
                 failure.abort(context)
             if step == service.hang_at_step and service.hang_prompt in (None, request.prompt):
                 ended.wait(60)
+            while step == service.hold_at_step and not ended.wait(0.01):
+                pass
             if step:
                 ended.wait(service.step_s)
                 service.steps_done += 1

@@ -28,7 +28,7 @@ from backend.errors import (
 from backend.params import GenerationParams, ModelInfo
 
 SIZE = 64
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 SCHEDULERS = ("ddim", "pndm", "heun", "lcm", "euler")
 SECRET = "secret /etc/passwd"
 

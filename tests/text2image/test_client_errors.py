@@ -161,7 +161,7 @@ def test_a_peer_that_goes_silent_is_noticed(service: FakeService) -> None:
         silent_since = time.monotonic()
         with pytest.raises(t2i.Unavailable):
             next(events)
-        assert 0.4 < time.monotonic() - silent_since < 4
+        assert 0.4 < time.monotonic() - silent_since < 30  # without: hours
 
 
 @pytest.mark.parametrize(
@@ -211,13 +211,15 @@ def unavailable(seconds: float) -> Failure:
 
 
 def test_a_retry_keeps_its_request_id_and_heeds_the_pushback(
-    service: FakeService, client: Text2ImageClient
+    service: FakeService, client: Text2ImageClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stream, "BACKOFFS_S", (60.0,) * 3)
+    monkeypatch.setattr(stream, "MAX_PAUSE_S", 120.0)
     service.failure = unavailable(0.05)
     service.failures_left = 2
     started = time.monotonic()
     client.generate("x")
-    assert 0.1 < time.monotonic() - started < 0.4  # our own backoff starts at 0.5 s, -20 %
+    assert 0.1 < time.monotonic() - started < 30
     assert len(service.requests) == 3
     assert len({request.request_id for request in service.requests}) == 1
 
@@ -232,7 +234,7 @@ def test_a_service_that_stays_unavailable_says_why(
     assert len(service.requests) == 4
 
 
-@pytest.mark.parametrize(("pushback_s", "timeout"), [(60.0, None), (2.0, 1.0)])
+@pytest.mark.parametrize(("pushback_s", "timeout"), [(60.0, None), (60.0, 20.0)])
 def test_a_pause_that_is_too_long_is_left_to_the_caller(
     service: FakeService, client: Text2ImageClient, pushback_s: float, timeout: float | None
 ) -> None:
@@ -241,7 +243,7 @@ def test_a_pause_that_is_too_long_is_left_to_the_caller(
     with pytest.raises(t2i.Unavailable) as caught:
         client.generate("x", timeout=timeout)
     assert caught.value.retry_after_s == pushback_s
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_a_pause_can_be_cancelled(service: FakeService, client: Text2ImageClient) -> None:
@@ -251,7 +253,7 @@ def test_a_pause_can_be_cancelled(service: FakeService, client: Text2ImageClient
     started = time.monotonic()
     with pytest.raises(t2i.Cancelled):
         generation.result()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 3.9
 
 
 def test_nothing_is_tried_again_after_the_first_word(

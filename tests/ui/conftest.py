@@ -27,7 +27,7 @@ from ui.storage.journal import Journal
 
 ROOT = Path(__file__).parent.parent.parent
 APP = str(ROOT / "ui" / "app.py")
-OPEN_S = 20.0
+OPEN_S = 60.0
 
 
 def png(colour: str = "red", size: tuple[int, int] = (64, 64)) -> bytes:

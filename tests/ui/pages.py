@@ -15,7 +15,7 @@ from ui.storage.gallery import Picture
 
 Visit = Callable[..., AppTest]
 OWNER = "s-ada"  # of the visitor that `visit` opens the app for
-PATIENCE_S = 8.0
+PATIENCE_S = 60.0
 POLL_S = 0.05
 
 

@@ -54,13 +54,13 @@ class Client:
         self.reader, self.writer = reader, writer
 
     async def answer(self) -> bytes:
-        return await asyncio.wait_for(self.reader.readuntil(b"done"), 10)
+        return await asyncio.wait_for(self.reader.readuntil(b"done"), 30)
 
     async def end_s(self) -> float:
         """Seconds until the server hung up."""
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(self.reader.read(), 10)
+            await asyncio.wait_for(self.reader.read(), 30)
         return time.monotonic() - started
 
 
@@ -101,7 +101,7 @@ async def serving(
 
 
 async def closes(websocket: ClientConnection) -> None:
-    await asyncio.wait_for(websocket.wait_closed(), 10)
+    await asyncio.wait_for(websocket.wait_closed(), 30)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_who_sends_nothing_is_hung_up_on(
 ) -> None:
     async with serving(monkeypatch, 100, **{phase: SOON_S}) as served:
         client = await served.open(data)
-        assert await client.end_s() < 5
+        assert await client.end_s() < 20
         assert len(served.connections) == 0
 
 
@@ -126,7 +126,7 @@ async def test_one_byte_after_the_other_gains_nothing(monkeypatch: pytest.Monkey
                 await asyncio.sleep(0.02)
 
         trickling = asyncio.create_task(trickle())
-        assert await client.end_s() < 5
+        assert await client.end_s() < 20
         trickling.cancel()
 
 
@@ -166,7 +166,7 @@ async def test_the_oldest_silent_one_gives_way_and_what_is_used_stays(
         more = [await served.open() for _ in range(40)]
         client = await served.open(GET)
         assert b"200 OK" in await client.answer()
-        assert await silent[0].end_s() < 5
+        assert await silent[0].end_s() < 20
         assert len(served.connections) <= 12
         await websocket.send("b")
         assert await websocket.recv() == "b"
@@ -194,7 +194,7 @@ async def test_a_full_studio_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> N
             websocket = await stack.enter_async_context(served.websocket())
             await websocket.send("a")
             assert await websocket.recv() == "a"
-        assert await (await served.open(GET)).end_s() < 5
+        assert await (await served.open(GET)).end_s() < 20
         assert len(served.connections) == 4
 
 

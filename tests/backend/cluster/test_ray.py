@@ -111,7 +111,7 @@ class TestSleepers:
         started_s = time.perf_counter()
         async with front(ray, ends=False) as backend:
             assert sorted(pids(backend)) == sorted(before)
-            assert time.perf_counter() - started_s < 5
+            assert time.perf_counter() - started_s < 30
             again = await answer(backend, fake_draft("x"))
             assert backend.status().counters.completed == 1
         assert [one.image.data for one in images_of(first)] == [
@@ -127,7 +127,7 @@ class TestSleepers:
             await anext(stranger)
             await member.handle.report("a front that is gone")
             await until(lambda: replies(backend)["running"] == 1)
-            await until(lambda: replies(backend)["running"] == 0, timeout_s=15)
+            await until(lambda: replies(backend)["running"] == 0, timeout_s=60)
             await stranger.aclose()
 
     async def test_a_storm_of_cancels_leaves_nothing_behind(self, ray: Any) -> None:
@@ -142,7 +142,7 @@ class TestSleepers:
         async with front(ray, ends=False) as backend:
             before = replies(backend)["steps"]
             await asyncio.gather(*(leave(number) for number in range(60)))
-            await until(lambda: replies(backend)["running"] == 0, timeout_s=10)
+            await until(lambda: replies(backend)["running"] == 0, timeout_s=60)
             assert replies(backend)["steps"] - before < 60 * 20
             assert images_of(await answer(backend, fake_draft("after", request_id="after")))
             status = backend.status()
@@ -171,7 +171,7 @@ class TestSleepers:
             started_s = time.perf_counter()
             drafts = [fake_draft("x", request_id=f"r{number}") for number in range(6)]
             await asyncio.gather(*(answer(backend, draft) for draft in drafts))
-            assert time.perf_counter() - started_s < 10
+            assert time.perf_counter() - started_s < 60
             assert backend.status().counters.completed == 6
             await until(lambda: is_gone(hung))
             await until(lambda: states(backend) == [State.READY] * 2)
@@ -258,7 +258,6 @@ async def test_200_requests_and_a_killed_replica(ray: Any) -> None:
     assert outcomes["completed"] + ended_early == 200
 
 
-@pytest.mark.timeout(400)  # two processes import torch
 async def test_replicas_draw_the_local_engines_pictures(
     ray: Any, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -246,7 +246,7 @@ class TestLosses:
         async with cluster(FakeModel(), FakeModel(), replica_timeout_s=0.3) as running:
             for handle in running.handles[:1]:
                 handle.is_silent = True
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 for number in range(4):
                     await answer(running.backend, fake_draft("x", request_id=f"r{number}"))
             await running.until(lambda: running.handles[0].killed)

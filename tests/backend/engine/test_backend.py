@@ -137,7 +137,7 @@ class TestRequests:
             drafts = [fake_draft(f"p{n}", request_id=f"r{n}") for n in range(1, 50)]
             tasks += [asyncio.create_task(answer(backend, draft)) for draft in drafts]
             refused = tasks[3:]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 errors = await asyncio.gather(*refused, return_exceptions=True)
             assert all(isinstance(error, QueueFull) for error in errors)
             assert all(error.retry_after_s for error in errors if isinstance(error, QueueFull))

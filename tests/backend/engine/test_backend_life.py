@@ -98,7 +98,7 @@ class TestLoading:
         backend = LocalBackend(settings(), load, "1.0")
         starting = asyncio.create_task(backend.start())
         await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             backend.drain()
             starting.cancel()
             with pytest.raises(Draining):

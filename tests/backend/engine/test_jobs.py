@@ -48,12 +48,12 @@ def finish(one: Job) -> Job:
 
 
 async def next_of(events: AsyncIterator[Event]) -> Event:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return await anext(events)
 
 
 async def all_of(one: Job) -> list[Event]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return [event async for event in one.events()]
 
 

@@ -61,7 +61,7 @@ class TestStuck:
         gate = Gate()
         async with serving(FakeModel(gate=gate), stuck_exit_s=0) as backend:
             running = asyncio.create_task(answer(backend))
-            await until(lambda: backend.status().state is State.STUCK, 10)
+            await until(lambda: backend.status().state is State.STUCK, 30)
             assert not backend.is_ready
             message = backend.status().message
             assert message.startswith("A step of 2 rows of 64 × 64 pixels has been running for")
@@ -70,7 +70,7 @@ class TestStuck:
                 await first_event(ask(backend))
             gate.open()
             assert len(images_of(await running)) == 1
-            await until(lambda: backend.is_ready, 10)
+            await until(lambda: backend.is_ready, 30)
             assert len(images_of(await answer(backend))) == 1
 
     async def test_what_was_never_measured_has_time(self) -> None:
@@ -97,7 +97,7 @@ class TestStuck:
         gate = Gate()
         async with serving(FakeModel(gate=gate), stuck_exit_s=0.2) as backend:
             running = asyncio.create_task(answer(backend))
-            await until(lambda: exits, 10)
+            await until(lambda: exits, 30)
             assert exits[0] == EXIT_STUCK
             gate.open()
             await running
@@ -106,10 +106,9 @@ class TestStuck:
         gate = Gate()
         async with serving(FakeModel(gate=gate), stuck_exit_s=0) as backend:
             running = asyncio.create_task(answer(backend))
-            await until(lambda: backend.status().state is State.STUCK, 10)
-            started = time.monotonic()
-            await backend.stop()
-            assert time.monotonic() - started < 5
+            await until(lambda: backend.status().state is State.STUCK, 30)
+            async with asyncio.timeout(20):
+                await backend.stop()
             running.cancel()
             gate.open()
 
@@ -117,7 +116,7 @@ class TestStuck:
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     yield
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while any(thread.name == "engine" for thread in threading.enumerate()):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -70,10 +70,10 @@ def test_the_bound_is_on_all_fields_together() -> None:
 )
 def test_four_megabytes_cost_milliseconds(unit: bytes) -> None:
     data = unit * (4 * 2**20 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     assert not is_bounded(data, KIND)
     assert not is_bounded(inside_a_lora(data), KIND)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt", "scheduler"])

@@ -44,7 +44,7 @@ def spawn(
 
 
 def wait_for_request(service: FakeService) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not service.active and time.monotonic() < end:
         time.sleep(0.02)
     assert service.active

@@ -68,7 +68,7 @@ def test_a_picture_is_made_shown_and_kept(visit: Visit, service: FakeService) ->
 
 
 def test_running_shows_step_preview_and_time_left(visit: Visit, service: FakeService) -> None:
-    service.step_s = 0.1
+    service.step_s, service.hang_at_step = 0.1, 20
     app = wait_for(generate(visit().run()), shows("data:image/jpeg"))
     seen = html_of(app)
     assert 'role="progressbar"' in seen
@@ -102,7 +102,7 @@ def test_a_job_that_ends_while_the_page_is_drawn_is_counted_no_more(
 
 
 def test_the_queue_tells_the_place(visit: Visit, service: FakeService) -> None:
-    service.queue, service.queue_s = [2], 1.0
+    service.queue, service.queue_s = [2], 60.0
     app = wait_for(generate(visit().run()), shows("2 ahead of you"))
     assert has(app, "cancel")
     app.button(key="cancel").click().run()
@@ -144,10 +144,11 @@ def test_a_model_that_was_unloaded_is_said_to_load(visit: Visit, service: FakeSe
 
 
 def test_a_reload_finds_the_job_again(visit: Visit, service: FakeService) -> None:
-    service.step_s = 0.1
+    service.hold_at_step = 5
     generate(visit().run(), "a red balloon")
     again = wait_for(visit().run(), shows("Step "))
     assert again.text_area(key="prompt").value == "a red balloon"
+    service.hold_at_step = None
     wait_for(again, shows("Seed 1234"))
 
 

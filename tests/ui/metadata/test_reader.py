@@ -149,10 +149,10 @@ class TestExif:
 
 def refuse_cheaply(data: bytes, sentence: str) -> None:
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UnreadableRecipe) as refused:
         read_file(data)
-    took_s, peak = time.perf_counter() - started, tracemalloc.get_traced_memory()[1]
+    took_s, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert str(refused.value) == sentence
     assert took_s < 1

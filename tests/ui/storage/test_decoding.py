@@ -82,7 +82,7 @@ def test_what_lies_beside_the_pixels_does_not_matter(chunk: tuple[bytes, bytes])
 
 def test_a_flood_of_chunks_is_refused_at_once() -> None:
     flood = png()[:33] + (struct.pack(">I", 0) + b"tEXt" + bytes(4)) * 1_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Unkeepable):
         make_thumbnail(flood)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

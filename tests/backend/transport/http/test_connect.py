@@ -132,9 +132,9 @@ async def test_more_values_than_any_request_has_are_never_looked_at(
     http: httpx.AsyncClient, path: str, item: str
 ) -> None:
     body = f'{{"prompt":"a","loras":[{",".join([item] * (240_000 // (len(item) + 1)))}]}}'
-    started = time.perf_counter()
+    started = time.process_time()
     answer = await http.post(path, content=body, headers={"content-type": "application/json"})
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert answer.status_code == 400
     assert "more values than any request has" in answer.text
     assert len(answer.content) < 1000

@@ -149,7 +149,7 @@ async def test_messages_go_on_without_their_reader_until_the_service_stops() -> 
     reader = lingering.outlive(messages(), 60)
     assert await anext(reader) == 0
     await reader.aclose()
-    await asyncio.wait_for(seen.wait(), 5)
+    await asyncio.wait_for(seen.wait(), 20)
     assert not ended.is_set()
     await lingering.stop()
     assert ended.is_set()

@@ -164,11 +164,11 @@ async def test_a_caller_who_leaves_cancels_the_handler(method: str, how: str) ->
         await began.wait()
         if how == "cancel":
             calling.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
             await calling
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await service.guard.wait_idle()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,11 +64,9 @@ async def status(running: Served, credentials: grpc.ChannelCredentials | None) -
 async def assert_unavailable(
     running: Served, credentials: grpc.ChannelCredentials | None, server_is_well: bool = True
 ) -> None:
-    started = time.monotonic()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await status(running, credentials)
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert time.monotonic() - started < 5
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE  # not DEADLINE_EXCEEDED
     if server_is_well:
         await running.stub.GetStatus(pb.GetStatusRequest(), timeout=15)
 

@@ -19,6 +19,7 @@ from backend.params import Limits
 PREFIX = "TEXT2IMAGE_"
 # Variables of the studio, the client and the training, which the backend ignores.
 NEIGHBOURS = ("UI_", "OIDC_", "TRAINING_", "ADDRESS", "API_KEY", "DATABASE_URL", "TLS_CA")
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".bin")
 EMBEDDED_MODELS = Path(__file__).parent.parent / "models"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
 
     model: str = "auto"
     revision: str | None = None
+    vae: str | None = None
     models: Path | None = None
     model_memory_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
@@ -95,6 +97,13 @@ class Settings(BaseSettings):
         if not model.strip() or not model.isprintable():
             raise ValueError("must be auto, a Hugging Face id, a folder or a .safetensors file")
         return model
+
+    @field_validator("vae")
+    @classmethod
+    def _found(cls, vae: str | None) -> str | None:
+        if vae is not None and not Path(vae).expanduser().exists() and not is_hub_id(vae):
+            raise ValueError("no such file, folder or Hugging Face id")
+        return vae
 
     @field_validator("models", "api_keys_file", "tls_cert", "tls_key", "tls_client_ca")
     @classmethod
@@ -158,9 +167,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_choice_of_models(self) -> Settings:
-        if self.models is not None and self.model_fields_set & {"model", "revision"}:
+        if self.models is not None and self.model_fields_set & {"model", "revision", "vae"}:
             raise ValueError(
-                f"{PREFIX}MODELS names all models: leave {PREFIX}MODEL and {PREFIX}REVISION unset"
+                f"{PREFIX}MODELS names all models: leave {PREFIX}MODEL, {PREFIX}REVISION and "
+                f"{PREFIX}VAE unset"
             )
         if self.models is not None and self.backend == "ray":
             raise ValueError(f"{PREFIX}MODELS is not for {PREFIX}BACKEND=ray: replicas have one")
@@ -191,6 +201,15 @@ class Settings(BaseSettings):
             max_num_inference_steps=self.max_steps,
             max_num_images=self.max_images,
         )
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether it has the form of a Hugging Face id, owner/name."""
+    owner, _, name = text.partition("/")
+    plain = all(
+        part.replace("-", "").replace(".", "").replace("_", "").isalnum() for part in (owner, name)
+    )
+    return plain and not owner.startswith(".") and not name.endswith(WEIGHTS)
 
 
 def load_settings() -> Settings:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from backend.config import Settings
+from backend.config import Settings, is_hub_id
 from backend.errors import ConfigError
 from backend.params import DEFAULT_GUIDANCE_SCALE, DEFAULT_NUM_INFERENCE_STEPS, Lora
 
@@ -22,7 +22,7 @@ Scale = Annotated[float, Field(ge=-2, le=2)]
 class ModelEntry(BaseModel):
     """One served model. What is not given is as the settings say.
 
-    `source` is what MODEL takes; `vae` a folder or file that replaces the checkpoint's
+    `source` is what MODEL takes; `vae` an id, folder or file that replaces the checkpoint's
     autoencoder; `steps` and `guidance_scale` are defaults of requests, `loras` are applied to
     every request that does not name them itself.
     """
@@ -31,7 +31,7 @@ class ModelEntry(BaseModel):
 
     source: Annotated[str, Field(min_length=1)]
     revision: str | None = None
-    vae: Path | None = None
+    vae: Annotated[str, Field(min_length=1)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_NUM_INFERENCE_STEPS
     guidance_scale: Annotated[float, Field(ge=0, le=50)] = DEFAULT_GUIDANCE_SCALE
@@ -45,7 +45,13 @@ class ModelEntry(BaseModel):
         """`common` with what this model has of its own."""
         own = {name: value for name in OVERRIDES if (value := getattr(self, name)) is not None}
         return common.model_copy(
-            update={"model": self.source, "revision": self.revision, "models": None, **own}
+            update={
+                "model": self.source,
+                "revision": self.revision,
+                "vae": self.vae,
+                "models": None,
+                **own,
+            }
         )
 
     @property
@@ -93,12 +99,16 @@ def _entry(name: str, table: Any, folder: Path) -> ModelEntry:
         entry = ModelEntry.model_validate(table)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(name, detail) for detail in error.errors())) from None
-    vae = None if entry.vae is None else folder / entry.vae.expanduser()
-    if vae is not None and not vae.exists():
-        raise ConfigError(f"[{name}] vae: no such file or folder: {vae}.")
-    local = folder / Path(entry.source).expanduser()
-    source = str(local) if local.exists() else entry.source
-    return entry.model_copy(update={"vae": vae, "source": source})
+    vae = None if entry.vae is None else _found(entry.vae, folder)
+    if vae is not None and not Path(vae).exists() and not is_hub_id(vae):
+        raise ConfigError(f"[{name}] vae: no such file, folder or Hugging Face id: {vae}.")
+    return entry.model_copy(update={"vae": vae, "source": _found(entry.source, folder)})
+
+
+def _found(source: str, folder: Path) -> str:
+    """A path relative to `folder` if there is something, else as it is: an id."""
+    local = folder / Path(source).expanduser()
+    return str(local) if local.exists() else source
 
 
 def _explain(name: str, detail: Any) -> str:

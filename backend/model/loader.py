@@ -64,7 +64,7 @@ def load_model(
     quieten_libraries()
     source, turns = resolve_source(settings), turns or Turns()
     if named is not None:
-        source = replace(source, given_name=named.name, vae=named.entry.vae)
+        source = replace(source, given_name=named.name)
     device = pick_device(settings)
     dtype = pick_dtype(settings, device)
     with turns:

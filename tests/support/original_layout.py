@@ -1,7 +1,8 @@
 """Names the weights of a model as CompVis's original code does: one flat file instead of a folder.
 
 The names are those of https://github.com/CompVis/stable-diffusion: numbered input, middle and
-output blocks in the UNet, one-by-one convolutions as the autoencoder's attention.
+output blocks in the UNet, one-by-one convolutions as the autoencoder's attention. Stable Diffusion
+2's text encoder has the names of https://github.com/mlfoundations/open_clip.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from backend.model.checkpoint.components import Components
 
 Weights = dict[str, torch.Tensor]
 UNET, VAE, CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+OPEN_CLIP = "cond_stage_model.model."
 
 UNET_RESNET = {
     "norm1": "in_layers.0",
@@ -40,12 +42,32 @@ VAE_ATTENTION = {
 }
 
 
+OPEN_CLIP_ENDS = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.weight": "ln_final.weight",
+    "final_layer_norm.bias": "ln_final.bias",
+}
+OPEN_CLIP_LAYER = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+
+
 def to_original(components: Components) -> dict[str, torch.Tensor]:
     """All weights of text encoder, UNet and autoencoder under their original names."""
+    is_second = components.tokenizer.pad_token == "!"
     renamed = {
         **_prefixed("model.diffusion_model.", _unet(components)),
         **_prefixed("first_stage_model.", _autoencoder(components)),
-        **_prefixed("cond_stage_model.transformer.text_model.", _text_encoder(components)),
+        **(
+            _prefixed(OPEN_CLIP, _open_clip(components))
+            if is_second
+            else _prefixed(f"{CLIP}text_model.", _text_encoder(components))
+        ),
         "betas": torch.zeros(1000),  # original files carry the noise schedule, too
     }
     return {name: weight.contiguous().clone() for name, weight in renamed.items()}
@@ -62,6 +84,26 @@ def _text_encoder(components: Components) -> dict[str, torch.Tensor]:
         **{name.removeprefix("text_model."): weight for name, weight in weights.items()},
         "embeddings.position_ids": position_ids,
     }
+
+
+def _open_clip(components: Components) -> dict[str, torch.Tensor]:
+    """With one more layer and a projection, which Stable Diffusion 2 doesn't use."""
+    weights = {
+        name.removeprefix("text_model."): weight
+        for name, weight in components.networks.text_encoder.state_dict().items()
+    }
+    renamed = {new: weights[old] for old, new in OPEN_CLIP_ENDS.items()}
+    config = components.networks.text_encoder.config
+    for index in range(config.num_hidden_layers + 1):
+        ours = f"encoder.layers.{min(index, config.num_hidden_layers - 1)}."
+        theirs = f"transformer.resblocks.{index}."
+        for kind in ("weight", "bias"):
+            for old, new in OPEN_CLIP_LAYER.items():
+                renamed[f"{theirs}{new}.{kind}"] = weights[f"{ours}{old}.{kind}"]
+            parts = [weights[f"{ours}self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            renamed[f"{theirs}attn.in_proj_{kind}"] = torch.cat(parts)
+    width = config.hidden_size
+    return renamed | {"text_projection": torch.rand(width, width), "logit_scale": torch.ones(())}
 
 
 def _unet(components: Components) -> dict[str, torch.Tensor]:

@@ -57,6 +57,7 @@ def build_tiny_sd(
     sample_size: int = 8,
     inpainting: bool = False,
     family: Literal["1", "2"] = "1",
+    text_layers: int = 2,
     safety_checker: bool = False,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -75,6 +76,7 @@ def build_tiny_sd(
         sample_size: native size in latent cells; times the factor, in pixels.
         inpainting: whether the UNet sees a mask and the masked picture, as well.
         family: 2 has OpenCLIP's text encoder, padding with "!", and linear projections.
+        text_layers: of the text encoder.
         safety_checker: whether the checkpoint ships one; `flag_everything` makes it fire.
         seed: of the weights.
         dtype: of the weights on disk.
@@ -86,7 +88,7 @@ def build_tiny_sd(
         checker = StableDiffusionSafetyChecker(_vision_config()) if safety_checker else None
         pipeline = StableDiffusionPipeline(
             vae=_autoencoder(autoencoder, vae_scale_factor, latent_channels),
-            text_encoder=_text_encoder(tokenizer, tokens, family),
+            text_encoder=_text_encoder(tokenizer, tokens, family, text_layers),
             tokenizer=tokenizer,
             unet=_unet(latent_channels, sample_size, inpainting, family),
             scheduler=scheduler.from_config(
@@ -98,6 +100,9 @@ def build_tiny_sd(
         )
     pipeline.to(dtype)
     pipeline.save_pretrained(folder, safe_serialization=True, variant=variant)
+    if inpainting:  # as such models are published
+        index = describe(folder) | {"_class_name": "StableDiffusionInpaintPipeline"}
+        (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 
 
@@ -191,13 +196,13 @@ def _tokenizer(tokens: int, family: str) -> CLIPTokenizer:
     )
 
 
-def _text_encoder(tokenizer: CLIPTokenizer, tokens: int, family: str) -> CLIPTextModel:
+def _text_encoder(tokenizer: CLIPTokenizer, tokens: int, family: str, layers: int) -> CLIPTextModel:
     encoder: CLIPTextModel = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=HIDDEN,
             intermediate_size=2 * HIDDEN,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             hidden_act="gelu" if family == "2" else "quick_gelu",
             max_position_embeddings=tokens,

@@ -23,6 +23,7 @@ class Architecture:
         num_parameters: of text encoder, UNet and autoencoder together.
         extra_channels: an inpainting model's additional UNet input channels: the mask and the
             latents of the masked picture.
+        pad_token: of the tokenizer.
     """
 
     latent_channels: int
@@ -37,6 +38,7 @@ class Architecture:
     scheduler_class: str
     scheduler_config: Mapping[str, Any]
     extra_channels: int = 0
+    pad_token: str = "<|endoftext|>"
 
     @property
     def unet_channels(self) -> int:
@@ -76,6 +78,7 @@ def describe(pipeline: Any) -> Architecture:
         ),
         scheduler_class=type(pipeline.scheduler).__name__,
         scheduler_config=dict(pipeline.scheduler.config),
+        pad_token=pipeline.tokenizer.pad_token,
     )
 
 

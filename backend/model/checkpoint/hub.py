@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
@@ -30,6 +30,8 @@ PARTS = (
 WEIGHTS = (".safetensors", ".bin")
 NETWORKS = ("safety_checker", "text_encoder", "unet", "vae")
 SETTINGS = (".json", ".txt", ".model")
+VAE, CONFIG = "vae", "config.json"
+WEIGHTS_NAME = "diffusion_pytorch_model"
 
 
 def fetch(
@@ -60,15 +62,78 @@ def fetch(
     cached = cached_folder(model, revision, cache=cache)
     if cached is not None:
         return cached
+
+    def choose(files: list[str]) -> list[str]:
+        return needed(files, half=half, allow_pickle=allow_pickle)
+
+    return _download(model, revision, choose, endpoint, cache)
+
+
+def fetch_vae(
+    model: str,
+    *,
+    half: bool,
+    allow_pickle: bool = False,
+    endpoint: str | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """An autoencoder's folder: that of a repository of its own, or a whole model's part.
+
+    Arguments as those of `fetch`.
+
+    Raises:
+        ModelFailed: no such repository, no access, offline and not cached, or none in it.
+    """
+    cached = _cached_vae(model, cache)
+    if cached is not None:
+        return cached
+
+    def choose(files: list[str]) -> list[str]:
+        folder = f"{VAE}/" if f"{VAE}/{CONFIG}" in files else ""
+        own = [name for name in files if name.startswith(f"{folder}{WEIGHTS_NAME}.")]
+        weights = _lightest(own, half, allow_pickle)
+        if f"{folder}{CONFIG}" not in files or not weights:
+            raise ModelFailed(
+                "The repository holds no autoencoder in diffusers layout: download the file "
+                "that you want, and name that."
+            )
+        return [f"{folder}{CONFIG}", *weights]
+
+    folder = _download(model, None, choose, endpoint, cache)
+    return folder / VAE if (folder / VAE).is_dir() else folder
+
+
+def _cached_vae(model: str, cache: Path | None) -> Path | None:
+    for config in (f"{VAE}/{CONFIG}", CONFIG):
+        found = try_to_load_from_cache(model, config, cache_dir=cache)
+        if isinstance(found, str) and _has_weights(Path(found).parent):
+            return Path(found).parent
+    return None
+
+
+def _download(
+    model: str,
+    revision: str | None,
+    choose: Callable[[list[str]], list[str]],
+    endpoint: str | None,
+    cache: Path | None,
+) -> Path:
+    """The snapshot's folder with the files that `choose` picks.
+
+    Raises:
+        ModelFailed: as `fetch`, or by `choose`.
+    """
     try:
         files = HfApi(endpoint=endpoint).list_repo_files(model, revision=revision)
         folder = snapshot_download(
             model,
             revision=revision,
-            allow_patterns=needed(files, half=half, allow_pickle=allow_pickle),
+            allow_patterns=choose(files),
             endpoint=endpoint,
             cache_dir=cache,
         )
+    except ModelFailed:
+        raise
     except GatedRepoError:
         raise ModelFailed(
             f"The hub gives {model} only to those who accepted its licence: "
@@ -124,12 +189,20 @@ def _is_whole(part: Path) -> bool:
         shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         if not all((part / shard).is_file() for shard in shards):
             return False
-    return any(file.suffix in WEIGHTS and file.is_file() for file in part.iterdir())
+    return _has_weights(part)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.suffix in WEIGHTS and file.is_file() for file in folder.iterdir())
 
 
 def _weights(part: str, files: list[str], half: bool, allow_pickle: bool) -> list[str]:
     """The weight files of one part, in one precision; safetensors if there are any."""
     of_part = [file for file in files if file.startswith(f"{part}/") and "non_ema" not in file]
+    return _lightest(of_part, half, allow_pickle)
+
+
+def _lightest(of_part: list[str], half: bool, allow_pickle: bool) -> list[str]:
     found = [file for file in of_part if file.endswith(".safetensors")]
     if not found and allow_pickle:
         found = [file for file in of_part if file.endswith(".bin")]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from backend.model.checkpoint.weights_file import Shapes
 
-WANTED = "a file must be a whole checkpoint of Stable Diffusion 1.x"
+WANTED = "a file must be a whole checkpoint of Stable Diffusion 1.x or 2.x"
 UNET = "model.diffusion_model."
 FIRST_CONVOLUTION = f"{UNET}input_blocks.0.0.weight"
 LATENT_CHANNELS = 4
+INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + 1  # with the mask and the masked picture
 # By the UNet's number of input channels: the latents plus other inputs.
 BY_CHANNELS = {
     5: "a depth-to-image model",
     7: "an upscaling model",
     8: "an instruct-pix2pix model",
-    9: "an inpainting model",
 }
 # Name prefixes that only this kind of file has; the more specific ones first.
 BY_BEGINNING = {
@@ -28,7 +28,6 @@ BY_BEGINNING = {
     "joint_blocks.": "a Stable Diffusion 3 model",
     "transformer_blocks.": "a diffusion transformer's weights",
     "conditioner.embedders.": "a Stable Diffusion XL model",
-    "cond_stage_model.model.": "a Stable Diffusion 2 model in one file, not in a folder",
     "text_encoders.": "a Stable Diffusion 3 model",
     "emb_params": "an embedding (textual inversion)",
     "string_to_param": "an embedding (textual inversion)",
@@ -42,7 +41,7 @@ VAE_BEGINNINGS = ("first_stage_model.", "encoder.", "decoder.", "quant_conv.", "
 
 
 def other_kind(shapes: Shapes) -> str | None:
-    """An error text if the file is not a Stable Diffusion 1.x text-to-image checkpoint."""
+    """An error text if the file is no checkpoint that we serve. Takes original names."""
     for beginning, kind in BY_BEGINNING.items():
         if any(name.startswith(beginning) for name in shapes):
             return f"It is {kind}: {WANTED}."

@@ -14,7 +14,6 @@ OTHER_PIPELINES = {
     "StableDiffusionXL": "a Stable Diffusion XL model",
     "StableDiffusion3": "a Stable Diffusion 3 model",
     "Flux": "a Flux model",
-    "StableDiffusionInpaint": "an inpainting model",
     "StableDiffusionInstructPix2Pix": "an instruct-pix2pix model",
     "StableDiffusionDepth2Img": "a depth-to-image model",
     "StableDiffusionUpscale": "an upscaling model",

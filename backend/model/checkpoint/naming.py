@@ -1,4 +1,4 @@
-"""Maps weight names written by trainers to those of the original Stable Diffusion 1.x."""
+"""Maps weight names written by trainers to those of the original Stable Diffusion 1.x and 2.x."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ T = TypeVar("T")
 
 UNET, EMA = "model.diffusion_model.", "model_ema.diffusion_model"
 VAE, CLIP = "first_stage_model.", "cond_stage_model.transformer."
+OPEN_CLIP = "cond_stage_model.model."
+# The text encoder of SD-Turbo, and what files with this name have if they are of SDXL.
+CONDITIONER = "conditioner.embedders.0.model."
+OF_SDXL = ("conditioner.embedders.1.", f"{UNET}label_emb.")
 # The VAE's attention as trainers built on diffusers name it, and the original names.
 VAE_ATTENTION = {
     ".to_q.": ".q.",
@@ -31,12 +35,15 @@ FLAT = re.compile(rf"(input_blocks|output_blocks)(\d+)(\d)|({WORDS})|(\d+)")
 def to_original_names(weights: Mapping[str, T]) -> dict[str, T]:
     """The weights under their original names; the EMA weights if the UNet has no others."""
     has_unet = any(name.startswith(UNET) for name in weights)
+    is_sdxl = any(name.startswith(OF_SDXL) for name in weights)
     found = {}
     for name, weight in weights.items():
         if name.startswith(EMA):
             if not has_unet:
                 found[UNET + _dotted(name.removeprefix(EMA))] = weight
             continue
+        if name.startswith(CONDITIONER) and not is_sdxl:
+            name = OPEN_CLIP + name.removeprefix(CONDITIONER)
         found[_original(name)] = weight
     return found
 

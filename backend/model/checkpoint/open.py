@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import CLIPTokenizer
 
 from backend.abilities import Abilities
+from backend.config import is_hub_id
 from backend.errors import DeviceLost, ModelFailed
 from backend.model.abilities import read_abilities
 from backend.model.checkpoint.architecture import Architecture
@@ -20,7 +21,7 @@ from backend.model.checkpoint.cache import CheckpointCache
 from backend.model.checkpoint.card import ModelCard, read_card
 from backend.model.checkpoint.components import Components, LoadOptions, Networks
 from backend.model.checkpoint.fingerprint import fingerprint
-from backend.model.checkpoint.hub import fetch
+from backend.model.checkpoint.hub import fetch, fetch_vae
 from backend.model.checkpoint.model_index import names_safety_checker, read_index
 from backend.model.checkpoint.source import SD1, Kind, Source
 from backend.model.failures import is_device_lost, is_out_of_memory
@@ -46,10 +47,11 @@ def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Che
     """
     with _clearly(source):
         path = _on_disk(source, reading)
-        revision = _revision(source, path)
+        vae = None if source.vae is None else _vae_on_disk(source.vae, reading)
+        revision = _revision(source, path, vae)
         cache = CheckpointCache(data_dir, revision)
         abilities, card = read_abilities(path), read_card(path)
-        read_again = partial(_read_again, source, path, reading, revision)
+        read_again = partial(_read_again, source, path, vae, reading, revision)
         architecture = cache.architecture.load()
         if architecture is not None:
             return Checkpoint(
@@ -59,17 +61,19 @@ def open_checkpoint(source: Source, reading: LoadOptions, data_dir: Path) -> Che
                 abilities,
                 card,
             )
-        components = _read(source, path, reading)
+        components = _read(source, path, vae, reading)
         components.read = read_again
         cache.architecture.save(components.architecture)
         return Checkpoint(components, revision, cache, abilities, card)
 
 
-def _read_again(source: Source, path: Path, reading: LoadOptions, revision: str) -> Networks:
+def _read_again(
+    source: Source, path: Path, vae: Path | None, reading: LoadOptions, revision: str
+) -> Networks:
     with _clearly(source):
-        if _revision(source, path) != revision:
+        if _revision(source, path, vae) != revision:
             raise ModelFailed("Its files are others than when the service started: restart it.")
-        return _read(source, path, reading).networks
+        return _read(source, path, vae, reading).networks
 
 
 def _on_disk(source: Source, reading: LoadOptions) -> Path:
@@ -79,21 +83,32 @@ def _on_disk(source: Source, reading: LoadOptions) -> Path:
     return fetch(source.location, source.revision, half=half, allow_pickle=reading.allow_pickle)
 
 
-def _revision(source: Source, path: Path) -> str:
+def _vae_on_disk(vae: str, reading: LoadOptions) -> Path:
+    path = Path(vae).expanduser()
+    if path.exists() or not is_hub_id(vae):
+        return path
+    half = reading.dtype == torch.float16
+    try:
+        return fetch_vae(vae, half=half, allow_pickle=reading.allow_pickle)
+    except ModelFailed as error:
+        raise ModelFailed(f"Its VAE, {vae}: {error}") from None
+
+
+def _revision(source: Source, path: Path, vae: Path | None) -> str:
     # a hub snapshot's folder is named by its commit
     revision = path.name if source.kind is Kind.HUB else fingerprint(path)
-    return revision if source.vae is None else f"{revision}-vae-{fingerprint(source.vae)}"
+    return revision if vae is None else f"{revision}-vae-{fingerprint(vae)}"
 
 
-def _read(source: Source, path: Path, reading: LoadOptions) -> Components:
+def _read(source: Source, path: Path, vae: Path | None, reading: LoadOptions) -> Components:
     # Imported here since it takes a second, and most starts don't need it.
     if source.kind is Kind.FILE:
         from backend.model.checkpoint.single_file import read_file
 
-        return read_file(path, reading, vae=source.vae)
+        return read_file(path, reading, vae=vae)
     from backend.model.checkpoint.folder import read_folder
 
-    return read_folder(path, reading, vae=source.vae)
+    return read_folder(path, reading, vae=vae)
 
 
 def _recall(
@@ -104,14 +119,17 @@ def _recall(
     read: Callable[[], Networks],
 ) -> Components:
     """The same as `_read`, with the cached architecture and the networks still on disk."""
-    folder = SD1 if source.kind is Kind.FILE else path
+    is_folder = source.kind is not Kind.FILE
+    folder = path if is_folder else SD1
+    pad_token: dict[str, Any] = {} if is_folder else {"pad_token": architecture.pad_token}
     components = Components(
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        tokenizer=CLIPTokenizer.from_pretrained(
+            folder / "tokenizer", local_files_only=True, **pad_token
+        ),
         architecture=architecture,
         device=reading.device,
         read=read,
     )
-    is_folder = source.kind is not Kind.FILE
     if is_folder and reading.safety_checker and names_safety_checker(read_index(path)):
         from backend.model.checkpoint.folder import read_safety_checker
 

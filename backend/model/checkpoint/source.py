@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from backend.config import EMBEDDED_MODELS, Settings
+from backend.config import EMBEDDED_MODELS, Settings, is_hub_id
 from backend.errors import ModelFailed
 from backend.model.checkpoint.hub import cached_folder
 
@@ -30,7 +30,8 @@ class Kind(enum.Enum):
 class Source:
     """A model to load.
 
-    `note` says why `auto` picked this one; `vae` replaces the checkpoint's autoencoder.
+    `note` says why `auto` picked this one; `vae`, an id or path, replaces the
+    checkpoint's autoencoder.
     """
 
     kind: Kind
@@ -38,7 +39,7 @@ class Source:
     revision: str | None = None
     note: str = ""
     given_name: str = ""
-    vae: Path | None = None
+    vae: str | None = None
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ class Source:
 
 
 def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Source:
-    """Resolve `settings.model`.
+    """Resolve `settings.model` and `settings.vae`.
 
     `auto` is Stable Diffusion 1.4 if CUDA is available and the model is in the hub's cache,
     otherwise the embedded model.
@@ -67,6 +68,10 @@ def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Sour
     Raises:
         ModelFailed: no such file or folder, or no embedded model.
     """
+    return replace(_resolve(settings, embedded), vae=settings.vae)
+
+
+def _resolve(settings: Settings, embedded: Path) -> Source:
     if settings.model == "auto":
         return _automatic(settings, embedded)
     path = Path(settings.model).expanduser()
@@ -79,7 +84,7 @@ def resolve_source(settings: Settings, embedded: Path = EMBEDDED_MODELS) -> Sour
             f"MODEL={settings.model}: a file must be a .safetensors file or a .ckpt, not "
             f"{path.suffix or 'one without an ending'}."
         )
-    if _looks_like_id(settings.model):
+    if is_hub_id(settings.model):
         return Source(Kind.HUB, settings.model, settings.revision)
     raise ModelFailed(f"MODEL={settings.model}: no such folder, file or Hugging Face id.")
 
@@ -125,11 +130,3 @@ def _single_file(path: Path, settings: Settings) -> Source:
             "use a .safetensors file, or set ALLOW_PICKLE=1 if you trust it."
         )
     return Source(Kind.FILE, str(path))
-
-
-def _looks_like_id(model: str) -> bool:
-    owner, _, name = model.partition("/")
-    plain = all(
-        part.replace("-", "").replace(".", "").replace("_", "").isalnum() for part in (owner, name)
-    )
-    return plain and not owner.startswith(".") and "/" not in name

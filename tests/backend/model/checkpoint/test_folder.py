@@ -111,7 +111,6 @@ def test_weights_that_were_cut_short_are_told(folder: Path) -> None:
         ("StableDiffusionXLPipeline", "It is a Stable Diffusion XL model"),
         ("StableDiffusion3Pipeline", "It is a Stable Diffusion 3 model"),
         ("FluxPipeline", "It is a Flux model"),
-        ("StableDiffusionInpaintPipeline", "It is an inpainting model"),
         ("StableDiffusionXLInpaintPipeline", "It is a Stable Diffusion XL model"),
     ],
 )

@@ -117,6 +117,7 @@ class FakeService:
     # What was seen, written by the service's threads.
     requests: list[pb.GenerateImageRequest] = field(default_factory=list, init=False)
     checked: list[str] = field(default_factory=list, init=False)  # prompts
+    upscaled: list[pb.UpscaleRequest] = field(default_factory=list, init=False)
     metadata: list[dict[str, str]] = field(default_factory=list, init=False)
     steps_done: int = field(default=0, init=False)
     active: int = field(default=0, init=False)
@@ -208,6 +209,7 @@ class _Servicer(text2image_pb2_grpc.Text2ImageServiceServicer):
         return status
 
     def Upscale(self, request: pb.UpscaleRequest, context: Any) -> pb.UpscaleResponse:
+        self._service.upscaled.append(request)
         return pb.UpscaleResponse(image=enlarged(request), upscaler="fake")
 
     def CheckPrompt(self, request: pb.CheckPromptRequest, context: Any) -> pb.CheckPromptResponse:

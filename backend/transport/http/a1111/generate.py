@@ -14,9 +14,11 @@ from starlette.responses import Response
 
 from backend.transport.http import protojson
 from backend.transport.http.a1111 import options
+from backend.transport.http.a1111.hires import SecondPass
 from backend.transport.http.a1111.info import info_of
 from backend.transport.http.a1111.request import Generation
 from backend.transport.http.a1111.sessions import Job, Session, session_of
+from backend.transport.http.a1111.upscalers import enlarge
 from backend.transport.http.body import (
     media_type,
     parse_aside,
@@ -27,7 +29,7 @@ from backend.transport.http.body import (
 from backend.transport.http.compression import respond
 from backend.transport.http.picture import withheld
 from backend.transport.http.problem import Json
-from backend.transport.http.upstream import SERVICE, Caller, Upstream, caller_of
+from backend.transport.http.upstream import SERVICE, Upstream, caller_of
 from proto import text2image_pb2 as pb
 
 GENERATE = SERVICE.methods_by_name["StreamGenerateImage"]
@@ -70,10 +72,12 @@ async def answer(
 ) -> Response:
     """Run the rounds and answer as A1111 does; `echo`: the request's body."""
     session = session_of(request)
-    made = await unless_disconnected(request, _run(request, session, message, asked.num_rounds))
+    second = asked.second_pass(message, status)
+    running = _run(request, session, message, asked.num_rounds, second)
+    made = await unless_disconnected(request, running)
     if made.nothing_to_show:
         raise withheld()
-    return await respond(request, lambda: _answer(made, message, status, asked, echo))
+    return await respond(request, lambda: _answer(made, message, status, asked, echo, second))
 
 
 async def read_json(request: Request) -> Json:
@@ -97,11 +101,13 @@ async def status_of(request: Request) -> pb.GetStatusResponse:
 
 
 async def _run(
-    request: Request, session: Session, message: pb.GenerateImageRequest, num_rounds: int
+    request: Request,
+    session: Session,
+    message: pb.GenerateImageRequest,
+    num_rounds: int,
+    second: SecondPass | None,
 ) -> Made:
     """Run the rounds one after another, with consecutive seeds."""
-    upstream: Upstream = request.app.state.upstream
-    caller = caller_of(request)
     job = Job(num_rounds, message.num_inference_steps)
     made = Made()
     session.jobs.append(job)
@@ -109,7 +115,7 @@ async def _run(
         for number in range(num_rounds):
             job.begin(number)
             seed = _seed_after(made, message, number)
-            await job.run(_round(upstream, caller, message, seed, job, made))
+            await job.run(_round(request, message, seed, job, made, second))
             if job.was_interrupted:
                 break
     finally:
@@ -118,18 +124,36 @@ async def _run(
 
 
 async def _round(
-    upstream: Upstream,
-    caller: Caller,
+    request: Request,
     message: pb.GenerateImageRequest,
     seed: int | None,
     job: Job,
     made: Made,
+    second: SecondPass | None,
 ) -> None:
     asked = pb.GenerateImageRequest()
     asked.CopyFrom(message)
     if seed is not None:
         asked.seed = seed
-    events = upstream.stream(GENERATE, asked, caller)
+    if second is None:
+        await _draw(request, asked, job, made)
+        return
+    first, lossless = Made(), pb.GenerateImageRequest()
+    lossless.CopyFrom(asked)
+    lossless.output_format = pb.IMAGE_FORMAT_PNG
+    await _draw(request, lossless, job, first)
+    for image in first.images:
+        if image.nsfw_detected:
+            made.images.append(image)
+            continue
+        enlarged = await enlarge(request, image.data, second.scale, second.network)
+        await _draw(request, second.message(asked, image.seed, enlarged), job, made)
+
+
+async def _draw(request: Request, message: pb.GenerateImageRequest, job: Job, made: Made) -> None:
+    """One request; what comes is added to `made`."""
+    upstream: Upstream = request.app.state.upstream
+    events = upstream.stream(GENERATE, message, caller_of(request))
     async with aclosing(events):
         async for event in events:
             job.watch(event)
@@ -155,12 +179,18 @@ def _answer(
     status: pb.GetStatusResponse,
     asked: Generation,
     body: Json,
+    second: SecondPass | None,
 ) -> bytes:
     shown = sorted((one for one in made.images if not one.nsfw_detected), key=lambda one: one.seed)
     sent = [] if asked.send_images is False else shown
+    warnings = [*asked.warnings, *asked.upscaler_warnings(status)]
+    info = info_of(shown, made.info, message, status, warnings)
+    if second is not None:
+        info["extra_generation_params"] = second.parameters
+        info["batch_size"] = max(1, message.num_images)
     answer: dict[str, Any] = {
         "images": [base64.b64encode(image.data).decode() for image in sent],
         "parameters": body,
-        "info": json.dumps(info_of(shown, made.info, message, status, asked.warnings)),
+        "info": json.dumps(info),
     }
     return json.dumps(answer).encode()

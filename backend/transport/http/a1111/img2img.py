@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from typing import Annotated
+from typing import Annotated, Any
 
 from PIL import Image, ImageChops, ImageOps
 from pydantic import Field
@@ -17,7 +16,9 @@ from backend.transport.http.a1111.pictures import (
     MAX_BODY_BYTES,
     PICTURES,
     check_pixels,
+    on_white,
     open_picture,
+    to_png,
     upright,
 )
 from backend.transport.http.a1111.problem import not_found
@@ -45,6 +46,16 @@ class Img2Img(Generation):
     denoising_strength: Float = None
     resize_mode: Int = None
     inpainting_mask_invert: Int = None
+    inpaint_full_res: Any = None
+    include_init_images: bool | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        found = super().warnings
+        if self.mask and self.inpaint_full_res:
+            text = "the whole picture is drawn, not what is masked alone and larger."
+            found.append(f"inpaint_full_res: {text}")
+        return found
 
     def add_files(self, message: pb.GenerateImageRequest) -> None:
         """Put the pictures into `message`, in its size where it names one.
@@ -53,18 +64,18 @@ class Img2Img(Generation):
             Problem: one of them is not a picture, or too large.
         """
         assert self.init_images is not None
-        picture = _on_white(open_picture(self.init_images[0]))
+        picture = on_white(open_picture(self.init_images[0]))
         size = (message.width, message.height)
         if message.HasField("width") and message.HasField("height") and min(size) > 0:
             check_pixels(*size)
             picture = self._resize(picture, size)
-        message.init_image = _encode(picture)
+        message.init_image = to_png(picture)
         if self.mask:
             mask = _of_mask(open_picture(self.mask))
             if self.inpainting_mask_invert:
                 mask = ImageChops.invert(mask)
             mask = self._resize(mask, picture.size)
-            message.mask = _encode(mask.point(lambda value: 255 if value >= WHITE_FROM else 0, "1"))
+            message.mask = to_png(mask.point(lambda value: 255 if value >= WHITE_FROM else 0, "1"))
 
     def _resize(self, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
         if picture.size == size:
@@ -89,7 +100,7 @@ async def img2img(request: Request) -> Response:
         message.strength = DEFAULT_STRENGTH if strength is None else strength
         work = loop.run_in_executor(PICTURES, _add_files, asked, message)
         await unless_disconnected(request, work)
-    echo = {**body, "init_images": None, "mask": None}
+    echo = body if asked.include_init_images else {**body, "init_images": None, "mask": None}
     return await answer(request, asked, message, status, echo)
 
 
@@ -100,23 +111,9 @@ def _add_files(asked: Img2Img, message: pb.GenerateImageRequest) -> None:
         raise bad_fields([("init_images", "The picture is damaged.", "MALFORMED")]) from None
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    picture = upright(image)
-    if picture.mode == "RGB":
-        return picture
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
 def _of_mask(image: Image.Image) -> Image.Image:
     """What a mask covers: by its transparency where it has some, as A1111 reads it."""
     mask = upright(image)
     if mask.mode == "RGBA" and mask.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]
         return mask.getchannel("A")
     return mask.convert("L")
-
-
-def _encode(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "PNG", compress_level=4)
-    return out.getvalue()

@@ -7,8 +7,9 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 from PIL import Image, ImageOps
@@ -19,7 +20,9 @@ from starlette.responses import Response
 
 from backend.transport.http import protojson
 from backend.transport.http.a1111 import infotext
+from backend.transport.http.a1111.generate import status_of
 from backend.transport.http.a1111.problem import not_found, unreadable
+from backend.transport.http.a1111.upscalers import FILTERS, enlarge, find_network, unknown
 from backend.transport.http.body import (
     holding,
     media_type,
@@ -31,17 +34,11 @@ from backend.transport.http.compression import respond
 from backend.transport.http.problem import Json, bad_fields
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R")
 
 MAX_BODY_BYTES = 16 * 2**20
 MAX_PIXELS = 4096 * 4096  # of an input or output image
 FORMATS = ("PNG", "JPEG", "WEBP")
-# A1111's name: the resampling filter. None: no change.
-UPSCALERS = {
-    "None": None,
-    "Lanczos": Image.Resampling.LANCZOS,
-    "Nearest": Image.Resampling.NEAREST,
-}
-SCALE = 4  # A1111's value for upscalers that support any scale
 
 PICTURES = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
@@ -65,42 +62,76 @@ class Upscaling(BaseModel):
     upscaling_crop: bool = True
     upscaler_1: str = "None"
 
-    def upscale(self, image: Image.Image) -> Image.Image:
-        """Upscale an image. Raises Problem: unknown upscaler, or the result is too large."""
-        if self.upscaler_1 not in UPSCALERS:
-            known = ", ".join(UPSCALERS)
-            raise not_found(f"Upscaler not found. There are: {known}.")
-        resampling = UPSCALERS[self.upscaler_1]
-        if resampling is None:
-            return image
+    def scale(self, image: Image.Image) -> float:
+        """How many times as large the picture becomes, before it is cropped."""
         if self.resize_mode == 0:
-            return _resize(image, self.upscaling_resize, resampling)
+            return self.upscaling_resize
         wanted = (self.upscaling_resize_w, self.upscaling_resize_h)
         ratios = [want / side for want, side in zip(wanted, image.size, strict=True)]
-        if not self.upscaling_crop:
-            return _resize(image, min(ratios), resampling)
+        return max(ratios) if self.upscaling_crop else min(ratios)
+
+    def resample(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
+        """The whole work by a filter. Raises Problem: the result is too large."""
+        if self.resize_mode == 0 or not self.upscaling_crop:
+            return _resize(image, self.scale(image), resampling)
+        return self.crop(image, resampling)
+
+    def crop(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
+        """Cover the size that is asked for, if one is, and cut off what is more."""
+        if self.resize_mode == 0 or not self.upscaling_crop:
+            return image
+        wanted = (self.upscaling_resize_w, self.upscaling_resize_h)
         check_pixels(*wanted)
         return ImageOps.fit(image, wanted, resampling)
 
 
 async def png_info(request: Request) -> Response:
-    return await _aside(request, _read_info)
+    _expect_json(request)
+    with holding() as take:
+        body = await read_body(request, MAX_BODY_BYTES, take)
+        answer = await _aside(request, lambda: _read_info(body))
+    return await respond(request, lambda: json.dumps(answer).encode())
 
 
 async def extra_single_image(request: Request) -> Response:
-    return await _aside(request, _upscale)
+    _expect_json(request)
+    with holding() as take:
+        body = await read_body(request, MAX_BODY_BYTES, take)
+        asked, image = await _aside(request, lambda: _opened(body))
+        if asked.upscaler_1 in FILTERS:
+            large = await _aside(request, lambda: _resampled(asked, image))
+        else:
+            large = await _enlarged(request, asked, image)
+        encoded = await _aside(request, lambda: _encode(large, infotext.infotext_of(image)))
+    answer = {"image": encoded, "html_info": ""}
+    return await respond(request, lambda: json.dumps(answer).encode())
+
+
+async def _enlarged(request: Request, asked: Upscaling, image: Image.Image) -> Image.Image:
+    """By a network, which is asked for no less than the picture's own size.
+
+    Raises:
+        Problem: there is no such network, or it refuses.
+    """
+    status = await status_of(request)
+    network = find_network(asked.upscaler_1, status)
+    if network is None:
+        raise unknown(status)
+    source, scale = await _aside(request, lambda: _plain_png(asked, image))
+    data = await enlarge(request, source, max(1.0, scale), network)
+    return await _aside(request, lambda: _finished(asked, data, scale))
+
+
+def _finished(asked: Upscaling, data: bytes, scale: float) -> Image.Image:
+    large = Image.open(io.BytesIO(data)).convert("RGB")
+    if scale < 1:
+        large = _resize(large, scale, Image.Resampling.LANCZOS)
+    return asked.crop(large, Image.Resampling.LANCZOS)
 
 
 async def interrogate(request: Request) -> Response:
     text = "This server has no model that describes pictures; png-info tells of those made here."
     raise not_found(text)
-
-
-def list_upscalers() -> list[Json]:
-    return [
-        {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": SCALE}
-        for name in UPSCALERS
-    ]
 
 
 def open_picture(text: str) -> Image.Image:
@@ -119,15 +150,15 @@ def open_picture(text: str) -> Image.Image:
     return image
 
 
-async def _aside(request: Request, work: Callable[[bytes], Json]) -> Response:
-    """Run on another thread, one at a time; skipped if the caller disconnects before its turn."""
+def _expect_json(request: Request) -> None:
     if media_type(request) != "application/json":
         raise unsupported_media_type(("application/json",))
-    with holding() as take:
-        body = await read_body(request, MAX_BODY_BYTES, take)
-        loop = asyncio.get_running_loop()
-        answer = await unless_disconnected(request, loop.run_in_executor(PICTURES, work, body))
-    return await respond(request, lambda: json.dumps(answer).encode())
+
+
+async def _aside(request: Request, work: Callable[[], R]) -> R:
+    """Run on another thread, one at a time; skipped if the caller disconnects before its turn."""
+    loop = asyncio.get_running_loop()
+    return await unless_disconnected(request, loop.run_in_executor(PICTURES, work))
 
 
 def _read_info(body: bytes) -> Json:
@@ -137,14 +168,31 @@ def _read_info(body: bytes) -> Json:
     return {"info": text, "items": items, "parameters": infotext.parse(text) if text else {}}
 
 
-def _upscale(body: bytes) -> Json:
+def _opened(body: bytes) -> tuple[Upscaling, Image.Image]:
     asked = _read(Upscaling, body)
-    image = open_picture(asked.image)
+    return asked, open_picture(asked.image)
+
+
+def _resampled(asked: Upscaling, image: Image.Image) -> Image.Image:
+    resampling = FILTERS[asked.upscaler_1]
+    with _whole():
+        picture = upright(image)
+        return picture if resampling is None else asked.resample(picture, resampling)
+
+
+def _plain_png(asked: Upscaling, image: Image.Image) -> tuple[bytes, float]:
+    """Without transparency and notes; and how many times as large it becomes."""
+    with _whole():
+        picture = on_white(image)
+        return to_png(picture), asked.scale(picture)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
     try:
-        made = asked.upscale(upright(image))
+        yield
     except OSError:
         raise bad_fields([("image", "The picture is damaged.", "MALFORMED")]) from None
-    return {"image": _encode(made, infotext.infotext_of(image)), "html_info": ""}
 
 
 def _read(kind: type[T], body: bytes) -> T:
@@ -158,6 +206,21 @@ def upright(image: Image.Image) -> Image.Image:
     """Rotate upright, and convert to a mode that can be resampled."""
     upright = ImageOps.exif_transpose(image)
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Upright, in RGB."""
+    picture = upright(image)
+    if picture.mode == "RGB":
+        return picture
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def to_png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG", compress_level=4)
+    return out.getvalue()
 
 
 def _resize(image: Image.Image, factor: float, resampling: Image.Resampling) -> Image.Image:

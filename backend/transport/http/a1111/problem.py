@@ -22,6 +22,8 @@ PARAMS = {
     "upscale": "hr_scale",
     "upscale_strength": "denoising_strength",
     "output_format": "samples_format",
+    "scale": "upscaling_resize",
+    "upscaler": "upscaler_1",
 }
 UNPROCESSABLE = 422  # FastAPI's status for fields that it can't parse
 

@@ -14,6 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from backend.transport.http.a1111.hires import SecondPass
 from backend.transport.http.a1111.options import CHECKPOINT, CLIP_SKIP, FORMAT, FORMATS
 from backend.transport.http.a1111.problem import unreadable
 from backend.transport.http.a1111.samplers import scheduler_of
@@ -22,6 +23,7 @@ from proto import text2image_pb2 as pb
 
 NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
 MAX_PREVIEW_INTERVAL = 10  # steps, A1111's default
+MAX_SCRIPTS, MAX_NAME = 16, 64  # told of
 NUM_PREVIEWS = 5  # minimum, if there are as many steps
 
 
@@ -67,6 +69,8 @@ class Generation(BaseModel):
     n_iter: Count = None
     send_images: bool | None = None
     override_settings: dict[str, Any] | None = None
+    script_name: Text = None
+    alwayson_scripts: Any = None
 
     @property
     def num_rounds(self) -> int:
@@ -75,7 +79,25 @@ class Generation(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """What is done otherwise than asked, for people."""
+        scripts = self.alwayson_scripts if isinstance(self.alwayson_scripts, dict) else {}
+        names = [self.script_name] if self.script_name else []
+        names += list(scripts)[:MAX_SCRIPTS]
+        text = "there are no scripts here, it had no effect."
+        return [f"{name[:MAX_NAME]}: {text}" for name in names]
+
+    def upscaler_warnings(self, status: pb.GetStatusResponse) -> list[str]:
+        """As `warnings`, where it depends on what the service has."""
         return []
+
+    def second_pass(
+        self, message: pb.GenerateImageRequest, status: pb.GetStatusResponse
+    ) -> SecondPass | None:
+        """What follows each picture by requests of its own.
+
+        Raises:
+            Problem: its result would be too large.
+        """
+        return None
 
     def check_count(self, status: pb.GetStatusResponse) -> None:
         """Raises Problem: more images than allowed in one answer."""

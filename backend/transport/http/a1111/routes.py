@@ -7,6 +7,7 @@ from starlette.routing import Route
 from backend.transport.http.a1111 import lists, pictures, progress
 from backend.transport.http.a1111.img2img import img2img
 from backend.transport.http.a1111.txt2img import txt2img
+from backend.transport.http.a1111.upscalers import list_upscalers
 
 PREFIX = "/sdapi/v1/"
 PING = "/internal/ping"
@@ -23,7 +24,7 @@ def routes() -> list[Route]:
         _get("schedulers", lists.told(lists.list_schedules)),
         _get("loras", lists.told(lists.loras)),
         _get("embeddings", lists.told(lists.embeddings)),
-        _get("upscalers", lists.constant(pictures.list_upscalers())),
+        _get("upscalers", lists.told(list_upscalers)),
         _get("memory", lists.told(lists.memory)),
         *(_get(path, lists.constant(answer)) for path, answer in lists.NOTHING.items()),
         *(_post(f"refresh-{what}", lists.constant(None)) for what in lists.REFRESHED),

@@ -9,8 +9,10 @@ from starlette.responses import Response
 
 from backend.images import HIRES_UPSCALER
 from backend.transport.http.a1111.generate import answer, message_for, read_json
+from backend.transport.http.a1111.hires import SecondPass, second_pass
 from backend.transport.http.a1111.options import find_model
 from backend.transport.http.a1111.request import Float, Generation, Int, Text, read_request
+from backend.transport.http.a1111.upscalers import find_network
 from proto import text2image_pb2 as pb
 
 # A1111's defaults.
@@ -32,29 +34,50 @@ class Txt2Img(Generation):
         self, status: pb.GetStatusResponse, options: dict[str, Any]
     ) -> pb.GenerateImageRequest:
         message = super().message(status, options)
-        if self.enable_hr:
+        if self.enable_hr and self._network(status) is None:
             message.upscale = self._scale(message, status)
-            strength = self.denoising_strength
-            message.upscale_strength = DEFAULT_STRENGTH if strength is None else strength
+            message.upscale_strength = self._strength
         return message
 
+    def second_pass(
+        self, message: pb.GenerateImageRequest, status: pb.GetStatusResponse
+    ) -> SecondPass | None:
+        network = self._network(status)
+        if not self.enable_hr or network is None:
+            return None
+        width, height = _size(message, status)
+        scale = self._scale(message, status)
+        return second_pass(network, scale, self._strength, (height, width), status.limits)
+
+    def upscaler_warnings(self, status: pb.GetStatusResponse) -> list[str]:
+        known = self.hr_upscaler in (None, "", HIRES_UPSCALER) or self._network(status) is not None
+        if not self.enable_hr or known:
+            return []
+        return [f"hr_upscaler: {HIRES_UPSCALER} is what enlarges here."]
+
     @property
-    def warnings(self) -> list[str]:
-        if self.enable_hr and self.hr_upscaler not in (None, "", HIRES_UPSCALER):
-            return [f"hr_upscaler: {HIRES_UPSCALER} is what enlarges here."]
-        return []
+    def _strength(self) -> float:
+        strength = self.denoising_strength
+        return DEFAULT_STRENGTH if strength is None else strength
+
+    def _network(self, status: pb.GetStatusResponse) -> str | None:
+        return find_network(self.hr_upscaler or "", status)
 
     def _scale(self, message: pb.GenerateImageRequest, status: pb.GetStatusResponse) -> float:
         """How many times as large: so much that it fits where a size is given, else `hr_scale`."""
-        model = find_model(message.model, status.models)
-        sides = (
-            (self.hr_resize_x, message.width or (model.native_width if model else 0)),
-            (self.hr_resize_y, message.height or (model.native_height if model else 0)),
-        )
+        width, height = _size(message, status)
+        sides = ((self.hr_resize_x, width), (self.hr_resize_y, height))
         ratios = [wanted / side for wanted, side in sides if wanted and side > 0]
         if ratios:
             return min(ratios)
         return DEFAULT_SCALE if self.hr_scale is None else self.hr_scale
+
+
+def _size(message: pb.GenerateImageRequest, status: pb.GetStatusResponse) -> tuple[int, int]:
+    """Width and height of the first pass."""
+    model = find_model(message.model, status.models)
+    width = message.width or (model.native_width if model else 0)
+    return width, message.height or (model.native_height if model else 0)
 
 
 async def txt2img(request: Request) -> Response:

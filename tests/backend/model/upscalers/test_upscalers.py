@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from backend.config import Settings
@@ -23,12 +22,9 @@ from backend.model.upscalers.tiles import OVERLAP, TILE, tiles, times
 from backend.model.upscalers.upscalers import Upscalers
 from backend.startup import upscalers
 from backend.upscale import Cancelled, Lanczos, enlarge
+from tests.support.upscaler_files import needs_spandrel, whole, write_compact, write_rrdb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-
-needs_spandrel = pytest.mark.skipif(
-    importlib.util.find_spec("spandrel") is None, reason="the extra esrgan is not installed"
-)
 
 
 def always() -> bool:
@@ -84,33 +80,6 @@ def test_a_torchvision_for_another_torch_is_told(
     monkeypatch.delitem(sys.modules, "backend.model.upscalers.network", raising=False)
     with pytest.raises(InvalidParams, match="torchvision has to come from the index"):
         of(tmp_path).enlarge("fine", PIXELS, 60, 40, always)
-
-
-def write_compact(path: Path, scale: int = 2) -> Any:
-    """A Real-ESRGAN Compact network with random weights, and its file."""
-    from spandrel.architectures.Compact import Compact
-
-    torch.manual_seed(0)
-    network = Compact(num_feat=8, num_conv=1, upscale=scale).eval()
-    save_file(network.state_dict(), path)
-    return network
-
-
-def write_rrdb(path: Path) -> Any:
-    """An ESRGAN network with random weights, and its file."""
-    from spandrel.architectures.ESRGAN import ESRGAN
-
-    torch.manual_seed(0)
-    network = ESRGAN(num_filters=8, num_blocks=1, scale=4).eval()
-    save_file({n: t.contiguous() for n, t in network.state_dict().items()}, path)
-    return network
-
-
-def whole(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with torch.inference_mode():
-        drawn = network(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
-    rounded = (drawn.clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.asarray(rounded.permute(1, 2, 0))
 
 
 @needs_spandrel

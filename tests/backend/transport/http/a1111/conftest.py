@@ -22,6 +22,7 @@ def running() -> Iterator[FakeService]:
 @pytest.fixture
 def service(running: FakeService) -> FakeService:
     running.requests.clear()
+    running.upscaled.clear()
     running.status = ready_status()
     running.failure, running.nsfw = None, ()
     return running

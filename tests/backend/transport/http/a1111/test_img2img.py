@@ -113,3 +113,58 @@ async def test_what_cannot_be_used_is_named(
     assert answer.status_code == status
     assert answer.json()["detail"].startswith(text)
     assert service.requests == []
+
+
+# What webuiapi 0.9.17 sends beside what is set, and a program with a script and ControlNet.
+SENT_ANYWAY: dict[str, Any] = {
+    "resize_mode": 0, "image_cfg_scale": 1.5, "mask_blur": 4, "inpainting_fill": 0,
+    "inpaint_full_res": True, "inpaint_full_res_padding": 0, "inpainting_mask_invert": 0,
+    "initial_noise_multiplier": 1, "styles": [], "subseed": -1, "subseed_strength": 0,
+    "seed_resize_from_h": 0, "seed_resize_from_w": 0, "sampler_name": "Euler",
+    "scheduler": "automatic", "restore_faces": False, "tiling": False, "eta": 1.0, "s_churn": 0,
+    "s_tmax": 0, "s_tmin": 0, "s_noise": 1, "override_settings": {},
+    "override_settings_restore_afterwards": True, "send_images": True,
+    "save_images": False, "do_not_save_grid": False, "include_init_images": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scripts", "named"),
+    [
+        ({"script_name": None, "alwayson_scripts": {}}, []),
+        ({"script_name": "", "alwayson_scripts": []}, []),
+        (
+            {
+                "script_name": "SD upscale",
+                "script_args": ["", 64, "R-ESRGAN 4x+", 2],
+                "alwayson_scripts": {"ControlNet": {"args": [{"module": "canny"}]}},
+            },
+            ["SD upscale", "ControlNet"],
+        ),
+    ],
+)
+async def test_what_programs_send_anyway_is_taken_and_what_has_no_effect_is_named(
+    http: httpx.AsyncClient, scripts: dict[str, Any], named: list[str]
+) -> None:
+    answer = await http.post(IMG2IMG, json=body(**SENT_ANYWAY | scripts))
+    assert answer.status_code == 200, answer.text
+    told = [f"{name}: there are no scripts here, it had no effect." for name in named]
+    assert json.loads(answer.json()["info"])["warnings"] == told
+
+
+async def test_the_masked_part_alone_is_not_drawn_larger_and_that_is_said(
+    http: httpx.AsyncClient,
+) -> None:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:, 8:] = 255
+    answer = await http.post(IMG2IMG, json=body(**SENT_ANYWAY, mask=base64_of(mask)))
+    (warning,) = json.loads(answer.json()["info"])["warnings"]
+    assert warning.startswith("inpaint_full_res: the whole picture is drawn")
+
+
+async def test_the_pictures_come_back_with_the_parameters_if_asked_for(
+    http: httpx.AsyncClient,
+) -> None:
+    sent = body(include_init_images=True)
+    answer = await http.post(IMG2IMG, json=sent)
+    assert answer.json()["parameters"]["init_images"] == sent["init_images"]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from backend.config import EMBEDDED_MODELS
-from bench import adapters, closed_loop, engine_rows, open_loop, server_rows
+from bench import adapters, closed_loop, engine_rows, model_switches, open_loop, server_rows
 from bench.plot import plot
 from bench.rows import Row, conditions, print_table, write
 from bench.subject import Subject, load
@@ -20,7 +20,7 @@ from bench.subject import Subject, load
 CONCURRENCY = 16
 STEPS = 20
 LOADS = (0.3, 0.6, 0.8, 0.95, 1.2)
-ORDER = ["F", *(f"P{number}" for number in range(1, 12)), "L1", "L2"]
+ORDER = ["F", *(f"P{number}" for number in range(1, 12)), "L1", "L2", "L3"]
 
 
 def main() -> None:
@@ -116,6 +116,7 @@ def _measurements(
     for runtime, count in (("torch", 500), ("openvino", 50)):
         number = count // 10 if quick else count
         yield {"L2"}, partial(_switches, folder, runtime, number)
+    yield {"L3"}, lambda: [model_switches.switches(50 if quick else 500)]
     yield {"P2", "P3"}, lambda: _one_picture(arguments)
 
 

@@ -18,7 +18,7 @@ from backend.heap import trim
 from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams, Lora
-from bench.figures import Ratio, abba, ratio_of
+from bench.figures import Ratio, abba, ratio_of, seconds
 from bench.rows import Row
 from bench.subject import DATA_DIR
 from tests.support.lora_files import write_lora
@@ -27,6 +27,7 @@ RUNTIMES = ("torch", "openvino")
 STEPS = 8
 SETS = 20
 MOST_RATIO = 1.02
+MOST_S, FEWEST_ROUNDS = 60.0, 30  # of each runtime
 MOST_GROWTH = 0.02
 
 
@@ -45,8 +46,16 @@ def per_step(folder: str | None, rounds: int) -> Iterator[Row]:
             )
 
 
+def affordable(step_s: float, rounds: int) -> int:
+    """So many rounds of two steps that a minute is enough, unless a machine is very slow."""
+    return max(FEWEST_ROUNDS, min(rounds, int(MOST_S / (2 * step_s))))
+
+
 def _per_step(model: LatentDiffusion, rounds: int) -> Ratio:
     """Single steps in turn, so that what else the machine does meets both alike."""
+    plain = model.prepare(params(model, 0, ()), 0)
+    took = [seconds(lambda: model.denoise_step([plain])) for _ in range(STEPS)]
+    rounds = affordable(statistics.median(took[1:]), rounds)
 
     def stepping(loras: tuple[Lora, ...]) -> Callable[[int], None]:
         wanted = replace(params(model, 0, loras), num_inference_steps=rounds + 1)

@@ -1,4 +1,4 @@
-"""A LoRA for the embedded model: trained with peft, saved by diffusers, drawn with here."""
+"""The embedded model with a LoRA that peft trained and diffusers saved, and from pictures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from backend.model.loader import load_model
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams, Lora
 from backend.prompt_syntax import PromptSyntax
+from backend.source_picture import SourcePicture
+from backend.upscale import enlarge
 from tests.support.tiny_sd import finish
 
 MODEL = EMBEDDED_MODELS / "text2image-mini"
@@ -80,23 +82,27 @@ def draw(model: LatentDiffusion, **changes: object) -> Pixels:
         "scheduler": model.info.default_scheduler,
         "model": model.info.name,
     }
-    trajectory = model.prepare(GenerationParams(**(fields | changes)), 0)  # type: ignore[arg-type]
+    params = GenerationParams(**(fields | changes))  # type: ignore[arg-type]
+    source = None if params.init_image is None else model.encode(params)
+    trajectory = model.prepare(params, 0, source)
     finish(model, trajectory)
     return model.decode(trajectory).pixels
 
 
-def test_the_embedded_model_takes_a_lora_and_long_weighted_prompts(
-    folder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
     settings = Settings(
         num_threads=1,
         model=str(MODEL),
         lora_dir=folder,
-        data_dir=tmp_path,
+        data_dir=tmp_path_factory.mktemp("data"),
         runtime="torch",
         dtype="float32",
     )
-    model = load_model(settings, lambda _: None)
+    return load_model(settings, lambda _: None)
+
+
+def test_the_embedded_model_takes_a_lora_and_long_weighted_prompts(model: LatentDiffusion) -> None:
     assert model.info.loras == ("blueprint",)
     blue = np.array(BLUE) * 255
 
@@ -112,3 +118,33 @@ def test_the_embedded_model_takes_a_lora_and_long_weighted_prompts(
     weighted = draw(model, prompt="a (red:1.3) apple, " * 12, prompt_syntax=PromptSyntax.A1111)
     assert weighted.std() > 5
     assert not np.array_equal(weighted, plain)
+
+
+def apart(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+def test_it_starts_from_a_picture_keeps_what_a_mask_spares_and_draws_larger(
+    model: LatentDiffusion,
+) -> None:
+    plain, other = draw(model), draw(model, prompt="a green tree", seed=2)
+    start = SourcePicture("start", plain)
+    wanted = {"prompt": "a green tree", "seed": 2, "init_image": start, "num_inference_steps": 8}
+    near, far = (draw(model, **wanted, strength=strength) for strength in (0.3, 0.9))
+    assert 0 < apart(near, plain) < apart(far, plain) < apart(other, plain) + 20
+
+    height, width = plain.shape[:2]
+    left = np.zeros((height, width), np.uint8)
+    left[:, : width // 2] = 255
+    painted = draw(model, **wanted, strength=0.9, mask=SourcePicture("mask", left))
+    drawn, kept = (
+        apart(painted[:, side], plain[:, side])
+        for side in (slice(0, width // 2 - 16), slice(width // 2 + 16, None))
+    )
+    assert kept < drawn / 3
+
+    large = enlarge(plain, 2 * width, 2 * height)
+    second = {"height": 2 * height, "width": 2 * width, "init_image": SourcePicture("", large)}
+    larger = draw(model, **second, num_inference_steps=8, strength=0.3)
+    assert larger.shape == (2 * height, 2 * width, 3)
+    assert 0 < apart(larger, large) < apart(other, plain)

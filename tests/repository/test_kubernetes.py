@@ -20,6 +20,21 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 RELEASE = "1.37"
 RAY = "ray.io/v1"
+# The fields of RayCluster's v1 as of KubeRay 1.7, by the kind that they belong to.
+KUBERAY = {
+    "RayClusterSpec": "authOptions autoscalerOptions enableInTreeAutoscaling "
+    "gcsFaultToleranceOptions headGroupSpec headServiceAnnotations historyServerOptions managedBy "
+    "networkPolicy rayVersion suspend tlsOptions upgradeStrategy workerGroupSpecs",
+    "HeadGroupSpec": "enableIngress headService ingressOptions labels rayStartParams resources "
+    "serviceType template",
+    "WorkerGroupSpec": "groupName idleTimeoutSeconds labels maxReplicas minReplicas numOfHosts "
+    "priority rayStartParams replicas resources scaleStrategy suspend template",
+}
+REQUIRED = {
+    "RayClusterSpec": {"headGroupSpec"},
+    "HeadGroupSpec": {"template"},
+    "WorkerGroupSpec": {"groupName", "maxReplicas", "minReplicas", "template"},
+}
 
 
 def objects() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,6 +74,18 @@ def test_the_schema_of_kubernetes_accepts_it(name: str) -> None:
             "template": template,
         }
         kubernetes_validate.validate(wrapped, RELEASE, strict=True)
+
+
+def test_the_cluster_has_only_fields_that_kuberay_knows() -> None:
+    spec = ALL["ray.yaml RayCluster text2image-ray"]["spec"]
+    groups = [("HeadGroupSpec", spec["headGroupSpec"])]
+    groups += [("WorkerGroupSpec", group) for group in spec["workerGroupSpecs"]]
+    for kind, part in [("RayClusterSpec", spec), *groups]:
+        assert REQUIRED[kind] <= part.keys() <= set(KUBERAY[kind].split())
+    for _, group in groups:  # they become words of a command line
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    for group in spec["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
 def test_the_schemas_refuse_what_is_wrong() -> None:

@@ -17,8 +17,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.utils import get_remote_addr
 
-from web.protocol import Deadlines, TimedProtocol
-from web.waiting import PEER_SHARE, Connections, Wait, has_unread
+from webserver.protocol import Deadlines, TimedProtocol
+from webserver.waiting import PEER_SHARE, Connections, Wait, has_unread
 
 if sys.platform != "win32":
     import resource

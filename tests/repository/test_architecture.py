@@ -18,7 +18,7 @@ import pytest
 from backend.version import VERSION
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("backend", "client.py", "proto", "scripts", "text2image", "training", "ui", "web")
+SOURCES = ("backend", "client.py", "proto", "scripts", "text2image", "training", "ui", "webserver")
 
 # Where a heavy library may be imported. Everywhere else it is a mistake.
 HOMES = {
@@ -27,7 +27,7 @@ HOMES = {
     "grpc_reflection": ("backend/transport/",),
     "grpc_status": ("backend/transport/", "proto/", "text2image/"),
     "starlette": ("backend/transport/http/", "ui/"),
-    "uvicorn": ("backend/transport/http/", "ui/connection_limits.py", "web/"),
+    "uvicorn": ("backend/transport/http/", "ui/connection_limits.py", "webserver/"),
     "torch": ("backend/model/", "training/"),
     "diffusers": ("backend/model/", "training/"),
     "transformers": ("backend/model/", "training/"),
@@ -53,13 +53,13 @@ HOMES = {
 }
 # Package of ours: those of ours that it may import.
 ALLOWED = {
-    "backend": {"backend", "proto", "web"},
+    "backend": {"backend", "proto", "webserver"},
     "client.py": {"text2image"},
     "proto": {"proto"},
     "text2image": {"text2image", "proto"},
-    "ui": {"ui", "client", "text2image", "web"},
+    "ui": {"ui", "client", "text2image", "webserver"},
     "training": {"training", "backend"},
-    "web": {"web"},
+    "webserver": {"webserver"},
 }
 # The tools for agents are the same on both ports; the HTTP front only passes them on.
 ALSO_ALLOWED = {("backend/transport/http/mcp.py", "text2image")}
@@ -83,7 +83,7 @@ MODEL_FORBIDDEN = {
     "measure": ("loader",),
 }
 MODEL_FILES = 15  # at most, on the top level of backend/model/
-OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui", "web"}
+OURS = {"backend", "bench", "client", "proto", "tests", "text2image", "training", "ui", "webserver"}
 ONLY_CONVERT = {"backend/transport/rpc/convert.py", "backend/transport/rpc/servicer.py"}
 
 
@@ -191,6 +191,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(reversed(error.args[1])))
+
+
+def test_no_module_of_the_studio_hides_what_is_imported_by_its_name() -> None:
+    """Streamlit puts its script's folder in front: `import web` would be `ui/web.py`."""
+    hidden = {path.stem for path in (ROOT / "ui").iterdir() if path.stem != "__init__"}
+    imported = {name.partition(".")[0] for names in modules().values() for name in names}
+    assert hidden & (imported | OURS | sys.stdlib_module_names) == set()
 
 
 def dotted(path: str) -> str:

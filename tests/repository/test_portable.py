@@ -17,7 +17,7 @@ SOURCES = (
     "text2image",
     "training",
     "ui",
-    "web",
+    "webserver",
 )
 SUSPECTS = re.compile(r"\.(read_text\(\)|write_text\(|open\(\s*[\"'][rwaxt+]+[\"'])")
 

@@ -24,7 +24,7 @@ from ui.connection_limits import (
     limit_connections,
     most_connections,
 )
-from web.waiting import Connections
+from webserver.waiting import Connections
 
 SOON_S = 0.3
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

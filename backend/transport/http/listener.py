@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from web.protocol import Deadlines, TimedProtocol
-from web.waiting import PEER_SHARE, Connections, Wait, has_unread
+from webserver.protocol import Deadlines, TimedProtocol
+from webserver.waiting import PEER_SHARE, Connections, Wait, has_unread
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ from backend.errors import ConfigError
 from backend.transport.address import explain, is_free
 from backend.transport.http.certificates import Certificates, Tls
 from backend.transport.http.listener import Listener, PortDeadlines
-from web.protocol import TimedProtocol
-from web.waiting import Wait
+from webserver.protocol import TimedProtocol
+from webserver.waiting import Wait
 
 # A peer that lost its network is disconnected after half a minute, which cancels its generation.
 # Units: seconds, seconds, a count, milliseconds.

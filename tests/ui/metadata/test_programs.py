@@ -84,6 +84,33 @@ def test_what_programs_write_is_read(place: str, values: dict[str, Any]) -> None
     assert recipe == Recipe(**EXPECTED.to_dict() | {"scheduler": scheduler})
 
 
+@pytest.mark.parametrize(
+    ("values", "unknown"),
+    [
+        # The comment in its pictures.
+        (
+            {
+                "c": "red car", "uc": "rain", "size": "512x768", "steps": 20, "scale": 7,
+                "seed": 42, "sampler": "Euler A", "model": "foo", "strength": 1,
+                "v2": {"width": 512, "height": 768, "tiledDecoding": False},
+            },
+            ["v2"],
+        ),
+        # A request to its HTTP API.
+        (
+            {
+                "prompt": "red car", "negative_prompt": "rain", "width": 512, "height": 768,
+                "steps": 20, "guidance_scale": 7.0, "seed": 42, "sampler": "Euler A",
+                "model": "foo", "strength": 1.0, "loras": [], "seed_mode": "Scale Alike",
+            },
+            ["seed_mode"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_json_of_draw_things_is_read(values: dict[str, Any], unknown: list[str]) -> None:
+    assert parse(json.dumps(values)) == (EXPECTED, unknown)
+
+
 def test_a_graph_beside_an_infotext_is_not_asked() -> None:
     data = png(text("prompt", json.dumps(graph())), text("parameters", "a cat\nSteps: 3, Seed: 1"))
     assert read_file(data)[0].prompt == "a cat"

@@ -22,8 +22,8 @@ from backend.transport.http.certificates import Tls
 from backend.transport.http.listener import PortDeadlines
 from backend.transport.http.serve import Bounds, HttpServer, serve_http
 from tests.support.certificates import Authority
-from web import waiting
-from web.protocol import TimedProtocol
+from webserver import waiting
+from webserver.protocol import TimedProtocol
 
 SOON_S = 0.3
 FOR_EVER_S = 60.0

@@ -10,7 +10,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from web.waiting import Wait
+from webserver.waiting import Wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from web import waiting
-from web.waiting import Connections, Wait
+from webserver import waiting
+from webserver.waiting import Connections, Wait
 
 SOON_S, LATER_S = 0.5, 2.0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from bench.session_figures import Load
 from bench.sessions import visit
 from tests.e2e.conftest import Enter
@@ -12,6 +14,7 @@ from tests.e2e.processes import Studio
 LOAD = Load(guests=10, pictures=3, idle=20, leaving=2, timeout_s=300)
 
 
+@pytest.mark.alone
 def test_ten_guests_get_their_pictures_alike(enter: Enter, studio: Studio) -> None:
     host = enter()
     page = host.open("/sessions")

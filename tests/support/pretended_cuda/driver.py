@@ -20,6 +20,7 @@ import torch
 from tests.support.pretended_cuda import tensor as tensors
 from tests.support.pretended_cuda.state import Call, Capture, Device, Pool, PoolId
 from tests.support.pretended_cuda.tensor import DEVICE, DeviceTensor, gpu, is_pinned, pin
+from tests.support.pretended_cuda.tree import tensors_in
 
 NAME, UUID = "Pretended GPU", "0123abcd-0000-1111-2222-333344445555"
 CUDA_TYPE = 1  # of c10::DeviceType
@@ -151,13 +152,7 @@ class CUDAGraph:
         if device.capture is not None:
             raise RuntimeError("a replay while capturing (pretended)")
         for call in self._capture.calls:
-            found = call.compute()
-            outs = [
-                one
-                for one in torch.utils._pytree.tree_flatten(found)[0]
-                if isinstance(one, torch.Tensor)
-            ]
-            for result, out in zip(call.results, outs, strict=False):
+            for result, out in zip(call.results, tensors_in(call.compute()), strict=False):
                 result.copy_(out)
         device.counts.replays += 1
         device.queued_ms += device.kernel_ms * len(self._capture.calls) / 4

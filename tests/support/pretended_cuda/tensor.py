@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_map
 
 from tests.support.pretended_cuda.state import Call, Device
+from tests.support.pretended_cuda.tree import mapped, tensors_in
 
 DEVICE = torch.device("cuda:0")
 VIEWS = {
@@ -78,7 +78,7 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if _is_composite(function):  # in inference mode these come whole
         return function.decompose(*args, **kwargs)
     name = function.__name__.split(".")[0]
-    flat = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
+    flat = [*tensors_in((args, kwargs))]
     ours = [one for one in flat if isinstance(one, DeviceTensor)]
     if name == "copy_":
         return copy_(args[0], args[1], *args[2:], **kwargs)
@@ -133,12 +133,9 @@ def _computed(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     found = function(*bare_args, **bare_kwargs)
     wrappers = {id(one.host): one for one in _device_tensors((args, kwargs))}
     owned = {one.host.untyped_storage()._cdata for one in wrappers.values()}
-    outs = [one for one in tree_flatten(found)[0] if isinstance(one, torch.Tensor)]
-    fresh = tuple(one for one in outs if one.untyped_storage()._cdata not in owned)
+    fresh = tuple(one for one in tensors_in(found) if one.untyped_storage()._cdata not in owned)
 
-    def wrap(one: Any) -> Any:
-        if not isinstance(one, torch.Tensor):
-            return one
+    def wrap(one: torch.Tensor) -> DeviceTensor:
         known = wrappers.get(id(one))
         if known is not None:
             return known
@@ -147,7 +144,7 @@ def _computed(name: str, function: Any, args: Any, kwargs: Any) -> Any:
                 return DeviceTensor(one)
         return DeviceTensor(one)
 
-    wrapped = tree_map(wrap, found)
+    wrapped = mapped(wrap, found)
     if name not in VIEWS:
         gpu().launch(name, Call(lambda: function(*bare_args, **bare_kwargs), fresh))
     return wrapped
@@ -263,13 +260,12 @@ def _nonzero(self: torch.Tensor, *, as_tuple: bool = False) -> Any:
     gpu().sync("nonzero")
     host: Any = self.host
     found: Any = host.nonzero(as_tuple=as_tuple)
-    return tree_map(DeviceTensor, found)
+    return mapped(DeviceTensor, found)
 
 
 def _attention(*args: Any, **kwargs: Any) -> torch.Tensor:
     """One fused kernel there; here the CPU's, which rounds as a model on the CPU does."""
-    tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
-    _check_devices("scaled_dot_product_attention", tensors)
+    _check_devices("scaled_dot_product_attention", [*tensors_in((args, kwargs))])
     bare_args, bare_kwargs = _bare(args), _bare(kwargs)
     function = torch.nn.functional.scaled_dot_product_attention
     found = function(*bare_args, **bare_kwargs)
@@ -308,14 +304,12 @@ def is_pinned(tensor: torch.Tensor) -> bool:
 
 
 def _by_mask(index: Any) -> bool:
-    return any(
-        isinstance(one, torch.Tensor) and one.dtype == torch.bool for one in tree_flatten(index)[0]
-    )
+    return any(one.dtype == torch.bool for one in tensors_in(index))
 
 
 def _bare(tree: Any) -> Any:
-    return tree_map(lambda one: one.host if isinstance(one, DeviceTensor) else one, tree)
+    return mapped(lambda one: one.host if isinstance(one, DeviceTensor) else one, tree)
 
 
 def _device_tensors(tree: Any) -> Iterator[DeviceTensor]:
-    return (one for one in tree_flatten(tree)[0] if isinstance(one, DeviceTensor))
+    return (one for one in tensors_in(tree) if isinstance(one, DeviceTensor))

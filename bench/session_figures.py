@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -13,7 +14,8 @@ class Load:
     pictures: int = 3
     idle: int = 500
     leaving: int = 10  # guests who lose their connection in between
-    timeout_s: float = 3600.0
+    timeout_s: float = 1800.0
+    report_s: float = 0.0  # seconds between lines that tell how far it is; 0: none
 
 
 @dataclass
@@ -28,19 +30,23 @@ class Measured:
     delivered: int = 0
     memory_mb: float = 0.0
     cpu_s: float = 0.0
+    lag_s: float = 0.0  # how late the program that plays the guests was at most
+    timed_out: bool = False
 
     @property
     def fairness(self) -> float:
-        """Jain's index of the guests' mean waiting times: 1 where all wait alike."""
-        means = [sum(waits) / len(waits) for waits in self.waits]
-        return sum(means) ** 2 / (len(means) * sum(mean**2 for mean in means))
+        """Jain's index of the guests' mean waiting times: 1 where all wait alike, 0 without any."""
+        means = [sum(waits) / len(waits) for waits in self.waits if waits]
+        return sum(means) ** 2 / (len(means) * sum(mean**2 for mean in means)) if means else 0.0
 
     def problems(self, load: Load) -> list[str]:
         """The budgets that were missed."""
+        slowest = max(self.wall_delays, default=math.inf)
         checks = {
+            f"not done after {self.wall_s:.0f} s": not self.timed_out,
             f"delivered {self.delivered}": self.delivered == load.guests * load.pictures,
             f"fairness {self.fairness:.3f} < 0.95": self.fairness >= 0.95,
-            f"on the wall after {max(self.wall_delays):.2f} s": max(self.wall_delays) <= 1.0,
+            f"on the wall after {slowest:.2f} s": slowest <= 1.0,
             f"wall traffic {self.wall_rate / 1000:.0f} kB/s": self.wall_rate <= 100_000,
             f"studio memory {self.memory_mb:.0f} MB": self.memory_mb <= 600,
             f"idle guests connected: {self.idle_open}": self.idle_open == load.idle,
@@ -52,23 +58,35 @@ class Measured:
         """Bytes per second of the wall's stream, previews left out."""
         return self.wall_bytes / self.wall_s
 
-    def lines(self) -> list[str]:
-        """The figures for people."""
-        every = sorted(wait for waits in self.waits for wait in waits)
-        median = every[len(every) // 2]
-        delays = sorted(self.wall_delays)
-        middle, longest = _ms(delays[len(delays) // 2]), _ms(delays[-1])
-        return [
-            f"pictures delivered        {self.delivered}",
-            f"time for all              {self.wall_s:.0f} s",
-            f"waiting time              {median:.1f} s median, {every[-1]:.1f} s most",
-            f"Jain's fairness index     {self.fairness:.3f}",
-            f"finished → on the wall    {middle} median, {longest} most",
-            f"wall, previews left out   {self.wall_rate / 1000:.1f} kB/s",
-            f"idle guests at the end    {self.idle_open} connected",
-            f"studio                    {self.memory_mb:.0f} MB most, {self.cpu_s:.0f} s of CPU",
+    def table(self, load: Load) -> list[str]:
+        """The figures for people, as docs/demo-sessions.md shows them."""
+        waits = [wait for one in self.waits for wait in one]
+        delays = self.wall_delays
+        every = load.guests * load.pictures
+        waited = f"{_share(waits, 0.5):.0f} s and {_share(waits, 1):.0f} s"
+        shown = (
+            f"{_share(delays, 0.5):.2f} s, {_share(delays, 0.95):.2f} s, {_share(delays, 1):.2f} s"
+        )
+        rows = [
+            ("", "Measured", "Budget"),
+            ("---", "---", "---"),
+            ("Pictures delivered", f"{self.delivered} of {every}, in {self.wall_s:.0f} s", "all"),
+            ("Jain's fairness index of waiting times", f"{self.fairness:.3f}", "0.95 or more"),
+            ("Waiting time, median and most", waited, ""),
+            ("A finished picture on the wall: median, 95 %, most", shown, "1 s or less"),
+            (
+                "The wall's stream, previews left out",
+                f"{self.wall_rate / 1000:.1f} kB/s",
+                "100 kB/s",
+            ),
+            ("Onlookers connected at the end", f"{self.idle_open} of {load.idle}", "all"),
+            ("Memory of the studio", f"{self.memory_mb:.0f} MB", "600 MB or less"),
+            ("Processor time of the studio", f"{self.cpu_s:.0f} s", ""),
+            ("Lag of the program that plays the guests", f"{self.lag_s:.2f} s at most", ""),
         ]
+        return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
+def _share(values: list[float], share: float) -> float:
+    """The value that this share of all does not exceed; NaN of none."""
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else math.nan

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bench.session_figures import Load
-from bench.sessions import visit
+from bench.session_visit import visit
 from tests.e2e.conftest import Enter
 from tests.e2e.processes import Studio
 

@@ -42,6 +42,7 @@ from ui.shared_album import Shelf, album_routes  # noqa: E402
 from ui.storage.files import PictureFiles  # noqa: E402
 from ui.storage.lock import hold  # noqa: E402
 from ui.styled_page import StyledPage, style_route  # noqa: E402
+from ui.unknown_page import UnknownPage  # noqa: E402
 from ui.uploads import UploadLimit  # noqa: E402
 
 LOG = logging.getLogger("inkling")
@@ -140,6 +141,7 @@ app = st.App(
         Middleware(UploadLimit),
         Middleware(PackedStatic, base=base),
         Middleware(StyledPage),
+        Middleware(UnknownPage, base=base),
     ],
     on_script_error=show_crash,
 )

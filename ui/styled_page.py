@@ -64,7 +64,7 @@ class _Styling:
         self._body = b""
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and _is_html(message):
+        if message["type"] == "http.response.start" and is_app(message):
             self._start = message
         elif self._start is None:
             await self._send(message)
@@ -86,8 +86,8 @@ class _Styling:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _is_html(message: Message) -> bool:
-    """Whether it is a page of Streamlit; our own have their own policy and styles."""
+def is_app(message: Message) -> bool:
+    """Whether it is the page with Streamlit's app; our own have their own policy and styles."""
     headers = Headers(raw=message["headers"])
     is_html = headers.get("content-type", "").startswith("text/html")
     return message["status"] == 200 and is_html and "content-security-policy" not in headers

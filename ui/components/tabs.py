@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import streamlit as st
-from streamlit import config
 from streamlit.navigation.page import StreamlitPage
 
 from ui.components import html
-
-UNKNOWN_PAGE = "_unknown_page"
+from ui.unknown_page import ASKED, MOST
 
 
 def tabs(pages: Sequence[StreamlitPage], current: StreamlitPage) -> None:
@@ -23,16 +20,11 @@ def tabs(pages: Sequence[StreamlitPage], current: StreamlitPage) -> None:
                 st.page_link(page)
 
 
-def tell_unknown_page(pages: Sequence[StreamlitPage]) -> None:
-    """Say once that a URL is unknown, since Streamlit silently opens the first page for it."""
-    base = config.get_option("server.baseUrlPath").strip("/")
-    path = urlsplit(st.context.url or "").path.strip("/")
-    name = path.removeprefix(base).strip("/")
-    known = {page.url_path for page in pages}
-    if not name or name in known or st.session_state.get(UNKNOWN_PAGE) == name:
-        return
-    st.session_state[UNKNOWN_PAGE] = name
-    st.info(
-        html.plain(f"There is no page “/{name[:60]}” here. This is the studio."),
-        icon=":material/wrong_location:",
-    )
+def tell_unknown_page() -> None:
+    """Say once that there is no page at the address that was asked for."""
+    name = st.query_params.pop(ASKED, "")
+    if name:
+        st.info(
+            html.plain(f"There is no page “/{name[:MOST]}” here. This is the studio."),
+            icon=":material/wrong_location:",
+        )

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from sqlalchemy import insert
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
+from bench.visits import Measure, measure_first_visit, measure_second_visit
 from tests.e2e.browsing import Visitor, launch_options
-from tests.e2e.first_visit import MAX_BYTES, MAX_REQUESTS, first_visit
 from tests.e2e.processes import ROOT, Backend, Studio
 from tests.support.fake_service import FakeService
 from tests.ui.conftest import png
@@ -40,20 +40,6 @@ OWNER = "s-bench"
 SESSIONS = 40
 QUIET_MS = 5000
 MANY = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One number and its budget; smaller is better."""
-
-    name: str
-    value: float
-    budget: float
-    unit: str
-
-    @property
-    def is_met(self) -> bool:
-        return self.value <= self.budget
 
 
 def main() -> int:
@@ -138,7 +124,8 @@ def measure_browser() -> list[Measure]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(**options)
             found = [
-                *_measure_first_visit(browser, studio),
+                *measure_first_visit(browser, studio),
+                *measure_second_visit(browser, studio),
                 *_measure_making(browser, studio),
                 _measure_sessions(browser, studio),
             ]
@@ -147,19 +134,6 @@ def measure_browser() -> list[Measure]:
     finally:
         studio.stop()
         backend.stop()
-
-
-def _measure_first_visit(browser: Browser, studio: Studio) -> list[Measure]:
-    """Of the second new browser: the first one finds the studio's files not packed yet."""
-    for _ in range(2):
-        context = browser.new_context(reduced_motion="reduce")
-        visit = first_visit(Visitor(context, studio.url))
-        context.close()
-    return [
-        Measure("first visit, on the wire", visit.num_bytes / 1e6, MAX_BYTES / 1e6, "MB"),
-        Measure("first visit, requests", visit.requests, MAX_REQUESTS, ""),
-        Measure("first visit until the prompt is usable", visit.usable_s, 2.0, "s"),
-    ]
 
 
 def _measure_making(browser: Browser, studio: Studio) -> list[Measure]:

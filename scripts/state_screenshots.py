@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import grpc
-from PIL import Image
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from backend.model.abilities import EXAMPLES, read_abilities
-from backend.model.checkpoint.source import embedded_model
-from backend.transport.rpc.convert_status import _abilities_to_pb
-from proto import text2image_pb2 as pb
 from tests.e2e.browsing import Visitor
 from tests.e2e.processes import Studio
-from tests.support.fake_service import Failure, FakeService, error_info
+from tests.support.fake_service import FakeService
+from tests.support.posed_service import FAILURES, add_replicas, changed, large_picture
 
 QUOTA_MB = 1
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 READY_MS = 60_000
-REPLICAS = (
-    ("replica-0", "STATE_READY", "cuda", "gpu-node-1.cluster.local", 2, 6_100, ""),
-    ("replica-1", "STATE_READY", "cuda", "gpu-node-1.cluster.local", 1, 6_080, ""),
-    (
-        "replica-2",
-        "STATE_LOADING",
-        "cuda",
-        "gpu-node-2.cluster.local",
-        0,
-        900,
-        "Loading the model.",
-    ),
-    (
-        "replica-3",
-        "STATE_FAILED",
-        "cuda",
-        "gpu-node-2.cluster.local",
-        0,
-        0,
-        "It lost its GPU (CUDA error 999) and starts again in 40 s.",
-    ),
-)
 
 
 class StateShots:
@@ -108,13 +78,7 @@ class StateShots:
             visitor.button("Cancel").click()
 
     def _failures(self, visitor: Visitor) -> None:
-        failures = {
-            "failed": Failure(grpc.StatusCode.INTERNAL, "internal error"),
-            "no-memory": Failure(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory", (error_info("OUT_OF_MEMORY"),)
-            ),
-        }
-        for name, failure in failures.items():
+        for name, failure in FAILURES.items():
             with changed(self._service, failure=failure):
                 visitor.open(prompt=f"a red apple, {name}", steps=8)
                 visitor.button("Generate").click()
@@ -159,22 +123,11 @@ class StateShots:
             self._take(visitor, "studio-quota-full")
 
     def _status(self, visitor: Visitor) -> None:
-        status = self._service.status
-        del status.replicas[:]
-        for name, state, device, host, running, megabytes, message in REPLICAS:
-            status.replicas.add(
-                name=name,
-                state=state,
-                device=device,
-                host=host,
-                running=running,
-                process_memory_bytes=megabytes * 2**20,
-                message=message,
-            )
+        add_replicas(self._service)
         visitor.open("/status")
         visitor.page.wait_for_timeout(3000)
         self._take(visitor, "status-replicas", whole=True)
-        del status.replicas[:]
+        del self._service.status.replicas[:]
 
     def _make(self, visitor: Visitor, prompt: str, count: int) -> None:
         visitor.open(prompt=prompt, steps=2, n=count)
@@ -187,51 +140,7 @@ class StateShots:
     def _take(self, visitor: Visitor, name: str, *, whole: bool = False) -> None:
         for scheme in SCHEMES:
             visitor.page.emulate_media(color_scheme=scheme)
-            visitor.page.wait_for_timeout(600)
+            visitor.page.wait_for_timeout(1500)  # the logo follows with the next run
             path = self._folder / f"state-{self._prefix}-{scheme}-{name}.png"
             visitor.page.screenshot(path=path, full_page=whole)
             print(path.name, flush=True)
-
-
-@contextmanager
-def changed(service: FakeService, **values: Any) -> Iterator[None]:
-    """The service with other values meanwhile."""
-    before = {name: getattr(service, name) for name in values}
-    for name, value in values.items():
-        setattr(service, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(service, name, value)
-
-
-def obedient_service() -> FakeService:
-    """A service that says what the embedded model says, and sends one of its pictures."""
-    service = FakeService()
-    model = service.status.models[0]
-    abilities = read_abilities(embedded_model())
-    if abilities is not None:
-        model.name = "text2image-mini"
-        model.native_width = model.native_height = 128
-        model.abilities.CopyFrom(_abilities_to_pb(abilities))
-    service.picture = example_picture()
-    service.status.latency.CopyFrom(
-        pb.GetStatusResponse.Latency(p50_ms=1400, p95_ms=3100, images_per_minute=21)
-    )
-    return service
-
-
-def example_picture() -> bytes:
-    first = sorted((embedded_model() / EXAMPLES).glob("*.webp"))[0]
-    file = io.BytesIO()
-    with Image.open(first) as picture:
-        picture.convert("RGB").save(file, "PNG")
-    return file.getvalue()
-
-
-def large_picture() -> bytes:
-    """Noise, which no format makes small."""
-    file = io.BytesIO()
-    Image.effect_noise((900, 900), 90).convert("RGB").save(file, "PNG")
-    return file.getvalue()

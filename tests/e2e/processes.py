@@ -128,13 +128,18 @@ class Studio(Process):
         super().__init__(command, settings, folder / "studio.log")
 
     def wait_ready(self) -> None:
-        end = time.monotonic() + START_S
-        while time.monotonic() < end:
-            self.check_alive()
-            try:
-                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).close()
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-                continue
-            return
-        raise RuntimeError(f"the studio did not get ready:\n{self.output()[-3000:]}")
+        wait_healthy(self, self.url)
+
+
+def wait_healthy(process: Process, url: str) -> None:
+    """Wait until Streamlit answers there."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        process.check_alive()
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+            continue
+        return
+    raise RuntimeError(f"the studio did not get ready:\n{process.output()[-3000:]}")

@@ -15,6 +15,7 @@ from ui.session import owner, shared
 from ui.snippets import LANGUAGES, snippet
 from ui.web import PROTO
 
+SPOKEN = {"de": "German", "en": "English", "es": "Spanish", "fr": "French"}
 SHORTCUTS = (
     ("Ctrl + Enter", "Generate"),
     ("Esc", "Cancel, or close the picture"),
@@ -97,8 +98,12 @@ def _repertoire(drawn: client.Abilities) -> list[tuple[str, object]]:
         ("Colours", ", ".join(word.name for word in drawn.colours)),
         ("Backgrounds", ", ".join(word.name for word in drawn.backgrounds)),
         ("Good sizes", ", ".join(f"{width} × {height}" for width, height in drawn.sizes)),
-        ("Reads", f"{', '.join(drawn.languages)}, about {drawn.token_limit} words of a prompt"),
+        ("Reads", f"{_languages(drawn)}, about {drawn.token_limit} words of a prompt"),
     ]
+
+
+def _languages(drawn: client.Abilities) -> str:
+    return ", ".join(SPOKEN.get(code, code) for code in drawn.languages)
 
 
 def _api() -> None:

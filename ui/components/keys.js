@@ -1,4 +1,4 @@
-// What Streamlit's shortcuts can't do: keys that mind where the focus is, and a tidy history.
+// What Streamlit can't do: keys that mind where the focus is, a tidy history, a named navigation.
 const FIELD = "input, textarea, select, [contenteditable], [role=combobox], [role=listbox], [role=slider]";
 const OPEN = "[role=dialog], [data-testid=stPopoverBody], [role=listbox], [role=menu]";
 
@@ -40,9 +40,31 @@ function tidyHistory() {
   history.pushState.isTidy = true;
 }
 
+// Streamlit's page links say neither that they are the navigation nor which page is open.
+function nameTabs() {
+  const tabs = document.querySelector(".st-key-tabs");
+  if (!tabs) return null;
+  const name = () => {
+    tabs.setAttribute("role", "navigation");
+    tabs.setAttribute("aria-label", "Pages");
+    for (const link of tabs.querySelectorAll("a")) {
+      if (link.closest('[class*="st-key-here-"]')) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  name();
+  const observer = new MutationObserver(name);
+  observer.observe(tabs, { childList: true, subtree: true });
+  return observer;
+}
+
 export default function () {
   tidyHistory();
+  const observer = nameTabs();
   // Before anything else: what is open now may be closed by this very key.
   document.addEventListener("keydown", onKey, true);
-  return () => document.removeEventListener("keydown", onKey, true);
+  return () => {
+    document.removeEventListener("keydown", onKey, true);
+    observer?.disconnect();
+  };
 }

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui.components import html
 from ui.components.actions import PINS
+from ui.components.importer import STUDIO
 from ui.components.slider import slider
 from ui.grid import GridError
 from ui.imaging import difference
@@ -35,7 +36,11 @@ def two_pictures() -> None:
     """Choose two pictures and compare them."""
     pictures = _choices()
     if len(pictures) < 2:
-        st.html(html.empty("Two pictures are needed", "Make another one in the studio."))
+        how = "Make another one in the studio." if pictures else "You have made none yet."
+        st.html(html.empty("Two pictures are needed", how))
+        with st.container(horizontal=True, horizontal_alignment="center", key="nothing"):
+            if st.button("Make one", icon=":material/ink_pen:", key="first"):
+                st.switch_page(STUDIO)
         return
     left, right = _choose(pictures)
     view = st.segmented_control(

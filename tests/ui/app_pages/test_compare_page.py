@@ -12,6 +12,11 @@ from ui.recipe import Recipe
 def test_comparing_needs_two_pictures(visit: Visit) -> None:
     app = on("compare", visit())
     assert "Two pictures are needed" in html_of(app)
+    assert "You have made none yet." in html_of(app)
+    keep("a cat")
+    app.run()
+    assert "Make another one in the studio." in html_of(app)
+    assert app.button(key="first").label == "Make one"
 
 
 def test_two_pictures_are_compared_in_three_ways(visit: Visit) -> None:

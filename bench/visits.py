@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, BrowserContext
 
 from tests.e2e.browsing import Visitor
 from tests.e2e.first_visit import MAX_BYTES, MAX_REQUESTS, first_visit
-from tests.e2e.processes import Process, Studio, free_port, wait_healthy
+from tests.e2e.processes import Process, Studio, wait_healthy
+from tests.support.ports import free_port
 
 SECOND_VISITS = 5
 FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"

@@ -1,7 +1,8 @@
 """Take screenshots of every page and state in both themes, desktop and phone: `make screenshots`.
 
 Starts a backend with the embedded model and a studio on free ports and writes to `screenshots/`;
-with --readme also the four screenshots of the README to `docs/images/`.
+with --readme also the pictures of README and docs to `docs/images/`, with --states alone what needs
+no backend. The README's example pictures: `python scripts/examples.py`.
 """
 
 from __future__ import annotations
@@ -15,27 +16,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts.readme_images import write_readme_images  # noqa: E402
 from scripts.session_screenshots import SessionShots  # noqa: E402
+from scripts.state_screenshots import QUOTA_MB, StateShots  # noqa: E402
+from scripts.whole_page import screenshot  # noqa: E402
 from tests.e2e.browsing import Visitor, launch_options  # noqa: E402
 from tests.e2e.processes import Backend, Studio  # noqa: E402
+from tests.support.posed_service import posed_service  # noqa: E402
 
 TARGET = ROOT / "screenshots"
-README = ROOT / "docs" / "images"
-README_SHOTS = {
-    "studio": "wide-light-studio-done",
-    "gallery": "wide-light-gallery",
-    "compare": "wide-light-compare",
-    "status": "wide-light-status",
-}
-README_BYTES = 300_000
 READY_MS = 120_000
-WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 860}}
+WIDE: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 TABLET: dict[str, Any] = {"viewport": {"width": 820, "height": 1180}, "has_touch": True}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -70,16 +66,49 @@ class Photographer:
     def take(self, name: str, *, whole: bool = False) -> None:
         self.visitor.page.wait_for_timeout(400)
         path = TARGET / f"{self._prefix}-{name}.png"
-        self.visitor.page.screenshot(path=path, full_page=whole)
+        screenshot(self.visitor.page, path, whole=whole)
         print(path.relative_to(ROOT), flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readme", action="store_true", help="also write docs/images/")
+    parser.add_argument("--states", action="store_true", help="only the rare states: no backend")
     args = parser.parse_args()
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir()
+    missed = shoot_states()
+    if not args.states:
+        shoot_product()
+    if args.readme:
+        write_readme_images(TARGET)
+    print("\n".join(f"MISSED: {what}" for what in missed))
+    return bool(missed)
+
+
+def shoot_states() -> list[str]:
+    """What a posing service gets into; returns what could not be reached."""
+    options: dict[str, Any] = dict(launch_options())
+    missed: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, posed_service() as service:
+        studio = Studio(Path(folder), service.address, {"TEXT2IMAGE_UI_QUOTA_MB": str(QUOTA_MB)})
+        studio.start()
+        try:
+            studio.wait_ready()
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(**options)
+                for name, size in (("wide", WIDE), ("phone", PHONE)):
+                    shots = StateShots(browser, studio, service, TARGET)
+                    shots.shoot(name, size)
+                    missed += shots.missed
+                browser.close()
+        finally:
+            studio.stop()
+    return missed
+
+
+def shoot_product() -> None:
+    """The real backend with the embedded model, from the first picture to its outage."""
     options: dict[str, Any] = dict(launch_options())
     with running() as (backend, studio), sync_playwright() as playwright:
         browser = playwright.chromium.launch(**options)
@@ -95,9 +124,6 @@ def main() -> int:
             visitor = enter(browser, studio, size, "light", cookies)
             shoot_outage(Photographer(visitor, f"{name}-light"))
         browser.close()
-    if args.readme:
-        write_readme_shots()
-    return 0
 
 
 @contextmanager
@@ -189,20 +215,6 @@ def shoot_outage(photographer: Photographer) -> None:
     photographer.take("studio-offline")
     photographer.visitor.open("/status")
     photographer.take("status-offline")
-
-
-def write_readme_shots() -> None:
-    README.mkdir(parents=True, exist_ok=True)
-    for name, shot in README_SHOTS.items():
-        path = README / f"{name}.png"
-        with Image.open(TARGET / f"{shot}.png") as picture:
-            full = picture.convert("RGB")
-            full.save(path, optimize=True)
-            if path.stat().st_size > README_BYTES:  # reduce colours if necessary
-                dithered = full.quantize(256, palette=full.quantize(256))
-                dithered.save(path, optimize=True)
-        if path.stat().st_size > README_BYTES:
-            raise SystemExit(f"{path} is larger than {README_BYTES} bytes")
 
 
 if __name__ == "__main__":

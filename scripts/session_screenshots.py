@@ -9,13 +9,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
+from scripts.whole_page import screenshot
 from tests.e2e.browsing import Visitor
 from tests.e2e.processes import Studio
 
 READY_MS = 180_000
 DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844},
+    "viewport": {"width": 360, "height": 800},
     "device_scale_factor": 2,
     "is_mobile": True,
     "has_touch": True,
@@ -113,5 +114,5 @@ class SessionShots:
 
     def _take(self, page: Page, name: str, *, whole: bool = False) -> None:
         page.wait_for_timeout(1500)  # pictures fade in
-        page.screenshot(path=self._folder / f"session-{self._scheme}-{name}.png", full_page=whole)
+        screenshot(page, self._folder / f"session-{self._scheme}-{name}.png", whole=whole)
         print(f"session-{self._scheme}-{name}.png", flush=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Error as PlaywrightError
 
+from scripts.whole_page import screenshot
 from tests.e2e.browsing import Visitor
 from tests.e2e.processes import Studio
 from tests.support.fake_service import FakeService
@@ -142,5 +143,5 @@ class StateShots:
             visitor.page.emulate_media(color_scheme=scheme)
             visitor.page.wait_for_timeout(1500)  # the logo follows with the next run
             path = self._folder / f"state-{self._prefix}-{scheme}-{name}.png"
-            visitor.page.screenshot(path=path, full_page=whole)
+            screenshot(visitor.page, path, whole=whole)
             print(path.name, flush=True)

@@ -7,12 +7,16 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import client
 from backend.config import Settings
+from scripts import readme_images
 
 ROOT = Path(__file__).parent.parent.parent
+IMAGES = ROOT / "docs" / "images"
 README = (ROOT / "README.md").read_text("utf-8")
 BACKEND_TABLE, UI_TABLE = re.split(r"The studio reads:", README.split("## Configuration")[1])[:2]
 
@@ -79,3 +83,27 @@ def test_python_example_runs_as_written() -> None:
     example = re.search(r"```python\n(.+?)```", README, flags=re.DOTALL)
     assert example is not None
     compile(example.group(1), "README.md", "exec")
+
+
+def test_the_pictures_of_the_readme_come_out_of_the_screenshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shots, written = tmp_path / "shots", tmp_path / "images"
+    shots.mkdir()
+    for name in readme_images.PAGES.values():
+        Image.new("RGB", (1440, 900), "navy").save(shots / f"{name}.png")
+    for name, (width, height) in (
+        ("wall-done", (1920, 1080)),
+        ("host-approve-first", (1440, 2000)),
+        *((guest, (720, 1600)) for guest in readme_images.GUEST),
+    ):
+        Image.new("RGB", (width, height), "teal").save(shots / f"session-light-{name}.png")
+    monkeypatch.setattr(readme_images, "TARGET", written)
+    readme_images.write_readme_images(shots)
+    sizes = {path.name: Image.open(path).size for path in written.iterdir()}
+    assert set(sizes) == {p.name for p in IMAGES.iterdir() if p.suffix in (".png", ".webp")}
+    assert sizes["wall.webp"] == (1600, 900)
+    assert sizes["sessions-host.webp"] == (1440, 900)
+    assert sizes["sessions-guest.webp"] == (1560, 688)
+    phones = np.asarray(Image.open(written / "sessions-guest.webp").convert("RGB"))
+    assert np.abs(phones.astype(int) - (0, 128, 128)).max() < 8  # nothing is left black

@@ -20,6 +20,7 @@ from ui.storage.quarantine import Quarantine
 
 REFRESH_S = 2
 LAST_JOBS = 20
+PASSING = (client.State.STARTING, client.State.DRAINING)
 
 
 def main() -> None:
@@ -153,7 +154,7 @@ def _percent(value: float) -> str:
 def _replicas(replicas: Sequence[client.ReplicaStatus]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(replica.name)}</td>"
-        f"<td>{html.escape(replica.state.value.capitalize())}</td>"
+        f'<td class="{_colour(replica.state)}">{html.escape(replica.state.value.capitalize())}</td>'
         f"<td>{html.escape(replica.device)}</td><td>{html.escape(replica.host)}</td>"
         f"<td>{replica.running}</td><td>{html.size(replica.process_memory_bytes)}</td>"
         f'<td class="ink-wide">{html.escape(replica.message)}</td></tr>'
@@ -167,6 +168,12 @@ def _replicas(replicas: Sequence[client.ReplicaStatus]) -> str:
         '<th scope="col">Memory</th><th scope="col">Message</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _colour(state: client.State) -> str:
+    if state is client.State.READY:
+        return "ink-green"
+    return "ink-amber" if state in PASSING else "ink-red"
 
 
 def _models(status: client.ServiceStatus) -> None:

@@ -58,13 +58,18 @@ function nameTabs() {
   return observer;
 }
 
-export default function () {
+export default function ({ setTriggerValue }) {
   tidyHistory();
+  // The logo is drawn for the theme of the last run; at dusk it would vanish.
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const redraw = () => setTriggerValue("scheme", dark.matches);
+  dark.addEventListener("change", redraw);
   const observer = nameTabs();
   // Before anything else: what is open now may be closed by this very key.
   document.addEventListener("keydown", onKey, true);
   return () => {
     document.removeEventListener("keydown", onKey, true);
     observer?.disconnect();
+    dark.removeEventListener("change", redraw);
   };
 }

@@ -13,4 +13,4 @@ SCRIPT = Path(__file__).with_name("keys.js").read_text("utf-8")
 def keys() -> None:
     """Listen for keys while the page is open."""
     component = st.components.v2.component("inkling_keys", html=HTML, js=SCRIPT)
-    component(key="keys", height=1)
+    component(key="keys", height=1, on_scheme_change=lambda: None)

@@ -16,7 +16,7 @@ from ui.components.importer import use
 from ui.components.starting import start_buttons
 from ui.components.submit import show_on_stage, submit_recipe
 from ui.components.talk import replaced
-from ui.job import Job
+from ui.job import Job, Unsaved
 from ui.recipe import Recipe
 from ui.session import shared
 from ui.storage.gallery import Picture
@@ -136,8 +136,11 @@ def withheld(job: Job) -> None:
             _more_button(job.recipe)
 
 
-def unsaved(job: Job) -> None:
-    """Show pictures that could not be saved to the gallery, with a way to save them."""
+def unsaved(job: Job, *, first_is_shown: bool) -> None:
+    """Pictures that could not be saved to the gallery, with a way to save them.
+
+    `first_is_shown`: the first one is on the stage already.
+    """
     for number, item in enumerate(job.unsaved):
         st.warning(
             f"Download it now, or make room and try again. The reason: {item.reason}.",
@@ -145,7 +148,8 @@ def unsaved(job: Job) -> None:
             icon=":material/save:",
         )
         image = item.image
-        st.image(image.data, width="stretch", output_format="PNG", alt=item.recipe.prompt)
+        if number or not first_is_shown:
+            unsaved_picture(item)
         with st.container(horizontal=True, key=f"unsaved-{number}"):
             st.download_button(
                 "Download",
@@ -163,3 +167,8 @@ def unsaved(job: Job) -> None:
                 on_click=shared().jobs.retry_save,
                 args=(job,),
             )
+
+
+def unsaved_picture(item: Unsaved) -> None:
+    """The picture itself, which no address of the gallery leads to."""
+    st.image(item.image.data, width="stretch", output_format="PNG", alt=item.recipe.prompt)

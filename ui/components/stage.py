@@ -15,6 +15,7 @@ from ui.components.result import (
     finished,
     picture_actions,
     unsaved,
+    unsaved_picture,
     withheld,
 )
 from ui.job import Job, Phase
@@ -115,12 +116,14 @@ def _done(job: Job, last: Picture | None) -> None:
         _picture(pictures[0], job)
         return
     with _canvas():
-        if not pictures:
-            st.html(easel.frame(_dimmed(last)) + easel.line("", ""))
-        else:
+        if pictures:
             finished(job, pictures)
+        elif job.unsaved:
+            unsaved_picture(job.unsaved[0])
+        else:
+            st.html(easel.frame(_dimmed(last)) + easel.line("", ""))
     with _side():
-        unsaved(job)
+        unsaved(job, first_is_shown=not pictures)
         withheld(job)
         if pictures:
             batch_actions(job, pictures)

@@ -110,6 +110,14 @@ def test_replicas_are_listed_where_there_are_several(visit: Visit, service: Fake
         assert f">{cell}</td>" in page
 
 
+def test_a_replica_that_is_lost_stands_out(visit: Visit, service: FakeService) -> None:
+    for state in ("STATE_READY", "STATE_STARTING", "STATE_STUCK", "STATE_FAILED"):
+        service.status.replicas.add(name=state, state=state)
+    page = html_of(on("status", visit()))
+    for cell in ('green">Ready', 'amber">Starting', 'red">Stuck', 'red">Failed'):
+        assert f'<td class="ink-{cell}</td>' in page
+
+
 def test_about_opens_with_the_model(visit: Visit, service: FakeService) -> None:
     service.status.models[0].num_parameters = 5_200_000
     service.status.models[0].abilities.about = "One thing at a time."

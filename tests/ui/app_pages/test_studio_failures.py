@@ -125,5 +125,6 @@ def test_a_full_disk_still_gives_the_picture(visit: Visit, monkeypatch: pytest.M
         generate(app)
         wait_for(app, lambda a: bool(a.warning))
     assert "No space left on device" in app.warning[0].body
+    assert "ink-frame" not in html_of(app)  # the stage shows it, and not an older one
     app.button(key="save-again-0").click().run()
     wait_for(app, shows("Seed 1234"))

@@ -7,6 +7,7 @@ import re
 import shlex
 from typing import Any
 
+from ui.job_request import options_of
 from ui.recipe import Recipe
 
 METHOD = "text2image.Text2ImageService"
@@ -29,21 +30,12 @@ def snippet(language: str, recipe: Recipe, address: str) -> str:
 
 def _fields(recipe: Recipe) -> dict[str, Any]:
     """The request's fields by their names in the proto file, without unset ones."""
-    fields = {
-        "prompt": recipe.prompt or "a red apple",
-        "negative_prompt": recipe.negative_prompt,
-        "width": recipe.width or None,
-        "height": recipe.height or None,
-        "num_inference_steps": recipe.steps,
-        "guidance_scale": recipe.guidance,
-        "seed": recipe.seed,
-        "num_images": recipe.count if recipe.count > 1 else None,
-        "scheduler": recipe.scheduler,
-        "clip_skip": recipe.clip_skip if recipe.clip_skip > 1 else None,
-        "upscale": recipe.upscale if recipe.upscale > 1 else None,
-        "upscale_strength": recipe.upscale_strength if recipe.upscale > 1 else None,
-        "prompt_syntax": "a1111" if _has_syntax(recipe) else None,
-    }
+    fields: dict[str, Any] = {"prompt": recipe.prompt or "a red apple", **options_of(recipe, 1)}
+    del fields["model"], fields["preview_interval"]
+    if recipe.count == 1:
+        del fields["num_images"]
+    if _has_syntax(recipe):
+        fields["prompt_syntax"] = "a1111"
     return {name: value for name, value in fields.items() if value not in ("", None)}
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import client
 from ui.failures import explain
 from ui.job import QUEUE_PATIENCE_S
+from ui.job_request import DEADLINE_S, options_of
 from ui.recipe import Recipe
 from ui.sessions.pace import Pace
 from ui.sessions.room import Forming, GuestPicture, PictureState, Room
@@ -26,7 +27,6 @@ LOG = logging.getLogger("inkling.sessions")
 LANES = 3  # concurrent pictures in the backend; more would only slow each down
 LANES_ON_GPU = 8
 PREVIEWS = 8  # approximate number per picture
-DEADLINE_S = 3600.0
 RETRY_S = 1.0
 SAVE_RETRY_S = 5.0
 BEAT_S = 1.0
@@ -164,19 +164,8 @@ class Runner:
     def _generate(self, picture: GuestPicture) -> client.Image:
         """Generate one picture, under the guest's own client name, for the backend's fairness."""
         recipe, made = picture.recipe, None
-        stream = self._service.stream(
-            recipe.prompt,
-            timeout=DEADLINE_S,
-            client=f"guest-{picture.guest_id}",
-            height=recipe.height or None,
-            width=recipe.width or None,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance,
-            seed=recipe.seed,
-            scheduler=recipe.scheduler or None,
-            model=recipe.model or None,
-            preview_interval=max(1, recipe.steps // PREVIEWS),
-        )
+        guest, options = f"guest-{picture.guest_id}", options_of(recipe, PREVIEWS)
+        stream = self._service.stream(recipe.prompt, timeout=DEADLINE_S, client=guest, **options)
         self._streams[picture.id] = stream
         for event in stream:
             match event:

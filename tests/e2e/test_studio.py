@@ -236,6 +236,22 @@ def test_on_a_phone_there_are_no_keyboard_hints_and_targets_suit_a_thumb(enter: 
     assert [target for target in small if not target.startswith("Skip to")] == []
 
 
+def test_on_a_phone_a_long_seed_is_seen_whole_and_no_choice_stands_alone(enter: Enter) -> None:
+    visitor = enter(**PHONE)
+    page = visitor.open(prompt="a red apple", seed=4_294_967_295)
+    visitor.open_settings()
+    seed = page.get_by_label("Seed", exact=True)
+    expect(seed).to_have_value("4294967295")
+    assert seed.evaluate("field => field.scrollWidth <= field.clientWidth")
+    rows = page.evaluate(
+        """() => [...document.querySelectorAll("[role=radiogroup]")].map((group) =>
+          Object.values(Object.groupBy([...group.querySelectorAll("[role=radio]")],
+            (radio) => Math.round(radio.getBoundingClientRect().top))).map((row) => row.length))"""
+    )
+    assert rows
+    assert all(1 not in group for group in rows), rows
+
+
 def test_a_first_visit_keeps_to_its_budget(enter: Enter) -> None:
     visit = first_visit(enter())
     assert visit.num_bytes <= MAX_BYTES

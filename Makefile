@@ -54,8 +54,7 @@ test: $(VENV)/.dev ## Set up all and pass every test
 
 interop: $(VENV)/.dev ## The tests with clients that nobody here wrote, and more of those (needs the network)
 	@scripts/system-packages
-	$(BIN)/python -m venv build/interop
-	build/interop/bin/python -m pip install --quiet -r tests/interop/requirements.txt
+	@scripts/interop-programs
 	$(BIN)/python -m pytest -q tests/interop $(ARGS)
 
 fuzz: $(VENV)/.dev ## Fuzz what is imported, FUZZ_S seconds per target (an hour)

@@ -116,6 +116,9 @@ def test_every_client_of_the_page_is_among_the_snippets() -> None:
 
 # Programs of the table that come as packages, and where they are run.
 PACKAGES = {
+    "n8n, OpenAI node": "programs/n8n.cjs",
+    "LiteLLM": "python/litellm_images.py",
+    "LangChain, DallEAPIWrapper": "python/langchain_images.py",
     "OpenAI SDK for Python": "test_openai_sdk.py",
     "OpenAI SDK for Node.js": "node/openai_images.mjs",
     "Vercel AI SDK, openai-compatible": "node/ai_sdk.mjs",
@@ -131,14 +134,34 @@ RECORDED = {"Open WebUI, engine openai": "Open WebUI, unconfigured"}
 
 def test_every_program_of_the_table_is_tested() -> None:
     table = (ROOT / "docs/clients.md").read_text("utf-8").partition("## Programs")[2]
-    table = table.partition("\n## ")[0]
+    table = table.partition("\n#")[0]
     rows = [line.removeprefix("| ") for line in table.splitlines() if line.startswith("| ")][2:]
     programs = [re.split(r" \(| \|", row)[0] for row in rows]
     here = Path(__file__).parent
     requests = json.loads((here / "recorded_requests.json").read_text("utf-8"))
     recorded = (*(one["program"] for one in requests), *(one.name for one in PROGRAMS))
     for program in programs:
+        if program in PACKAGES:
+            assert (here / PACKAGES[program]).is_file(), program
+            continue
         name = RECORDED.get(program, program)
-        is_recorded = any(one.startswith(name) for one in recorded)
-        assert is_recorded or (here / PACKAGES[program]).is_file(), program
+        assert any(one.startswith(name) for one in recorded), program
     assert len(programs) == len(set(programs)) == 18
+
+
+def pins(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)$", file.read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_versions_of_the_page_are_those_that_run_here() -> None:
+    here = Path(__file__).parent
+    python = pins(here / "requirements.txt") | pins(ROOT / "constraints.txt")
+    lock = json.loads((here / "node/package-lock.json").read_text("utf-8"))["packages"]
+    node = {path.removeprefix("node_modules/"): it["version"] for path, it in lock.items() if path}
+    programs = json.loads((here / "programs/package.json").read_text("utf-8"))["dependencies"]
+    table = (ROOT / "docs/clients.md").read_text("utf-8").partition("### What was run")[2]
+    rows = re.findall(r"^\| `([^`]+)`([^|]*) \| ([\d.]+) \|", table, re.MULTILINE)
+    assert len(rows) == 18
+    for name, more, version in rows:
+        known = node if more == " for Node.js" else node | python | programs
+        assert known[name] == version, name

@@ -17,11 +17,13 @@ from connectrpc.method import IdempotencyLevel, MethodInfo
 from PIL import Image
 
 from proto import text2image_pb2 as pb
+from tests.interop.live import ROOT
 from tests.support.fake_service import FakeService
 from tests.support.http_front import front
 from tests.support.needs import need
 
 NODE = Path(__file__).parent / "node"
+PROGRAMS = ROOT / "build/programs"
 ALIASES = ("dall-e-3", "dall-e-*", "gpt-image-*")
 
 
@@ -37,16 +39,21 @@ async def base_url(service: FakeService) -> AsyncIterator[str]:
         yield str(http.base_url)
 
 
-async def node(script: str, base_url: str) -> list[str]:
+needs_programs = pytest.mark.skipif(
+    not (PROGRAMS / "n8n-nodes").is_dir(), reason="needs scripts/interop-programs: make interop"
+)
+
+
+async def node(script: str, *arguments: str) -> list[str]:
     """Run a script of ours around a client of theirs; its lines that say ok."""
     process = await asyncio.create_subprocess_exec(
         need("nodejs"),
         str(NODE / script),
-        base_url,
+        *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 150)  # n8n loads 900 modules
     assert process.returncode == 0, out.decode() + err.decode()
     return out.decode().split("\n")[:-1]
 
@@ -118,6 +125,17 @@ async def test_connect_python_with_its_default_options(base_url: str, proto_json
     answer, events = await asyncio.to_thread(call)
     assert answer.images[0].seed == 5
     assert events[-1].HasField("done")
+
+
+@pytest.mark.node
+@needs_programs
+async def test_n8n(base_url: str, service: FakeService) -> None:
+    checks = await node("../programs/n8n.cjs", str(PROGRAMS), base_url)
+    assert checks == [f"ok {n}" for n in ("generate", "url", "edit", "refusal")]
+    made, _, edited = service.requests
+    assert (made.num_images, made.width, made.height, made.model) == (2, 64, 64, "")
+    assert edited.init_image.startswith(b"\x89PNG")
+    assert (edited.prompt, edited.width, edited.model) == ("a red fox", 64, "")
 
 
 # Bodies that programs send, as their sources have them: what each needs is a picture in base64.

@@ -7,6 +7,7 @@ import sys
 
 import litellm
 
+litellm.suppress_debug_info = True  # else it prints where to ask for help at each refusal
 settings = {"api_base": f"{sys.argv[1]}/v1", "api_key": "unused", "model": "openai/dall-e-3"}
 quick = {"num_inference_steps": 3, "seed": 7}
 

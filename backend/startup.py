@@ -19,6 +19,7 @@ from backend.upscale import Lanczos, Upscalers
 if TYPE_CHECKING:
     import torch
 
+LOADER = "backend.model.loader"  # importing it imports everything
 DLL_MISSING = (126, 127)  # Windows' error numbers: the DLL, or a function in it
 
 
@@ -154,7 +155,13 @@ def _unneeded(module: str) -> Iterator[None]:
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Pause garbage collection during imports: it takes 20 % of their time and frees nothing."""
+    """Pause garbage collection during imports: it takes 20 % of their time and frees nothing.
+
+    What is frozen is never collected, so later loads must not freeze the models that there are.
+    """
+    if LOADER in sys.modules:
+        yield
+        return
     gc.disable()
     try:
         yield

@@ -251,11 +251,9 @@ def on_openvino(
 PROMPTS = ("a (red:1.4) [cat]", "the (red:1.3) cat and [the] tree " * 2)
 
 
-@pytest.mark.parametrize("prompt", PROMPTS, ids=["short", "long"])
-def test_eight_rows_of_openvino_change_nothing(on_openvino: LatentDiffusion, prompt: str) -> None:
-    wanted = eight_rows(prompt)
-    chunks = {on_openvino.num_chunks(params) for params in wanted}
-    assert chunks == {1 if prompt == PROMPTS[0] else 2}
+def test_eight_rows_of_openvino_change_nothing(on_openvino: LatentDiffusion) -> None:
+    """Of one chunk: longer prompts are drawn alone where exactness is certified."""
+    wanted = eight_rows(PROMPTS[0])
     shape = row_shape(on_openvino.components, 64, 64)
     if not {1, 2, 8} <= certified_row_counts(on_openvino.runtime, shape, (1, 2, 8)):
         pytest.skip("this CPU's results depend on the rows: such batches are not used here")

@@ -6,13 +6,13 @@ the answers.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webserver.names import is_known, is_listed, machine_names, name_in
 
 HOST_TEXT = "The studio is not known by that name; see TEXT2IMAGE_UI_ALLOWED_HOSTS."
 ORIGIN_TEXT = "Pages of another site may not use the studio."
@@ -28,9 +28,8 @@ class OriginGuard:
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
-        name = socket.gethostname().lower()
         self._app = app
-        self._hosts = (*(host.lower() for host in hosts), name, f"{name}.local")
+        self._hosts = (*(host.lower() for host in hosts), *machine_names())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_checked = scope["type"] in ("http", "websocket")
@@ -45,7 +44,7 @@ class OriginGuard:
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "localhost")  # every browser sends one
-        if not self._is_ours(host):
+        if not is_known(host, self._hosts):
             return HOST_TEXT
         origin = headers.get("origin")
         if origin is not None and not self._is_own_page(origin, host):
@@ -56,35 +55,10 @@ class OriginGuard:
 
     def _is_own_page(self, origin: str, host: str) -> bool:
         """Whether the origin is ours; behind a proxy that changes Host, if it is in `hosts`."""
-        return urlsplit(origin).netloc == host or self._is_listed(_name(origin))
-
-    def _is_ours(self, host: str) -> bool:
-        name = _name(f"//{host}")
-        if name == "localhost" or name.endswith(".localhost") or self._is_listed(name):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True  # rebinding needs a name
-
-    def _is_listed(self, name: str) -> bool:
-        if not name:
-            return False
-        return any(
-            known in ("*", name) or (known.startswith("*.") and name.endswith(known[1:]))
-            for known in self._hosts
-        )
+        return urlsplit(origin).netloc == host or is_listed(name_in(origin), self._hosts)
 
 
 def _is_link(scope: Scope, headers: Headers) -> bool:
     """Whether the visitor followed a link here, or returns from signing in."""
     is_page = headers.get("sec-fetch-mode") == "navigate"
     return is_page and headers.get("sec-fetch-dest") == "document" and scope["method"] == "GET"
-
-
-def _name(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").rstrip(".").lower()
-    except ValueError:
-        return ""

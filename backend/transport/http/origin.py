@@ -6,8 +6,6 @@ with DNS rebinding it can also read them. Clients other than browsers are not af
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from urllib.parse import urlsplit
 
 import grpc
@@ -19,6 +17,7 @@ from backend.transport.http.gate import Render
 from backend.transport.http.openai.shelf import PATH as KEPT_PICTURES
 from backend.transport.http.problem import Problem
 from backend.transport.http.upstream import SERVICE
+from webserver.names import is_known, machine_names
 
 ORIGIN_TEXT = (
     "Pages of this origin may not call. To let them, add {origin} to TEXT2IMAGE_HTTP_CORS_ORIGINS."
@@ -96,29 +95,3 @@ def _is_blind_browser(scope: Scope, headers: Headers) -> bool:
     is_browser = headers.get("user-agent", "").startswith("Mozilla/")
     draws = scope["method"] == "GET" and scope["path"].startswith(RPCS)
     return is_browser and draws and "sec-fetch-site" not in headers
-
-
-def machine_names() -> tuple[str, ...]:
-    """This machine's host names on its local network."""
-    name = socket.gethostname().lower()
-    return name, f"{name}.local"
-
-
-def is_known(host: str, names: tuple[str, ...]) -> bool:
-    """Whether a Host header names this server; DNS rebinding uses another name.
-
-    `host` may contain a port. IP addresses are always accepted: they can't be rebound.
-    """
-    try:
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
-    except ValueError:
-        return False
-    if name == "localhost" or name.endswith(".localhost") or "*" in names or name in names:
-        return True
-    if any(known.startswith("*.") and name.endswith(known[1:]) for known in names):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -121,18 +121,19 @@ is_guarded = settings.oidc is None and not settings.is_open
 if is_guarded and not is_loopback(settings.host):
     print(f"\n  The host's password, for other devices: {passes.password}\n", flush=True)
 base = web.base_path(config.get_option("server.baseUrlPath"))
+routes = [
+    *web.routes(files, signer, base),
+    *SessionRoutes(_shared, passes, guesses, base).routes(),
+    host_route(passes, guesses, base),
+    *album_routes(_shelf, signer, base),
+    style_route(base),
+    example_route(base),
+]
 app = st.App(
     Path(__file__).with_name("app.py"),
     secrets=_secrets(settings, signer),
     lifespan=_lifespan,
-    routes=[
-        *web.routes(files, signer, base),
-        *SessionRoutes(_shared, passes, guesses, base).routes(),
-        host_route(passes, guesses, base),
-        *album_routes(_shelf, signer, base),
-        style_route(base),
-        example_route(base),
-    ],
+    routes=routes,
     middleware=[
         Middleware(OriginGuard, hosts=settings.allowed_hosts),
         Middleware(web.SecurityHeaders),
@@ -141,7 +142,7 @@ app = st.App(
         Middleware(UploadLimit),
         Middleware(PackedStatic, base=base),
         Middleware(StyledPage),
-        Middleware(UnknownPage, base=base),
+        Middleware(UnknownPage, routes=routes, base=base),
     ],
     on_script_error=show_crash,
 )

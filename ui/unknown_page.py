@@ -5,11 +5,13 @@ Streamlit answers every address with its app, and then puts a dialog over it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.styled_page import is_app
@@ -21,15 +23,20 @@ PAGES = frozenset(path.stem for path in (Path(__file__).parent / "app_pages").gl
 
 
 class UnknownPage:
-    """Redirects to the first page where Streamlit would open its app at an unknown address."""
+    """Redirects to the first page where Streamlit would open its app at an unknown address.
 
-    def __init__(self, app: ASGIApp, base: str = "") -> None:
+    Args:
+        routes: our own, which have pages that are not Streamlit's.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = (), base: str = "") -> None:
         self._app = app
+        self._routes = routes
         self._base = base
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = _name(scope, self._base)
-        if name is None or name in PAGES - {FIRST}:
+        if name is None or name in PAGES - {FIRST} or self._is_ours(scope):
             await self._app(scope, receive, send)
             return
         query = "" if name == FIRST else "?" + urlencode({ASKED: name[:MOST]})
@@ -45,6 +52,9 @@ class UnknownPage:
                 await send(message)
 
         await self._app(scope, receive, send_unless_app)
+
+    def _is_ours(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is not Match.NONE for route in self._routes)
 
 
 def _name(scope: Scope, base: str) -> str | None:

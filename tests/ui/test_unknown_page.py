@@ -18,7 +18,7 @@ def app(_request: Request) -> Response:
 
 
 def own(_request: Request) -> Response:
-    return HTMLResponse("wall", headers={"Content-Security-Policy": "default-src 'self'"})
+    return HTMLResponse("wall")
 
 
 def missing(_request: Request) -> Response:
@@ -26,13 +26,10 @@ def missing(_request: Request) -> Response:
 
 
 def visitor(base: str = "") -> TestClient:
-    routes = [
-        Route(f"{base}/wall", own),
-        Route(f"{base}/missing", missing),
-        Route("/{path:path}", app),
-    ]
-    middleware = [Middleware(UnknownPage, base=base)]
-    return TestClient(Starlette(routes=routes, middleware=middleware), follow_redirects=False)
+    routes = [Route(f"{base}/wall", own), Route(f"{base}/missing", missing)]
+    middleware = [Middleware(UnknownPage, routes=routes, base=base)]
+    everything = Starlette(routes=[*routes, Route("/{path:path}", app)], middleware=middleware)
+    return TestClient(everything, follow_redirects=False)
 
 
 @pytest.mark.parametrize("base", ["", "/below"])

@@ -54,10 +54,10 @@ class Plan:
 
 
 PLAN = Plan(
-    joint=Settings(0, 64, 1e-3, seconds=0.23),
-    text_encoder=Settings(0, 2048, 4e-3, seconds=0.16),
-    unet=Settings(0, 1024, 2e-3, seconds=0.40),
-    decoder=Settings(0, 64, 7e-4, level=0.2, seconds=0.17),
+    joint=Settings(0, 64, 1e-3, seconds=0.20),
+    text_encoder=Settings(0, 2048, 4e-3, seconds=0.26),
+    unet=Settings(0, 1024, 2e-3, seconds=0.36),
+    decoder=Settings(0, 64, 7e-4, level=0.2, seconds=0.14),
     encoder=Settings(0, 64, 1e-3, seconds=0.04),
     rough=32_768,
     chunks=256,

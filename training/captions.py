@@ -15,8 +15,8 @@ SHARED_BY = 4
 FOREIGN, EMOJI = 0.12, 0.05
 """Shares of the captions of one thing that are in another language, and that show the emoji."""
 TOLD = 0.98
-"""Share of the captions that name a background that is not white: where none is named, it is white.
-With 0.8 the sketch of "a cat" was a blend of backgrounds, and half of the pictures were blotches."""
+"""Share of the captions that name a background that is not white; unnamed, it is white.
+With 0.8 the sketch of "a cat" was a blend of backgrounds, and half of the pictures blotches."""
 
 
 @dataclass(frozen=True)

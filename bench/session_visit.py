@@ -16,7 +16,6 @@ import psutil
 from bench.session_figures import Load, Measured
 
 BURSTS = 4
-BURST_S = 2.0
 ONLOOKER_S = 0.025  # between two onlookers who come
 PROMPTS = ("a red apple", "a purple mushroom", "a rocket", "cat face", "a birthday cake", "frog")
 PREVIEW = re.compile(r'"data:image/jpeg;base64,[^"]*"')
@@ -91,7 +90,7 @@ class Visit:
         )
 
     async def _guest(self, number: int) -> None:
-        await asyncio.sleep(number * BURSTS // self._load.guests * BURST_S)
+        await asyncio.sleep(number * BURSTS // self._load.guests * self._load.burst_s)
         async with self._client() as phone:
             await self._join(phone, number)
             asked: dict[str, float] = {}

@@ -10,36 +10,42 @@ import streamlit as st
 
 import client
 from ui.components import html
+from ui.components.submit import JOB, PROBLEMS, SHOWN
 from ui.session import shared
 
 HTML = "<i hidden></i>\n"
 SCRIPT = Path(__file__).with_name("talk.js").read_text("utf-8")
 TYPED = "_typed"  # the prompt as typed, not submitted yet
-REPLACED = "_replaced"
+DRAWN_WITH = ("prompt", "model", JOB, SHOWN, PROBLEMS)  # what a full run draws differently
 PATIENCE_S = 0.5
 MAX_CHECKED = 2000  # characters
-SHOWN = 3  # notes at once
+MAX_NOTES = 3
 
 
 def talk(prompt: str, model: str) -> None:
     """One line below the prompt, redrawn while typing. `prompt`: as last submitted."""
     st.session_state[TYPED] = None
-    st.fragment(_talk)(prompt, model)
+    st.fragment(_talk)(prompt, model, _drawn())
 
 
-def _talk(prompt: str, model: str) -> None:
-    if st.session_state.pop(REPLACED, False):
-        st.rerun()  # only a full run draws the prompt
+def _drawn() -> Sequence[object]:
+    return [st.session_state.get(key) for key in DRAWN_WITH]
+
+
+def _talk(prompt: str, model: str, drawn: Sequence[object]) -> None:
+    # Streamlit sends a click that comes within milliseconds of the text as one of this fragment.
+    if _drawn() != drawn:
+        st.rerun()
     with st.container(key="talk", horizontal=True, gap="small", vertical_alignment="center"):
         component = st.components.v2.component("inkling_talk", html=HTML, js=SCRIPT)
         component(key="typed", on_text_change=_take)
         typed = st.session_state.get(TYPED)
         text = prompt if typed is None else typed
         found = check(text, model)
-        for number, warning in enumerate(found[:SHOWN]):
+        for number, warning in enumerate(found[:MAX_NOTES]):
             _note(number, warning, text)
-        if len(found) > SHOWN:
-            st.caption(f"and {len(found) - SHOWN} more")
+        if len(found) > MAX_NOTES:
+            st.caption(f"and {len(found) - MAX_NOTES} more")
 
 
 def _take() -> None:
@@ -81,7 +87,6 @@ def short(warning: client.GenerationWarning) -> str:
 def _replace(text: str, word: str, alternative: str) -> None:
     st.session_state["prompt"] = replaced(text, word, alternative)
     st.session_state[TYPED] = None
-    st.session_state[REPLACED] = True
 
 
 def replaced(text: str, word: str, alternative: str) -> str:

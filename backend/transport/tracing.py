@@ -19,7 +19,6 @@ from backend.transport.rpc.call import SERVICE_NAME, Call
 log = structlog.get_logger(__name__)
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-PARENT = "traceparent"  # https://www.w3.org/TR/trace-context/
 SERVER_FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 

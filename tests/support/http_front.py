@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -32,6 +33,20 @@ async def front(
     async with httpx.AsyncClient(base_url=base_url, timeout=20, trust_env=False) as client:
         yield client
     await server.stop()
+
+
+def envelope(payload: bytes, flags: int = 0) -> bytes:
+    """A message of a Connect stream."""
+    return struct.pack(">BI", flags, len(payload)) + payload
+
+
+def envelopes(body: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while body:
+        flags, length = struct.unpack_from(">BI", body)
+        found.append((flags, body[5 : 5 + length]))
+        body = body[5 + length :]
+    return found
 
 
 class Event(NamedTuple):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
 import tracemalloc
 import zlib
 from typing import Any
@@ -14,25 +13,12 @@ from backend.transport.http.body import MAX_BODY_BYTES
 from backend.transport.http.compression import accepts_gzip, unpack
 from backend.transport.http.problem import Problem
 from proto import text2image_pb2 as pb
-from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM
+from tests.support.http_front import GENERATE, IMAGES, STATUS, STREAM, envelope, envelopes
 
 JSON = {"content-type": "application/json"}
 EMPTY = gzip.compress(b"{}")
 GZIP = {"content-encoding": "gzip"}
 CONNECT = {"content-type": "application/connect+proto", "connect-content-encoding": "gzip"}
-
-
-def envelope(payload: bytes, flags: int) -> bytes:
-    return struct.pack(">BI", flags, len(payload)) + payload
-
-
-def messages(body: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    while body:
-        flags, length = struct.unpack_from(">BI", body)
-        found.append((flags, body[5 : 5 + length]))
-        body = body[5 + length :]
-    return found
 
 
 # What is refused.
@@ -87,7 +73,7 @@ async def test_a_bomb_is_413(http: httpx.AsyncClient, path: str) -> None:
 async def test_a_bomb_in_a_stream_ends_the_stream(http: httpx.AsyncClient) -> None:
     body = envelope(gzip.compress(b"\0" * 7_000_000), 1)
     answer = await http.post(STREAM, content=body, headers=CONNECT)
-    [(flags, end)] = messages(answer.content)
+    [(flags, end)] = envelopes(answer.content)
     assert (answer.status_code, flags) == (200, 2)
     assert json.loads(end)["error"]["code"] == "resource_exhausted"
 
@@ -168,7 +154,7 @@ async def test_a_connect_stream_packed_both_ways(http: httpx.AsyncClient) -> Non
     headers = {**CONNECT, "connect-accept-encoding": "gzip"}
     answer = await http.post(STREAM, content=body, headers=headers)
     assert answer.headers["connect-content-encoding"] == "gzip"
-    *events, (flags, end) = messages(answer.content)
+    *events, (flags, end) = envelopes(answer.content)
     assert (flags, end) == (2, b"{}")
     packed = {flags for flags, _ in events}
     assert packed <= {0, 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 from typing import Any
 
 import grpc
@@ -19,25 +18,10 @@ from backend.transport.metrics import Metrics
 from backend.transport.rpc.identity import Identifier
 from proto import text2image_pb2 as pb
 from tests.support.fake_service import Failure, FakeService, retry_info
-from tests.support.http_front import GENERATE, STREAM
+from tests.support.http_front import GENERATE, STREAM, envelope, envelopes
 
 CONNECT_JSON = {"content-type": "application/connect+json"}
-
-
 CONNECT_PROTO = {"content-type": "application/connect+proto"}
-
-
-def envelope(payload: bytes, flags: int = 0) -> bytes:
-    return struct.pack(">BI", flags, len(payload)) + payload
-
-
-def envelopes(body: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    while body:
-        flags, length = struct.unpack_from(">BI", body)
-        found.append((flags, body[5 : 5 + length]))
-        body = body[5 + length :]
-    return found
 
 
 async def test_hanging_up_on_a_connect_stream_cancels(

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from backend.engine.protocols import Pixels
@@ -18,6 +19,7 @@ from backend.errors import InvalidParams, ModelFailed
 from backend.model.adapters.adapter_set import AdapterSet
 from backend.model.adapters.merge import Scaled, merge
 from backend.model.checkpoint.components import Networks
+from backend.model.noise_schedulers import RECIPES
 from backend.model.pipeline import LatentDiffusion
 from backend.params import GenerationParams, Lora
 from backend.prompt_syntax import PromptSyntax
@@ -78,7 +80,9 @@ def draw(model: LatentDiffusion, params: GenerationParams) -> Pixels:
 def oracle(tiny_model: Path, folder: Path, params: GenerationParams) -> Pixels:
     """Diffusers' pipeline with diffusers' loader and peft."""
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_model, local_files_only=True)
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    recipe = RECIPES[params.scheduler]
+    noise_scheduler = getattr(diffusers, recipe.class_name)
+    pipeline.scheduler = noise_scheduler.from_config(pipeline.scheduler.config, **recipe.settings)
     for network in (pipeline.unet, pipeline.vae):
         network.to(memory_format=torch.channels_last)
     pipeline.set_progress_bar_config(disable=True)
@@ -100,6 +104,7 @@ def oracle(tiny_model: Path, folder: Path, params: GenerationParams) -> Pixels:
         width=params.width,
         guidance_scale=params.guidance_scale,
         num_inference_steps=params.num_inference_steps,
+        eta=0.3 if params.scheduler == "tcd" else 0.0,  # the pipeline passes 0 over its default
         generator=torch.Generator("cpu").manual_seed(params.seed),
     ).images
     return np.asarray(images[0])
@@ -121,6 +126,27 @@ def test_a_lora_is_diffusers_own(
     found = draw(model, params)
     assert far(found, oracle(tiny_model, folder, params)) <= 1
     assert far(found, draw(model, tiny_params(negative_prompt="the tree"))) > 2
+
+
+@pytest.mark.parametrize(("scheduler", "steps"), [("lcm", 4), ("tcd", 4), ("tcd", 8)])
+@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 1.5])
+def test_with_the_noise_schedulers_of_few_steps(
+    model: LatentDiffusion,
+    tiny_model: Path,
+    folder: Path,
+    scheduler: str,
+    steps: int,
+    guidance_scale: float,
+) -> None:
+    few: dict[str, Any] = {
+        "scheduler": scheduler,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+    }
+    params = tiny_params(loras=INK, **few)
+    found = draw(model, params)
+    assert far(found, oracle(tiny_model, folder, params)) <= 1
+    assert far(found, draw(model, tiny_params(**few))) > 2
 
 
 @pytest.mark.parametrize("prompt", ["a moody cat", "Moody, flat", "a flat cat, red"])

@@ -7,14 +7,11 @@ import gc
 import math
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import psutil
+from typing import Literal
 
 from backend.config import Settings
 from backend.domain import FinishedImage
@@ -23,6 +20,7 @@ from backend.engine.backend import LocalBackend
 from backend.engine.turns import Turns
 from backend.heap import trim
 from backend.startup import offers
+from bench.held import Held, held_by
 from bench.rows import Row
 from tests.support.tiny_sd import build_tiny_sd
 
@@ -33,20 +31,10 @@ MOST_GROWTH = 0.02
 FITTING = 2  # of the models, into the memory that there is for all
 
 
-class Held(NamedTuple):
-    """What the process holds: bytes of resident memory, open descriptors, threads."""
-
-    resident_bytes: int
-    descriptors: int
-    threads: int
-
-
 def held() -> Held:
     gc.collect()
     trim()
-    process: Any = psutil.Process()
-    count = getattr(process, "num_fds", None) or process.num_handles  # of Windows
-    return Held(process.memory_info().rss, count(), threading.active_count())
+    return held_by()
 
 
 @asynccontextmanager

@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UI_PORT ?= 8501
 FUZZ_S ?= 1200
+SOAK_S ?= 3600
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo backend ui check fmt proto test fuzz bench bench-sessions test-sd14 gpu-check screenshots train evaluate \
+.PHONY: help install demo backend ui check fmt proto test fuzz soak bench bench-sessions test-sd14 gpu-check screenshots train evaluate \
   images-check fresh digests audit lock wheels-check interop clean
 
 help: ## Show this list
@@ -61,6 +62,9 @@ fuzz: $(VENV)/.dev ## Fuzz what is imported, FUZZ_S seconds per target (an hour)
 	for target in file text weights; do \
 	  $(BIN)/python -W ignore -m tests.fuzz $$target build/fuzz -max_total_time=$(FUZZ_S) || exit 1; \
 	done
+
+soak: $(VENV)/.dev ## Let callers of all kinds at a backend for SOAK_S seconds (an hour), and see what they leave
+	$(BIN)/python -m bench.soak --seconds $(SOAK_S)
 
 bench: $(VENV)/.dev ## Measure speed and write bench-results/ (long; see docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)

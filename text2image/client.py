@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import uuid
 from types import TracebackType
@@ -85,6 +86,7 @@ class Text2ImageClient:
         self._client = client
         _client_header(client)
         self._target = target_of(self.address)
+        self._closed = threading.Event()
         self._channel = open_channel(self._target, tls, keepalive or Keepalive())
         self._stub = text2image_pb2_grpc.Text2ImageServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
@@ -207,7 +209,9 @@ class Text2ImageClient:
 
         end = None if timeout is None else time.monotonic() + timeout
         has_others = self._target.is_several
-        return GenerationStream(start, request_id, self.address, end, has_others=has_others)
+        return GenerationStream(
+            start, request_id, self.address, end, self._closed, has_others=has_others
+        )
 
     def wait_ready(self, timeout: float | None = None) -> None:
         """Wait until the service can generate; `timeout` is in seconds.
@@ -243,6 +247,7 @@ class Text2ImageClient:
 
     def close(self) -> None:
         """Close the connection and cancel running generations."""
+        self._closed.set()
         self._channel.close()
 
     def _metadata(self, client: str | None) -> Metadata:

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -39,17 +39,20 @@ class GenerationStream:
         request_id: str,
         address: str,
         end: float | None,
+        closed: threading.Event,
         *,
         has_others: bool = False,
     ) -> None:
         """Start the call. `start` is called with the seconds left until `end` (monotonic time).
 
-        `has_others`: another attempt may reach another service.
+        `closed`: set once the channel is being closed. `has_others`: another attempt may reach
+        another service.
         """
         self.request_id = request_id
         self._start = start
         self._address = address
         self._end = end
+        self._closed = closed
         self._has_others = has_others
         self._cancelled = threading.Event()
         self._call = start(self._seconds_left())
@@ -68,7 +71,7 @@ class GenerationStream:
             self.cancel()
 
     def _events(self) -> Iterator[Event]:
-        with map_rpc_errors(self._address, self.request_id):
+        with self._mapped_errors():
             for message in self._messages():
                 event = event_from_pb(message)
                 if event is None:
@@ -89,7 +92,7 @@ class GenerationStream:
         """
         for backoff_s in BACKOFFS_S:
             try:
-                with map_rpc_errors(self._address, self.request_id):
+                with self._mapped_errors():
                     first = next(self._call, None)
             except Unavailable as error:
                 self._pause(error, backoff_s)
@@ -99,6 +102,18 @@ class GenerationStream:
         else:
             first = next(self._call, None)
         return iter(()) if first is None else chain((first,), self._call)
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            with map_rpc_errors(self._address, self.request_id):
+                yield
+        except Cancelled as error:
+            if self._cancelled.is_set() or self._closed.is_set() or error.reason:
+                raise
+            # gRPC ends so the calls that reach a service while it closes its port.
+            message = f"The service at {self._address} is stopping."
+            raise Unavailable(message, error.code, error.details) from error
 
     def _pause(self, error: Unavailable, backoff_s: float) -> None:
         seconds = error.retry_after_s

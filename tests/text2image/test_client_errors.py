@@ -224,6 +224,18 @@ def test_a_retry_keeps_its_request_id_and_heeds_the_pushback(
     assert len({request.request_id for request in service.requests}) == 1
 
 
+def test_a_call_that_a_stopping_service_drops_is_tried_again(
+    service: FakeService, client: Text2ImageClient
+) -> None:
+    service.failure = Failure(grpc.StatusCode.CANCELLED, "CANCELLED")
+    service.failures_left = 1
+    assert client.generate("x").images
+    assert len({request.request_id for request in service.requests}) == 1
+    service.failures_left, service.fail_at_step = 1, 2
+    with pytest.raises(t2i.Unavailable, match="is stopping"):
+        client.generate("x")
+
+
 def test_a_service_that_stays_unavailable_says_why(
     service: FakeService, client: Text2ImageClient
 ) -> None:

@@ -151,6 +151,7 @@ def test_from_the_start_to_the_album(
     ask(again, "a third one")
     expect(again.locator("#told")).to_contain_text("Those were your 3 pictures")
     expect(wall.locator(ON_WALL)).to_have_count(5)
+    expect(host.button("Download the album (5)")).to_be_enabled()  # without a reload
 
     # The end.
     host.button("End").first.click()

@@ -39,7 +39,7 @@ def desk(room: Room) -> None:
         _limits(session)
     else:
         st.fragment(pictures, run_every=refresh)(room)
-    _album(room)
+    st.fragment(_album, run_every=refresh)(room)
 
 
 def leave() -> None:

@@ -70,6 +70,8 @@ async def _answer(request: Request, kind: type[Asked]) -> Response:
     message = asked.message(request_id, request.app.state.aliases)
     message.init_image = _first_image(sent)
     if masks := sent.named("mask"):
+        if not masks[0]:
+            raise bad_fields([("mask", "This file is empty.", "UNREADABLE")])
         loop = asyncio.get_running_loop()
         message.mask = await loop.run_in_executor(form.FORMS, as_mask, masks[0])
     if asked.strength is not None:

@@ -81,7 +81,9 @@ async def _parse(headers: Headers, body: bytes) -> Form:
     for name, value in parsed.multi_items():
         name = name.removesuffix("[]")
         if isinstance(value, UploadFile):
-            form.files.append((name, await value.read()))
+            data = await value.read()
+            if data or value.filename:  # browsers send a field without a file so
+                form.files.append((name, data))
         else:
             form.fields[name] = value if name in TEXTS else _value(value)
     await parsed.close()

@@ -40,6 +40,20 @@ async def test_a_form_without_its_picture_names_it(
     assert service.requests == []
 
 
+async def test_an_empty_mask_is_refused_and_a_field_without_a_file_is_none(
+    http: httpx.AsyncClient, service: FakeService
+) -> None:
+    answer = await http.post(EDITS, data=FOX, files=[FILE, ("mask", ("mask.png", b""))])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "mask")
+    assert service.requests == []
+    asked = http.build_request("POST", EDITS, data=FOX, files=[FILE, ("mask", ("none", b""))])
+    body = asked.read().replace(b'filename="none"', b'filename=""')
+    headers = {"content-type": asked.headers["content-type"]}
+    answer = await http.post(EDITS, content=body, headers=headers)
+    assert answer.status_code == 200
+    assert [request.mask for request in service.requests] == [b""]
+
+
 async def test_no_form_is_415(http: httpx.AsyncClient) -> None:
     answer = await http.post(EDITS, json={"prompt": "a fox", "image": "x"})
     assert (answer.status_code, answer.headers["accept-post"]) == (415, "multipart/form-data")

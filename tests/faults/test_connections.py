@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 DESCRIPTORS = 1024
 IDLE, SLOW = 1500, 200
-SECONDS = 12.0
+SECONDS = 9.0
 HEALTH_S = 0.1
 LONGEST_S = 1.0
 REFUSED = 20  # one in so many: a probe that was kept from its core between connecting and sending

@@ -12,7 +12,7 @@ import contextlib
 import resource
 import sys
 
-AWAY_S = 10.0
+AWAY_S = 6.0
 SLOW_REQUEST = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"x" * 1000
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from bench.model_switches import held, rotating, switch
+from bench.model_switches import POOL, held, rotating, switch
 
 WARMING, SWITCHES = 5, 20
-POOL = 4  # threads that asyncio may still add to its pool
 MOST_GROWTH_BYTES = 60 * 2**20  # keeping every model's weights would take 150
 
 

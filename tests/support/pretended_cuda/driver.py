@@ -229,6 +229,7 @@ def _replace_driver(patch: pytest.MonkeyPatch, device: Device) -> None:
     )
     for name, fake in {
         "_initialized": True,
+        "_cached_device_count": None,  # which torch keeps for the tests that follow
         "_cudart": runtime,
         "_exchange_device": lambda index: 0,
         "_maybe_exchange_device": lambda index: 0,

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -218,7 +219,14 @@ def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path)
 def _translate(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns about every shape that it makes constant
-        return import_openvino().convert_model(network, example_input=dict(inputs))
+        openvino = import_openvino()
+        frontend: Any = import_module("openvino.frontend.pytorch.ts_decoder")
+        decoder = frontend.TorchScriptPythonDecoder(
+            network,
+            example_input=dict(inputs),
+            trace_kwargs={"check_trace": False},  # it would trace twice more and compare
+        )
+        return openvino.convert_model(decoder, example_input=dict(inputs))
 
 
 def _save(converted: Any, path: Path) -> None:

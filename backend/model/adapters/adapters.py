@@ -45,15 +45,15 @@ class Adapters:
 
     def __init__(self, settings: Settings, components: Components, runtime: Runtime) -> None:
         hidden_size = components.architecture.hidden_size
+        self._attended = components.architecture.cross_attention_dim
         window = components.num_tokens - 2
 
         def read_lora(path: Path) -> Adapter:
             table = read_table(path, MAX_HEADER_BYTES)
-            read_changes(table.shapes, hidden_size)
+            read_changes(table.shapes, self._attended)
             return Adapter(path.stem, trigger_words(table.metadata))
 
         self._components = components
-        self._hidden_size = hidden_size
         self._runtime = runtime
         self._scratch = _scratch_folder(settings.data_dir)
         self._loras = Folder(settings.lora_dir, read_lora)
@@ -132,7 +132,7 @@ class Adapters:
         eager = runtime.eager if isinstance(runtime, GraphRuntime) else runtime
         networks = Networks(eager.text_encoder, eager.unet, eager.vae)
         with CAPTURE:  # on CUDA, no other thread may use the device while a graph is captured
-            merged = merge(networks, files, self._hidden_size)
+            merged = merge(networks, files, self._attended)
         own = TorchRuntime(replace(self._components, read=lambda: merged.networks))
         if isinstance(runtime, GraphRuntime):
             graphs = GraphRuntime(own)
@@ -146,7 +146,7 @@ class Adapters:
         merged: list[Merged] = []
 
         def read() -> Networks:
-            merged[:] = [merge(self._components.read(), files, self._hidden_size)]
+            merged[:] = [merge(self._components.read(), files, self._attended)]
             return merged[0].networks
 
         components = replace(self._components, read=read)

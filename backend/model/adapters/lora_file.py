@@ -63,12 +63,12 @@ class Change:
     alpha: str | None = None
 
 
-def read_changes(shapes: Shapes, hidden_size: int) -> Mapping[str, Change]:
+def read_changes(shapes: Shapes, cross_attention_dim: int) -> Mapping[str, Change]:
     """What the file changes, by the module's name in the file.
 
     Args:
         shapes: of the file's tensors.
-        hidden_size: of the served model's text embeddings, which its UNet attends to.
+        cross_attention_dim: of the served model's UNet.
 
     Raises:
         ModelFailed: with a sentence that says what the file is instead.
@@ -86,8 +86,8 @@ def read_changes(shapes: Shapes, hidden_size: int) -> Mapping[str, Change]:
             raise ModelFailed(f"The alpha of {_shown(module)} is no number: {list(shapes[alpha])}.")
     for module, down in downs.items():
         _check_shapes(module, shapes[down], shapes[ups[module]])
-        if CROSS_ATTENTION.search(module) and shapes[down][1] != hidden_size:
-            raise ModelFailed(_wrong_family(shapes[down][1], hidden_size))
+        if CROSS_ATTENTION.search(module) and shapes[down][1] != cross_attention_dim:
+            raise ModelFailed(_wrong_family(shapes[down][1], cross_attention_dim))
     return {name: Change(down, ups[name], alphas.get(name)) for name, down in downs.items()}
 
 
@@ -153,10 +153,10 @@ def _check_shapes(module: str, down: tuple[int, ...], up: tuple[int, ...]) -> No
         )
 
 
-def _wrong_family(width: int, hidden_size: int) -> str:
+def _wrong_family(width: int, cross_attention_dim: int) -> str:
     family = FAMILY_BY_WIDTH.get(width, f"a model with text embeddings {width} wide")
-    own = FAMILY_BY_WIDTH.get(hidden_size, "this model")
-    return f"It is a LoRA for {family}; {own} has text embeddings {hidden_size} wide."
+    own = FAMILY_BY_WIDTH.get(cross_attention_dim, "this model")
+    return f"It is a LoRA for {family}; {own} has text embeddings {cross_attention_dim} wide."
 
 
 def _shown(name: str) -> str:

@@ -38,7 +38,7 @@ class Merged(NamedTuple):
 
 
 @torch.no_grad()
-def merge(networks: Networks, loras: Sequence[Scaled], hidden_size: int) -> Merged:
+def merge(networks: Networks, loras: Sequence[Scaled], cross_attention_dim: int) -> Merged:
     """W + scale * alpha / rank * up @ down for every module that a LoRA changes, in float32.
 
     Raises:
@@ -49,7 +49,7 @@ def merge(networks: Networks, loras: Sequence[Scaled], hidden_size: int) -> Merg
     deltas: dict[str, torch.Tensor] = {}
     for lora in loras:
         try:
-            for name, delta in _deltas(lora, modules, hidden_size):
+            for name, delta in _deltas(lora, modules, cross_attention_dim):
                 deltas[name] = deltas[name] + delta if name in deltas else delta
         except (ModelFailed, SafetensorError, OSError) as error:
             raise ModelFailed(f"{lora.path.stem}: {error}") from error
@@ -97,8 +97,10 @@ def _with_weights(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def _deltas(lora: Scaled, modules: Modules, hidden_size: int) -> Iterator[tuple[str, torch.Tensor]]:
-    changes = read_changes(read_table(lora.path, MAX_HEADER_BYTES).shapes, hidden_size)
+def _deltas(
+    lora: Scaled, modules: Modules, cross_attention_dim: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    changes = read_changes(read_table(lora.path, MAX_HEADER_BYTES).shapes, cross_attention_dim)
     unknown = sorted(changes.keys() - modules.keys())
     if unknown:
         raise ModelFailed(

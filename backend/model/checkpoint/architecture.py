@@ -20,6 +20,7 @@ class Architecture:
         vae_scale_factor: pixels per latent cell and side, as in diffusers.
         unet_scale_factor: by how much the UNet's lowest level is smaller than its input, per side.
         hidden_size: width of the text embeddings.
+        cross_attention_dim: their width where the UNet attends to them.
         num_parameters: of text encoder, UNet and autoencoder together.
         extra_channels: an inpainting model's additional UNet input channels: the mask and the
             latents of the masked picture.
@@ -33,6 +34,7 @@ class Architecture:
     vae_scaling_factor: float
     unet_scale_factor: int
     hidden_size: int
+    cross_attention_dim: int
     num_text_layers: int
     num_parameters: int
     scheduler_class: str
@@ -72,6 +74,7 @@ def describe(pipeline: Any) -> Architecture:
         vae_scaling_factor=vae.scaling_factor,
         unet_scale_factor=2 ** (len(unet.block_out_channels) - 1),
         hidden_size=text.hidden_size,
+        cross_attention_dim=unet.cross_attention_dim,
         num_text_layers=text.num_hidden_layers,
         num_parameters=sum(
             weight.numel() for network in networks for weight in network.parameters()

@@ -12,7 +12,7 @@ from backend.disk_cache import DiskCache
 from backend.model.checkpoint.architecture import Architecture
 from backend.model.preview import PreviewProjector
 
-FORMAT = "6"  # increase when a cached value is computed differently
+FORMAT = "7"  # increase when a cached value is computed differently
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.support.tiny_sd import finish
 MODEL = EMBEDDED_MODELS / "text2image-mini"
 BLUE = (0.1, 0.25, 0.7)  # of a blueprint
 STEPS = 24
-TARGETS = r".*(resnets\.\d+\.conv[12]|time_emb_proj|conv_out)"
+TARGETS = r".*(resnets\.\d+\.conv[12]|time_emb_proj|conv_out|attn2\.to_[kv])"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,10 @@ SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 PROBE = re.compile(r"/(gallery|sessions|compare|status|about)/_stcore/(health|host-config)$")
 LOCAL = ("127.0.0.1", "localhost")
 PATIENCE_MS = 60_000  # on a busy machine; what has a budget is measured in bench
+READABLE = 4.5  # the least contrast of text, WCAG 2
+COLOURS = (
+    "e => [getComputedStyle(e.querySelector('p') ?? e).color, getComputedStyle(e).backgroundColor]"
+)
 PRESS_MS = 60  # Streamlit loses a navigation whose press and release come together
 
 
@@ -92,6 +96,20 @@ class Visitor:
     def _notice_response(self, response: Response) -> None:
         if response.status >= 400 and not PROBE.search(urlsplit(response.url).path):
             self.complaints.append(f"status {response.status}: {response.url}")
+
+
+def contrast(button: Locator) -> float:
+    """Between a button's words and its surface as WCAG 2 defines it, 1 to 21; both opaque."""
+    light = []
+    for colour in button.evaluate(COLOURS):
+        numbers = [float(n) for n in re.findall(r"[\d.]+", colour)]
+        assert len(numbers) == 3, colour
+        linear = [
+            c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (n / 255 for n in numbers)
+        ]
+        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(light) + 0.05) / (min(light) + 0.05)
 
 
 def launch_options() -> Mapping[str, object]:

@@ -9,10 +9,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.browsing import Visitor
+from tests.e2e.browsing import READABLE, Visitor, contrast
 from tests.e2e.conftest import Enter
 
-PAGES = ("Studio", "Gallery", "Compare", "Status", "About")
+PAGES = ("Studio", "Gallery", "Sessions", "Compare", "Status", "About")
 PATHS = {"Studio": "/", **{name: f"/{name.lower()}" for name in PAGES[1:]}}
 READY_MS = 60_000
 SERIOUS = ("serious", "critical")
@@ -62,6 +62,16 @@ def test_no_page_has_a_serious_barrier(enter: Enter, scheme: str) -> None:
     expect(visitor.page.get_by_role("dialog")).to_be_visible()
     found["Lightbox"] = serious_violations(visitor.page)
     assert found == {place: [] for place in found}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_a_primary_button_says_is_readable(enter: Enter, scheme: str) -> None:
+    visitor = enter(color_scheme=scheme)
+    for path, words in (("/", "Generate"), ("/sessions", "Start the session")):
+        visitor.open(path)
+        button = visitor.button(words)
+        expect(button).to_be_visible()
+        assert contrast(button) >= READABLE, path
 
 
 def test_every_page_opens_from_its_address(enter: Enter) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from client import Text2ImageClient
-from tests.e2e.browsing import Visitor
+from tests.e2e.browsing import READABLE, Visitor, contrast
 from tests.e2e.conftest import Enter
 from tests.e2e.first_visit import MAX_BYTES, MAX_REQUESTS, first_visit
 from tests.e2e.processes import Backend
@@ -123,27 +123,12 @@ def test_a_full_queue_says_so_readably(enter: Enter, backend: Backend) -> None:
         expect(visitor.button(re.compile(rf"\({number + 2} of 4\)"))).to_be_visible()
     full = visitor.button(re.compile("queue is full"))
     expect(full).to_be_disabled()
-    colours = full.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
-    assert contrast(*colours) >= 4.5, colours
+    assert contrast(full) >= READABLE
     press = "document.querySelector('.st-key-cancel button:not(:disabled)')?.click()"
     while not visitor.page.get_by_text("Nothing was kept").is_visible():
         visitor.page.evaluate(press)
         visitor.page.wait_for_timeout(500)
     backend.wait_idle(30)
-
-
-def contrast(first: str, second: str) -> float:
-    """The contrast of two opaque CSS colours as WCAG 2 defines it, 1 to 21."""
-    light = []
-    for colour in (first, second):
-        numbers = [float(n) for n in re.findall(r"[\d.]+", colour)]
-        assert len(numbers) == 3, colour
-        linear = [
-            c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
-            for c in (n / 255 for n in numbers)
-        ]
-        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
-    return (max(light) + 0.05) / (min(light) + 0.05)
 
 
 def test_the_large_picture_opens_the_lightbox_and_escape_closes_it_after_a_download(

@@ -16,7 +16,8 @@ import atheris
 with atheris.instrument_imports(include=["ui.metadata", "ui.recipe", "backend.model", "PIL"]):
     from tests.fuzz.targets import TARGETS, seeds
 
-OPTIONS = ["-rss_limit_mb=2048", "-timeout=5", "-max_len=65536", "-print_final_stats=1"]
+# 2 GB of it are torch's, in its build for CUDA.
+OPTIONS = ["-rss_limit_mb=4096", "-timeout=5", "-max_len=65536", "-print_final_stats=1"]
 
 
 def main(target: str, folder: Path, options: list[str]) -> None:

@@ -28,8 +28,9 @@ def start_long(visitor: Visitor, prompt: str) -> None:
     visitor.open("/", prompt=prompt, **LONG)
     visitor.button("Generate").click()
     expect(visitor.progress()).to_be_visible()
-    line = visitor.page.locator(".ink-line", has_text="Step")
-    expect(line.first).to_be_visible(timeout=READY_MS)  # beside the last one while that fades
+    lines = visitor.page.locator(".ink-line")
+    expect(lines.filter(has_text="Step").first).to_be_visible(timeout=READY_MS)
+    expect(lines).to_have_count(1)  # the last job's has gone
 
 
 def test_a_prompt_becomes_a_picture_that_carries_its_settings(visitor: Visitor) -> None:

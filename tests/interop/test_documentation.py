@@ -117,6 +117,10 @@ def test_every_client_of_the_page_is_among_the_snippets() -> None:
 # Programs of the table that come as packages, and where they are run.
 PACKAGES = {
     "n8n, OpenAI node": "programs/n8n.cjs",
+    "Open WebUI, engine openai": "python/open_webui_images.py",
+    "Open WebUI, engine automatic1111": "python/open_webui_images.py",
+    "SillyTavern, source auto": "programs/sillytavern.mjs",
+    "SillyTavern, source stable-diffusion.cpp": "programs/sillytavern.mjs",
     "LiteLLM": "python/litellm_images.py",
     "LangChain, DallEAPIWrapper": "python/langchain_images.py",
     "OpenAI SDK for Python": "test_openai_sdk.py",
@@ -126,10 +130,6 @@ PACKAGES = {
     "MCP SDK for Python": "../backend/transport/http/test_mcp.py",
     "MCP SDK for Node.js": "node/mcp.mjs",
 }
-
-
-# Others are recorded requests, most of them by the same name.
-RECORDED = {"Open WebUI, engine openai": "Open WebUI, unconfigured"}
 
 
 def test_every_program_of_the_table_is_tested() -> None:
@@ -144,8 +144,7 @@ def test_every_program_of_the_table_is_tested() -> None:
         if program in PACKAGES:
             assert (here / PACKAGES[program]).is_file(), program
             continue
-        name = RECORDED.get(program, program)
-        assert any(one.startswith(name) for one in recorded), program
+        assert any(one.startswith(program) for one in recorded), program
     assert len(programs) == len(set(programs)) == 18
 
 
@@ -155,13 +154,16 @@ def pins(file: Path) -> dict[str, str]:
 
 def test_the_versions_of_the_page_are_those_that_run_here() -> None:
     here = Path(__file__).parent
-    python = pins(here / "requirements.txt") | pins(ROOT / "constraints.txt")
+    files = [here / name for name in ("requirements.txt", "programs/requirements.txt")]
+    python = {
+        name: pin for file in (*files, ROOT / "constraints.txt") for name, pin in pins(file).items()
+    }
     lock = json.loads((here / "node/package-lock.json").read_text("utf-8"))["packages"]
     node = {path.removeprefix("node_modules/"): it["version"] for path, it in lock.items() if path}
     programs = json.loads((here / "programs/package.json").read_text("utf-8"))["dependencies"]
     table = (ROOT / "docs/clients.md").read_text("utf-8").partition("### What was run")[2]
     rows = re.findall(r"^\| `([^`]+)`([^|]*) \| ([\d.]+) \|", table, re.MULTILINE)
-    assert len(rows) == 18
+    assert len(rows) == 20
     for name, more, version in rows:
         known = node if more == " for Node.js" else node | python | programs
         assert known[name] == version, name

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.interop.live import Live, until
+from tests.interop.live import ROOT, Live, until
+from tests.interop.recorded_a1111 import SDCPP, SILLYTAVERN
 from tests.support.needs import need
 
 NODE = Path(__file__).parent / "node"
+PROGRAMS = ROOT / "build/programs"
 
 pytestmark = [pytest.mark.node, pytest.mark.e2e]
 
@@ -55,3 +58,18 @@ def test_mcp_sdk(live: Live) -> None:
 def test_openai(live: Live) -> None:
     checks = run("openai_images.mjs", live.http)
     assert checks == [f"ok {n}" for n in ("models", "generate", "url", "stream", "refusal")]
+
+
+@pytest.mark.skipif(
+    not (PROGRAMS / "node_modules/sillytavern").is_dir(),
+    reason="needs scripts/interop-programs: make interop",
+)
+def test_sillytavern(live: Live) -> None:
+    counters = live.status().counters
+    bodies = [json.dumps(program.calls[-1].body) for program in (SILLYTAVERN, SDCPP)]
+    checks = run("../programs/sillytavern.mjs", str(PROGRAMS), live.http, *bodies)
+    assert checks == [f"ok {n}" for n in ("menus", "generate", "sdcpp", "leave")]
+    until(lambda: live.is_idle)
+    after = live.status().counters
+    assert after.completed == counters.completed + 2
+    assert after.cancelled == counters.cancelled + 1

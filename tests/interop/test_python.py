@@ -45,6 +45,13 @@ def test_langchain(live: Live) -> None:
     assert run("langchain_images.py", live) == ["ok run"]
 
 
+def test_open_webui(live: Live) -> None:
+    checks = run("open_webui_images.py", live)
+    openai = ("generate", "our parameters", "size auto", "edit", "refusal")
+    a1111 = ("automatic1111 menus", "automatic1111 generate")
+    assert checks == [f"ok {n}" for n in (*openai, *a1111)]
+
+
 def test_connectrpc(live: Live) -> None:
     cancelled = live.status().counters.cancelled
     assert run("connectrpc_calls.py", live) == ["ok proto", "ok json"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 SOFT_EDGE = 4  # pixels
 
@@ -26,6 +25,8 @@ def keep_unmasked(
     white = mask > 127
     if white.all():
         return drawn
+    from scipy import ndimage  # the import takes half a second, and few pictures have a mask
+
     depth = ndimage.distance_transform_edt(white)  # pixels to the nearest black one
     weight = np.minimum(depth / (SOFT_EDGE + 1), 1)[..., None].astype(np.float32)
     mixed: NDArray[np.uint8] = np.rint(weight * drawn + (1 - weight) * original).astype(np.uint8)

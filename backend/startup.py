@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from backend.config import Settings
 from backend.engine.loading import Load, Loaded, Offer, OnProgress
 from backend.engine.turns import Turns
 from backend.errors import ModelFailed
+from backend.heap import no_garbage_collection
 from backend.model_list import ModelEntry, Named, read_model_list
 from backend.upscale import Lanczos, Upscalers
 
@@ -65,6 +68,7 @@ def loader(settings: Settings, named: Named | None = None, turns: Turns | None =
         on_progress("Importing torch.")
         _quieten_imports()
         # Importing torch and diffusers takes seconds; the port must be open before that.
+        _postpone("scipy.stats")
         with _no_garbage(), _unneeded("torch._dynamo"), naming_missing_runtime():
             from backend.model.devices import visible_gpus
             from backend.model.loader import load_model
@@ -153,18 +157,34 @@ def _unneeded(module: str) -> Iterator[None]:
             del sys.modules[module]
 
 
+class _Postponed(ModuleType):
+    """Stands for a module until something in that is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":  # inspect looks for these in all modules
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
+
+
+def _postpone(module: str) -> None:
+    """Import `module` when it is used, not when it is imported.
+
+    diffusers imports scipy.stats for beta sigmas. That takes a second, and few models use them.
+    """
+    sys.modules.setdefault(module, _Postponed(module))
+
+
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Pause garbage collection during imports: it takes 20 % of their time and frees nothing.
+    """Leave out of garbage collection, for good, what is imported.
 
     What is frozen is never collected, so later loads must not freeze the models that there are.
     """
     if LOADER in sys.modules:
         yield
         return
-    gc.disable()
-    try:
+    with no_garbage_collection():
         yield
-    finally:
         gc.freeze()
-        gc.enable()

@@ -119,11 +119,12 @@ def build_model(
     components = checkpoint.components
     choice = choose_runtime(Wanted(components, settings, dtype, checkpoint.revision))
     with ThreadPoolExecutor(1) as aside:
-        # In parallel with importing the noise schedulers. An error here shows up in warm_up too.
+        # An error here shows up in warm_up too.
         aside.submit(_compile, components, choice.runtime)
         noise_schedulers = NoiseSchedulers(
             components.architecture.scheduler_class, components.architecture.scheduler_config
         )
+        preview_projector = _preview_projector(checkpoint, choice.runtime)
     checker = None
     if components.safety_checker is not None:
         checker = SafetyChecker(components.safety_checker, components.feature_extractor)
@@ -141,7 +142,7 @@ def build_model(
         components=components,
         runtime=choice.runtime,
         noise_schedulers=noise_schedulers,
-        preview_projector=_preview_projector(checkpoint, choice.runtime),
+        preview_projector=preview_projector,
         safety_checker=checker,
         info=info,
         exactness=_exactness(settings, choice.runtime),

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from xml.etree import ElementTree
 import torch
 from torch import nn
 
+from backend.heap import no_garbage_collection
 from backend.model.checkpoint.components import Components
 from backend.model.openvino.rewrites.convolutions import merge_convolutions
 from backend.model.openvino.rewrites.group_norm import unfold_group_norms
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 PRECISE = ("group_means", "by_channel", "affine", "time_proj")
 """Modules always computed in float32: cheap, and their errors would affect whole channels."""
+CONVERTING = threading.Lock()  # torch's tracing has global state
 FORMAT = 5  # increase when networks are converted differently; older files are discarded
 
 
@@ -172,17 +175,19 @@ class Converter:
         doubles: bool = True,
     ) -> Path:
         path = self._folder / f"{name}.xml"
-        if not path.is_file():
+        if path.is_file():
+            return path
+        with CONVERTING:
             path = self._writable_folder() / path.name
-        if not path.is_file():
-            self._discard_older()
-            network = copy.deepcopy(build()).float().eval()
-            merge_convolutions(network)
-            if doubles:
-                fuse_upsampling(network)
-            unfold_group_norms(network)
-            keep_timesteps_precise(network)
-            _convert(network, inputs, path)
+            if not path.is_file():  # another thread has made it meanwhile
+                self._discard_older()
+                network = copy.deepcopy(build()).float().eval()
+                merge_convolutions(network)
+                if doubles:
+                    fuse_upsampling(network)
+                unfold_group_norms(network)
+                keep_timesteps_precise(network)
+                _convert(network, inputs, path)
         return path
 
     def _writable_folder(self) -> Path:
@@ -211,7 +216,9 @@ class Converter:
 def _convert(network: nn.Module, inputs: Mapping[str, torch.Tensor], path: Path) -> None:
     """Convert `network` to the file `path`, and free its weights."""
     try:
-        _save(_translate(network, inputs), path)
+        with no_garbage_collection():
+            translated = _translate(network, inputs)
+        _save(translated, path)
     finally:
         _forget(network)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from backend.lru_cache import LruCache, Sized
 from backend.model.checkpoint.components import Components
+from backend.model.devices import count_threads
 from backend.model.memory import machine_bytes
 from backend.model.openvino.convert import Converter, import_openvino, version
 from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
@@ -83,7 +85,7 @@ class OpenVinoRuntime:
     @property
     def description(self) -> str:
         precision = {"f32": "float32", "bf16": "bfloat16"}[self._precision]
-        return f"openvino {version()} {precision}, {self._num_threads} threads"
+        return f"openvino {version()} {precision}, {count_threads(self._num_threads)}"
 
     @property
     def num_bytes(self) -> int:
@@ -120,13 +122,18 @@ class OpenVinoRuntime:
     ) -> None:
         """Compile the UNet for the bucket of `rows`, and the decoder for one image.
 
-        The encoder is only converted; it is compiled when a picture comes.
+        The other networks are only converted. Converting is Python's work and compiling isn't,
+        so that other threads can use the decoder, which is first, while the UNet is converted.
         """
         count = bucket(rows)
-        self._unet([(count, *latents), (count,), (count, *prompt_embeds)])
         self._decoder([1, self._channels, *latents[1:]])
-        with self._networks.building:
+        self._converter.unet(*latents[1:])
+        with ThreadPoolExecutor(1) as aside:
+            shapes = [(count, *latents), (count,), (count, *prompt_embeds)]
+            compiling = aside.submit(self._unet, shapes)
+            self._plain_converter.text_encoder()
             self._plain_converter.encoder()
+            compiling.result()
 
     def encode(
         self, input_ids: torch.Tensor, clip_skip: int = 1, vectors: Vectors = NO_VECTORS

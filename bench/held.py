@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psutil
+
+POOL_THREADS: Final = 4  # that pools may still add
 
 
 class Held(NamedTuple):

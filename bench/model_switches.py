@@ -20,14 +20,13 @@ from backend.engine.backend import LocalBackend
 from backend.engine.turns import Turns
 from backend.heap import trim
 from backend.startup import offers
-from bench.held import Held, held_by
+from bench.held import POOL_THREADS, Held, held_by
 from bench.rows import Row
 from tests.support.tiny_sd import build_tiny_sd
 
 NAMES = ("first", "second", "third", "fourth", "fifth")
 SIDE = 64  # pixels, the smallest that is served
 WARMING = 150  # switches until memory, caches and pools are as full as they get
-POOL = 4  # threads that pools may still add
 MOST_GROWTH = 0.02
 FITTING = 2  # of the models, into the memory that there is for all
 
@@ -98,7 +97,9 @@ def switches(count: int, runtime: str = "torch") -> Row:
     with tempfile.TemporaryDirectory() as place:
         before, after, took = asyncio.run(_switches(Path(place), count, runtime))
     growth = after.resident_bytes / before.resident_bytes - 1
-    is_flat = after.descriptors <= before.descriptors and after.threads <= before.threads + POOL
+    is_flat = (
+        after.descriptors <= before.descriptors and after.threads <= before.threads + POOL_THREADS
+    )
     return Row(
         "L3",
         f"resident memory growth over {count} switches between {len(NAMES)} models, {runtime}",

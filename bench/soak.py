@@ -24,7 +24,7 @@ from typing import Any, Final
 import grpc
 import httpx
 
-from bench.held import Held, held_by
+from bench.held import POOL_THREADS, Held, held_by
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
 from tests.support.ports import free_port
@@ -37,7 +37,6 @@ DEADLINE_S: Final = 0.05
 WARMING: Final = 0.2  # share of the time until caches are as full as they get
 MOST_GROWTH: Final = 0.05
 SPARE_BYTES: Final = 16 * 2**20  # what a short run's few calls have not filled yet
-POOL: Final = 4  # threads that pools may still add
 SETTLED_S: Final = 120.0
 EXPIRY_S: Final = 3.0
 REPORT_S: Final = 30.0
@@ -227,7 +226,7 @@ async def counted(backend: BackendProcess) -> Any:
 def growth(found: Found) -> list[str]:
     before, after = found.before, found.after
     most_bytes = int(before.resident_bytes * (1 + MOST_GROWTH)) + SPARE_BYTES
-    most = Held(most_bytes, before.descriptors, before.threads + POOL)
+    most = Held(most_bytes, before.descriptors, before.threads + POOL_THREADS)
     return [
         f"{what} grew from {was:,} to {now:,}"
         for what, was, now, bound in zip(Held._fields, before, after, most, strict=True)

@@ -31,7 +31,7 @@ def snippet(language: str, recipe: Recipe, address: str) -> str:
 def _fields(recipe: Recipe) -> dict[str, Any]:
     """The request's fields by their names in the proto file, without unset ones."""
     fields: dict[str, Any] = {"prompt": recipe.prompt or "a red apple", **options_of(recipe, 1)}
-    del fields["model"], fields["preview_interval"]
+    del fields["preview_interval"]
     if recipe.count == 1:
         del fields["num_images"]
     if _has_syntax(recipe):

@@ -125,6 +125,10 @@ def settle_torch_threads(number: int) -> None:
     torch.set_num_threads(number)
 
 
+def count_threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Make torch compute on the calling thread only.

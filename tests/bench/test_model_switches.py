@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from bench.model_switches import POOL, held, rotating, switch
+from bench.held import POOL_THREADS
+from bench.model_switches import held, rotating, switch
 
 WARMING, SWITCHES = 5, 20
 MOST_GROWTH_BYTES = 60 * 2**20  # keeping every model's weights would take 150
@@ -19,5 +20,5 @@ async def test_twenty_switches(tmp_path: Path) -> None:
         after = held()
     assert gc.get_freeze_count() == frozen, "what is frozen is never collected: a whole model each"
     assert after.descriptors <= before.descriptors
-    assert after.threads <= before.threads + POOL
+    assert after.threads <= before.threads + POOL_THREADS
     assert after.resident_bytes - before.resident_bytes < MOST_GROWTH_BYTES

@@ -10,7 +10,9 @@ from proto import text2image_pb2 as pb
 from ui.recipe import Recipe
 from ui.snippets import LANGUAGES, snippet
 
-NASTY = Recipe("a 'cat' \"hat\" $(rm) `x` \\ 🐈", "no\nlines", 64, 72, 9, 2.5, 7, "ddim", count=2)
+NASTY = Recipe(
+    "a 'cat' \"hat\" $(rm) `x` \\ 🐈", "no\nlines", 64, 72, 9, 2.5, 7, "ddim", "sd-turbo", count=2
+)
 ADDRESS = "127.0.0.1:50051"
 
 
@@ -31,6 +33,7 @@ def test_python_says_the_same_request() -> None:
     options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     assert options["num_inference_steps"] == 9
     assert options["negative_prompt"] == "no\nlines"
+    assert options["model"] == "sd-turbo"
     assert options["prompt_syntax"] == client.PromptSyntax.A1111.value, "as the studio asks"
 
 
@@ -39,6 +42,7 @@ def test_the_command_line_takes_what_the_snippet_says() -> None:
     assert words[:4] == [f"TEXT2IMAGE_ADDRESS={ADDRESS}", "python", "client.py", "generate"]
     assert words[4] == NASTY.prompt
     assert words[words.index("--steps") + 1] == "9"
+    assert words[words.index("--model") + 1] == "sd-turbo"
     assert words[words.index("--prompt-syntax") + 1] == "a1111"
 
 
@@ -47,6 +51,7 @@ def test_json_survives_the_shell(language: str) -> None:
     found = json_of(snippet(language, NASTY, ADDRESS))
     assert found["prompt"] == NASTY.prompt
     assert found["seed"] == 7
+    assert found["model"] == "sd-turbo"
     assert json_format.ParseDict(found, pb.GenerateImageRequest()).prompt_syntax == (
         pb.PROMPT_SYNTAX_A1111
     )

@@ -45,12 +45,12 @@ class Adapters:
 
     def __init__(self, settings: Settings, components: Components, runtime: Runtime) -> None:
         hidden_size = components.architecture.hidden_size
-        self._attended = components.architecture.cross_attention_dim
+        self._cross_attention_dim = components.architecture.cross_attention_dim
         window = components.num_tokens - 2
 
         def read_lora(path: Path) -> Adapter:
             table = read_table(path, MAX_HEADER_BYTES)
-            read_changes(table.shapes, self._attended)
+            read_changes(table.shapes, self._cross_attention_dim)
             return Adapter(path.stem, trigger_words(table.metadata))
 
         self._components = components
@@ -132,7 +132,7 @@ class Adapters:
         eager = runtime.eager if isinstance(runtime, GraphRuntime) else runtime
         networks = Networks(eager.text_encoder, eager.unet, eager.vae)
         with CAPTURE:  # on CUDA, no other thread may use the device while a graph is captured
-            merged = merge(networks, files, self._attended)
+            merged = merge(networks, files, self._cross_attention_dim)
         own = TorchRuntime(replace(self._components, read=lambda: merged.networks))
         if isinstance(runtime, GraphRuntime):
             graphs = GraphRuntime(own)
@@ -146,7 +146,7 @@ class Adapters:
         merged: list[Merged] = []
 
         def read() -> Networks:
-            merged[:] = [merge(self._components.read(), files, self._attended)]
+            merged[:] = [merge(self._components.read(), files, self._cross_attention_dim)]
             return merged[0].networks
 
         components = replace(self._components, read=read)

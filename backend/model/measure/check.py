@@ -22,7 +22,7 @@ from backend.model.choose_runtime import (
     openvino_runtime,
     torch_runtime,
 )
-from backend.model.devices import machine, pick_device, pick_dtype, set_up
+from backend.model.devices import count_threads, machine, pick_device, pick_dtype, set_up
 from backend.model.measure.fidelity import LOWEST_DB, choose_comparison, draw, median_psnr
 from backend.model.runtime.eager import TorchRuntime
 from backend.model.runtime.protocol import Runtime
@@ -49,7 +49,7 @@ def check(settings: Settings, report: Callable[[str], None]) -> bool:
     """
     source, device = resolve_source(settings), pick_device(settings)
     set_up(settings, device)
-    report(f"{source.name} on {machine(device)}, {torch.get_num_threads()} threads")
+    report(f"{source.name} on {machine(device)}, {count_threads(torch.get_num_threads())}")
     reading = LoadOptions(device, torch.float32, False, settings.allow_pickle)
     checkpoint = open_checkpoint(source, reading, settings.data_dir)
     dtype = pick_dtype(settings, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from backend.model.checkpoint.components import Components
-from backend.model.devices import move
+from backend.model.devices import count_threads, move
 from backend.model.runtime.protocol import NO_VECTORS, Moments, Vectors
 from backend.model.runtime.text_encoder import encode_text
 
@@ -26,7 +26,7 @@ class TorchRuntime:
     def description(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         if self.device.type == "cpu":
-            return f"torch {torch.__version__} {dtype}, {torch.get_num_threads()} threads"
+            return f"torch {torch.__version__} {dtype}, {count_threads(torch.get_num_threads())}"
         return f"torch {torch.__version__} {dtype}, {self.device.type}"
 
     @property

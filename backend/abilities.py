@@ -16,6 +16,7 @@ from backend.prompt_syntax import PromptSyntax, plain_text
 
 MAX_UNKNOWN = 8  # words reported in one answer
 MAX_WORD = 40  # characters; longer words are not looked up
+RELIABLE = 0.75  # share of pictures below which a warning is due
 MIN_LIKENESS = 0.8  # similarity of spelling, 0 to 1
 # Letters and digits, with apostrophes and hyphens inside.
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -62,6 +63,7 @@ class Abilities:
     looks: Words = field(default_factory=dict)
     counts: Words = field(default_factory=dict)
     compositions: Words = field(default_factory=dict)
+    pairs_right: float = 1.0  # share of pictures of two different things that show both
     modifiers: tuple[str, ...] = ()
     near: Words = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
@@ -118,12 +120,17 @@ class Abilities:
         return taken
 
     def _crowd(self, prompt: str) -> Iterator[GenerationWarning]:
-        """Warnings about a second thing or a number, if the model draws only one thing."""
+        """Warnings about a second thing or a number, if the model draws only one thing well."""
         taken = self._phrases(WORD.findall(prompt.lower()))
         named = {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
-        if len(named) > 1 and not self.compositions:
+        if len(named) > 1 and (not self.compositions or self.pairs_right < RELIABLE):
             second = list(named.values())[1]
             text = f"I draw one thing at a time, and may leave out “{second}”."
+            if self.compositions:
+                text = (
+                    f"Two different things come out right in about {self.pairs_right:.0%} of my "
+                    f"pictures: “{second}” may be missing or mixed up."
+                )
             yield GenerationWarning("prompt", text, "ONE_THING", second)
         for word in WORD.findall(prompt.lower()) if not self.counts else ():
             if word in NUMBERS:

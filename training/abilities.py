@@ -12,6 +12,7 @@ from training.scenes import COLOURS, LANDSCAPES, TINTS
 from training.sprites import SIZE
 from training.things import LANGUAGES, Thing
 
+FILE = "abilities.json"
 VERSION = 1
 ABOUT = "Single things, two or three of them, in the look of 3D emoji or flat drawings."
 EXAMPLES: tuple[tuple[str, int], ...] = (
@@ -119,5 +120,15 @@ def modifiers() -> set[str]:
 
 
 def write(things: list[Thing], folder: Path) -> None:
-    text = json.dumps(abilities(things), ensure_ascii=False, separators=(",", ":"))
-    (folder / "abilities.json").write_text(text + "\n", encoding="utf-8")
+    _save(abilities(things), folder)
+
+
+def note_pairs(share: float, folder: Path) -> None:
+    """Add the measured share of pictures of two things that show both."""
+    known = json.loads((folder / FILE).read_text("utf-8"))
+    _save(known | {"pairs_right": round(share, 2)}, folder)
+
+
+def _save(known: dict[str, Any], folder: Path) -> None:
+    text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -157,7 +158,7 @@ def score(
     sprites: Sprites,
     prompts: list[Prompt],
     folder: Path,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Compute all numbers of the model card, and write its contact sheets."""
     artist = Artist(pipe)
     singles = [prompt for prompt in prompts if prompt.scene.layout == "single"]
@@ -181,6 +182,6 @@ def score(
     }
 
 
-def report(numbers: dict[str, object], folder: Path) -> None:
+def report(numbers: dict[str, Any], folder: Path) -> None:
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in numbers.items()}
     (folder / "evaluation.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")

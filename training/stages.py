@@ -227,6 +227,7 @@ class Recipe:
         numbers["samples"] = self.samples()
         numbers["size_mb"] = export.size_mb(folder)
         evaluate.report(numbers, folder)
+        abilities.note_pairs(numbers["both_named"], folder)
         card.write(json.loads((folder / "evaluation.json").read_text("utf-8")), folder)
         log.info("%s", numbers)
 

@@ -48,6 +48,7 @@ def _parse(found: Mapping[str, Any], pictures: Path) -> Abilities:
         looks=_words(found, "looks"),
         counts=_words(found, "counts"),
         compositions=_words(found, "composition"),
+        pairs_right=float(found.get("pairs_right", 1.0)),
         modifiers=tuple(found.get("modifiers", ())),
         near=_words(found, "near"),
         examples=tuple(_example(e, pictures) for e in found.get("examples", ())),

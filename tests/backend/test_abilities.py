@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_more_than_one_thing_is_said(prompt: str, excerpt: str | None) -> None:
     assert found == ([excerpt] if excerpt else [])
 
 
+@pytest.mark.parametrize(("share", "is_warned"), [(0.33, True), (0.75, False)])
+def test_pairs_that_rarely_come_out_right_are_said(share: float, is_warned: bool) -> None:
+    joins = replace(ABILITIES, compositions={"pair": ("on the",)}, pairs_right=share)
+    assert joins.warnings("a dog, a dog") == ()
+    found = [(one.reason, one.excerpt) for one in joins.warnings("a dog on the elephant")]
+    assert found == ([("ONE_THING", "elephant")] if is_warned else [])
+    if is_warned:
+        assert "about 33% of my pictures" in joins.warnings("a dog on the elephant")[0].description
+
+
 def test_many_unknown_words_are_bounded_in_number_and_time() -> None:
     abilities = read_abilities(SHIPPED)
     assert abilities is not None
@@ -120,16 +131,16 @@ def test_the_shipped_model_declares_what_it_draws() -> None:
 
 # What people try first, and a word that the answer must be about; None: nothing to say.
 FIRST_PROMPTS = {
-    "astronaut riding a horse": None,
+    "astronaut riding a horse": "horse",
     "two dogs": None,
     "a wizard": None,
     "a girl": None,
     "ninja": None,
     "superhero": None,
-    "a cat wearing a hat": None,
+    "a cat wearing a hat": "hat",
     "ein roter Apfel": None,
     "un perro rojo": None,
-    "una casa en la playa": None,
+    "una casa en la playa": "playa",
     "🐶": None,
     "a cyberpunk city": None,
     "a red apple on a blue background": None,

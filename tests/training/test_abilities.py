@@ -83,7 +83,10 @@ def test_sixty_strangers_ask_for_things_of_the_list() -> None:
 def test_the_recipe_writes_the_file(sprites: Sprites, tmp_path: Path) -> None:
     abilities.write(sprites.things, tmp_path)
     written = json.loads((tmp_path / "abilities.json").read_text("utf-8"))
-    assert written.keys() == KNOWN.keys()
+    abilities.note_pairs(0.333, tmp_path)
+    noted = json.loads((tmp_path / "abilities.json").read_text("utf-8"))
+    assert noted == written | {"pairs_right": 0.33}
+    assert noted.keys() == KNOWN.keys()
     box = written["things"][1]
     assert box["plural"] == ["boxes", "round boxes"]
     assert box["labels"] == {"de": ["boxchen"], "es": ["boxito"], "fr": ["boxette"]}

@@ -82,6 +82,8 @@ def test_every_stage_in_turn(sprites: Sprites, tmp_path: Path) -> None:
     assert numbers["samples"] == 16
     assert numbers["picture_db"] > 0
     assert numbers["strangers"] == 8
+    known = json.loads((folder / "abilities.json").read_text("utf-8"))
+    assert known["pairs_right"] == round(numbers["both_named"], 2)
     card = (folder / "README.md").read_text("utf-8")
     assert f"{numbers['picture_db']:.1f} dB" in card
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from bench.held import POOL_THREADS
 from bench.model_switches import held, rotating, switch
 
-WARMING, SWITCHES = 5, 20
-MOST_GROWTH_BYTES = 60 * 2**20  # keeping every model's weights would take 150
+WARMING, SWITCHES = 5, 10
+MOST_GROWTH_BYTES = 45 * 2**20  # keeping every model's weights would take 75
 
 
-async def test_twenty_switches(tmp_path: Path) -> None:
+async def test_ten_switches(tmp_path: Path) -> None:
     async with rotating(tmp_path) as backend:
         await switch(backend, 0, WARMING)
         before, frozen = held(), gc.get_freeze_count()

@@ -23,7 +23,9 @@ from typing import Any, Final
 
 import grpc
 import httpx
+import psutil
 
+from backend.engine.calibration import PAUSES_S
 from bench.held import POOL_THREADS, Held, held_by
 from proto import text2image_pb2 as pb
 from proto import text2image_pb2_grpc as pb_grpc
@@ -36,8 +38,12 @@ STEPS: Final = 8
 DEADLINE_S: Final = 0.05
 WARMING: Final = 0.2  # share of the time until caches are as full as they get
 MOST_GROWTH: Final = 0.05
-SPARE_BYTES: Final = 16 * 2**20  # what a short run's few calls have not filled yet
-SETTLED_S: Final = 120.0
+SPARE_BYTES: Final = (
+    32 * 2**20
+)  # several large bodies at once, which a short run may not meet in time
+SETTLED_S: Final = 300.0
+REST_S: Final = 3.0 + max(PAUSES_S)  # calibration compiles networks, and pauses in between
+AT_REST: Final = 0.1  # share of a core
 EXPIRY_S: Final = 3.0
 REPORT_S: Final = 30.0
 NOTHING: Final = Held(0, 0, 0)
@@ -74,23 +80,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return bool(found.problems)
 
 
-def soak(place: Path, seconds: float, module: str = "backend") -> Found:
-    """Let callers at a backend of its own; `module` as BackendProcess has it."""
+def soak(place: Path, seconds: float, module: str = "backend", rest_s: float = REST_S) -> Found:
+    """Let callers at a backend of its own.
+
+    Args:
+        place: an empty folder.
+        seconds: how long they call, in all.
+        module: as BackendProcess has it.
+        rest_s: how long the backend has to compute nothing before it is measured.
+    """
     log, data = place / "log", place / "data"
     with BackendProcess(
         log, module, HTTP_PORT=free_port(), DATA_DIR=data, RESULT_TTL_S=1
     ) as backend:
         backend.wait_ready()
-        return asyncio.run(_soak(backend, seconds))
+        return asyncio.run(_soak(backend, seconds, rest_s))
 
 
-async def _soak(backend: BackendProcess, seconds: float) -> Found:
+async def _soak(backend: BackendProcess, seconds: float, rest_s: float) -> Found:
     found = Found()
+    await at_rest(backend, rest_s)
     expected = await reference(backend)
+    await one_of_each(backend)
     await callers(backend, seconds * WARMING, found)
-    found.before = await held(backend)
+    found.before = await held(backend, rest_s)
     await callers(backend, seconds * (1 - WARMING), found)
-    found.after = await held(backend)
+    found.after = await held(backend, rest_s)
     if await reference(backend) != expected:
         found.problems.append("the same request gives another picture")
     found.problems += growth(found) + await unaccounted(backend)
@@ -102,6 +117,12 @@ async def reference(backend: BackendProcess) -> bytes:
     async with grpc.aio.insecure_channel(backend.address) as channel:
         answer = await pb_grpc.Text2ImageServiceStub(channel).GenerateImage(request)
     return bytes(answer.images[0].data)
+
+
+async def one_of_each(backend: BackendProcess) -> None:
+    """Call in every way once, so that what a first call brings is there."""
+    for call in (*CALLS.values(), *(refusing(name) for name in REFUSED)):
+        await connected(backend, call, random.Random(0))
 
 
 async def callers(backend: BackendProcess, seconds: float, found: Found) -> None:
@@ -195,6 +216,10 @@ async def refused(channel: Any, http: httpx.AsyncClient, chance: random.Random) 
     return await INPUTS[chance.choice(REFUSED)](channel, http)
 
 
+def refusing(name: str) -> Call:
+    return lambda channel, http, _chance: INPUTS[name](channel, http)
+
+
 CALLS: Final[dict[str, Call]] = {
     "gRPC": picture,
     "gRPC, left in the middle": left,
@@ -207,7 +232,7 @@ CALLS: Final[dict[str, Call]] = {
 }
 
 
-async def held(backend: BackendProcess) -> Held:
+async def held(backend: BackendProcess, rest_s: float) -> Held:
     """What the process holds once nothing runs and kept results have expired."""
     end = time.perf_counter() + SETTLED_S
     while (told := await counted(backend)).queue.queued or told.queue.running:
@@ -215,7 +240,20 @@ async def held(backend: BackendProcess) -> Held:
             raise TimeoutError("requests that nobody waits for still run")
         await asyncio.sleep(0.2)
     await asyncio.sleep(EXPIRY_S)
+    await at_rest(backend, rest_s)
     return held_by(backend.process.pid)
+
+
+async def at_rest(backend: BackendProcess, seconds: float) -> None:
+    """Wait until the process has computed nothing for so long, not even in idle time."""
+    process, end = psutil.Process(backend.process.pid), time.perf_counter() + SETTLED_S
+    while True:
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(seconds)
+        if sum(process.cpu_times()[:2]) - before < seconds * AT_REST:
+            return
+        if time.perf_counter() > end:
+            raise TimeoutError("it computes, though nobody asks for anything")
 
 
 async def counted(backend: BackendProcess) -> Any:

@@ -71,8 +71,10 @@ def test_a_wide_grid_shows_on_which_side_it_goes_on(enter: Enter, scheme: str) -
     values.fill(", ".join(str(steps) for steps in range(1, 13)))
     values.press("Enter")
     visitor.button("Make 12 pictures").click()
+    visitor.button("Cancel all").click()
+    expect(page.get_by_text("Cancelled").first).to_be_visible()
+    expect(visitor.button("Cancel all")).to_have_count(0)  # and nothing is drawn anew
     region = page.get_by_role("region", name="The grid")
-    expect(region).to_be_visible()
     assert region.evaluate("e => e.scrollWidth > e.clientWidth")
     assert shaded(region) == {"right"}
     for part, sides in ((0.5, {"left", "right"}), (1, {"left"})):

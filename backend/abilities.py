@@ -65,6 +65,7 @@ class Abilities:
     compositions: Words = field(default_factory=dict)
     pairs_right: float = 1.0  # share of pictures of two different things that show both
     modifiers: tuple[str, ...] = ()
+    skips_unknown: bool = False  # unknown words are not read: they would spoil the picture
     near: Words = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
 
@@ -77,7 +78,7 @@ class Abilities:
 
     def _length(self, prompt: str) -> Iterator[GenerationWarning]:
         """A word is at least one token, so with more words than tokens the end is truncated."""
-        words = list(re.finditer(r"\S+", prompt))
+        words = list(re.finditer(r"\S+", self.read(prompt)))
         if self.token_limit and len(words) > self.token_limit:
             rest = prompt[words[self.token_limit].start() :]
             text = f"Only about the first {self.token_limit} words are read."
@@ -87,17 +88,28 @@ class Abilities:
         """Warnings about unknown words (at most `MAX_UNKNOWN`) and unsupported combinations."""
         found = list(dict.fromkeys(self.unknown_words(prompt)))
         warnings = [*self._crowd(prompt)]
-        warnings += [_warning(word, self.nearest(word)) for word in found[:MAX_UNKNOWN]]
+        warnings += [self._warning(word) for word in found[:MAX_UNKNOWN]]
         if len(found) > MAX_UNKNOWN:
             more = f"I don't know {len(found) - MAX_UNKNOWN} more words of this prompt."
             warnings.append(GenerationWarning("prompt", more, "UNKNOWN_WORD"))
         return tuple(warnings)
 
+    def read(self, text: str) -> str:
+        """`text` as the model should read it: with blanks in place of the words it skips."""
+        if self.skips_unknown:
+            for word in self._unknown(text):
+                text = text[: word.start()] + " " * len(word[0]) + text[word.end() :]
+        return text
+
     def unknown_words(self, prompt: str) -> Iterator[str]:
         """The words that are not part of a known phrase; longer phrases match first."""
         if not self.reads_emoji:
             yield from (sign for sign in self._by_emoji if sign in prompt)
-        words = WORD.findall(prompt.lower())
+        yield from (word[0].lower() for word in self._unknown(prompt))
+
+    def _unknown(self, text: str) -> Iterator[re.Match[str]]:
+        found = list(WORD.finditer(text))
+        words = [word[0].lower() for word in found]
         taken = self._phrases(words)
         for place, word in enumerate(words):
             if place in taken:
@@ -106,7 +118,7 @@ class Abilities:
             if (word not in NUMBERS or self.counts) and not all(
                 (part,) in self._lexicon for part in parts
             ):
-                yield word
+                yield found[place]
 
     def _phrases(self, words: Sequence[str]) -> dict[int, Phrase]:
         """The matched phrase by word position; no word belongs to two phrases."""
@@ -137,6 +149,14 @@ class Abilities:
                 text = f"I draw one thing at a time: “{word}” changes nothing."
                 yield GenerationWarning("prompt", text, "ONE_THING", word)
                 return
+
+    def _warning(self, word: str) -> GenerationWarning:
+        text, nearest = f"I don't know “{word}”", self.nearest(word)
+        if self.skips_unknown:
+            text += " and leave it out"
+        if nearest:
+            text += f"; the nearest I can draw is “{nearest[0]}”"
+        return GenerationWarning("prompt", f"{text}.", "UNKNOWN_WORD", word, nearest)
 
     def nearest(self, word: str) -> tuple[str, ...]:
         """Names of things that could replace an unknown word, the nearest first."""
@@ -204,10 +224,3 @@ class Abilities:
     @cached_property
     def _near(self) -> Mapping[str, str]:
         return {word: name for name, words in self.near.items() for word in words}
-
-
-def _warning(word: str, nearest: tuple[str, ...]) -> GenerationWarning:
-    text = f"I don't know “{word}”"
-    if nearest:
-        text += f"; the nearest I can draw is “{nearest[0]}”"
-    return GenerationWarning("prompt", f"{text}.", "UNKNOWN_WORD", word, nearest)

@@ -79,6 +79,7 @@ def abilities(things: list[Thing]) -> dict[str, Any]:
             "one above the other": _joints((*phrases.STACKS, *phrases.WORN)),
         },
         "modifiers": sorted(modifiers()),
+        "skips_unknown": True,
         "near": near_words(known),
         "examples": [{"prompt": prompt, "seed": seed} for prompt, seed in EXAMPLES],
     }

@@ -50,6 +50,7 @@ def _parse(found: Mapping[str, Any], pictures: Path) -> Abilities:
         compositions=_words(found, "composition"),
         pairs_right=float(found.get("pairs_right", 1.0)),
         modifiers=tuple(found.get("modifiers", ())),
+        skips_unknown=bool(found.get("skips_unknown", False)),
         near=_words(found, "near"),
         examples=tuple(_example(e, pictures) for e in found.get("examples", ())),
     )

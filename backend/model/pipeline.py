@@ -56,7 +56,8 @@ class LatentDiffusion:
         self.runtime = runtime
         self._noise_schedulers = noise_schedulers
         self._adapters = adapters
-        self._chunker = Chunker(components.tokenizer, adapters.vectors)
+        read = info.abilities.read if info.abilities is not None else str
+        self._chunker = Chunker(components.tokenizer, adapters.vectors, read)
         self._prompts = PromptEncoder(self._chunker, runtime)
         self._notes = PromptNotes(self._chunker)
         self._preview_projector = preview_projector

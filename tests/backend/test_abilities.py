@@ -102,6 +102,18 @@ def test_pairs_that_rarely_come_out_right_are_said(share: float, is_warned: bool
         assert "about 33% of my pictures" in joins.warnings("a dog on the elephant")[0].description
 
 
+def test_unknown_words_are_blanked_where_they_would_spoil_the_picture() -> None:
+    skipping = replace(ABILITIES, skips_unknown=True)
+    text = "a DOG Barking, ÜÜ, on a red ball"
+    assert skipping.read(text).split() == ["a", "DOG", ",", ",", "on", "a", "red"]
+    assert len(skipping.read(text)) == len(text)
+    assert ABILITIES.read("a DOG Barking") == "a DOG Barking"
+    assert skipping.warnings("a carburettor")[0].description == (
+        "I don't know “carburettor” and leave it out; the nearest I can draw is “wrench”."
+    )
+    assert all(one.reason == "UNKNOWN_WORD" for one in skipping.check("zq " * 99 + "a dog"))
+
+
 def test_many_unknown_words_are_bounded_in_number_and_time() -> None:
     abilities = read_abilities(SHIPPED)
     assert abilities is not None

@@ -53,9 +53,14 @@ class Chunker:
     """Splits prompts with a tokenizer. Thread-safe."""
 
     def __init__(
-        self, tokenizer: CLIPTokenizer, vectors: Callable[[], Vectors] = lambda: {}
+        self,
+        tokenizer: CLIPTokenizer,
+        vectors: Callable[[], Vectors] = lambda: {},
+        read: Callable[[str], str] = str,
     ) -> None:
+        """`read` blanks the words of a text that the model should not read."""
         self._tokenizer = tokenizer
+        self._read = read
         self._vectors = vectors
         self._lock = threading.Lock()  # fast tokenizers are not thread-safe
         self._comma = tokenizer(",", add_special_tokens=False)["input_ids"][-1]
@@ -133,7 +138,10 @@ class Chunker:
             return
         with self._lock:
             found = self._tokenizer(
-                text, add_special_tokens=False, truncation=False, return_offsets_mapping=True
+                self._read(text),
+                add_special_tokens=False,
+                truncation=False,
+                return_offsets_mapping=True,
             )
         for token, (start, _) in zip(found["input_ids"], found["offset_mapping"], strict=True):
             yield Piece((Token(token, weight),), position + start)

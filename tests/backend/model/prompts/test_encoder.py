@@ -65,6 +65,24 @@ def test_a_plain_prompt_is_diffusers_own(
     assert torch.equal(encoder.encode(text), expected)
 
 
+@pytest.mark.parametrize("syntax", PromptSyntax)
+def test_words_that_the_model_skips_are_not_there(
+    model: LatentDiffusion, chunker: Chunker, syntax: PromptSyntax
+) -> None:
+    def read(text: str) -> str:
+        return text.replace("barking", " " * 7)
+
+    skipping = Chunker(model.components.tokenizer, read=read)
+    found, expected = (
+        one.split(prompt, syntax)
+        for one, prompt in ((skipping, "a barking red cat"), (chunker, "a red cat"))
+    )
+    assert found == expected
+    assert skipping.split("barking " * 99 + "cat", syntax) == chunker.split("cat", syntax)
+    unread = skipping.split("cat " * 99 + "barking dog", PromptSyntax.PLAIN).unread
+    assert unread.endswith("cat barking dog"), "what is said is what was written"
+
+
 def test_a_short_prompt_without_weights_is_the_plain_one(encoder: PromptEncoder) -> None:
     assert torch.equal(encoder.encode("a red cat", A1111), encoder.encode("a red cat"))
 

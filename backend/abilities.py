@@ -87,8 +87,10 @@ class Abilities:
     def warnings(self, prompt: str) -> tuple[GenerationWarning, ...]:
         """Warnings about unknown words (at most `MAX_UNKNOWN`) and unsupported combinations."""
         found = list(dict.fromkeys(self.unknown_words(prompt)))
-        warnings = [*self._crowd(prompt)]
-        warnings += [self._warning(word) for word in found[:MAX_UNKNOWN]]
+        warnings, named = [*self._crowd(prompt)], self._named(prompt)
+        for word in found[:MAX_UNKNOWN]:
+            is_action = bool(named) and word.endswith("ing")  # of the thing beside it
+            warnings.append(self._warning(word, () if is_action else self.nearest(word)))
         if len(found) > MAX_UNKNOWN:
             more = f"I don't know {len(found) - MAX_UNKNOWN} more words of this prompt."
             warnings.append(GenerationWarning("prompt", more, "UNKNOWN_WORD"))
@@ -131,10 +133,14 @@ class Abilities:
                     taken.update(dict.fromkeys(places, phrase))
         return taken
 
+    def _named(self, prompt: str) -> Mapping[str, str]:
+        """Names of the things in a prompt, and the words that it has for them."""
+        taken = self._phrases(WORD.findall(prompt.lower()))
+        return {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
+
     def _crowd(self, prompt: str) -> Iterator[GenerationWarning]:
         """Warnings about a second thing or a number, if the model draws only one thing well."""
-        taken = self._phrases(WORD.findall(prompt.lower()))
-        named = {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
+        named = self._named(prompt)
         if len(named) > 1 and (not self.compositions or self.pairs_right < RELIABLE):
             second = list(named.values())[1]
             text = f"I draw one thing at a time, and may leave out “{second}”."
@@ -150,8 +156,8 @@ class Abilities:
                 yield GenerationWarning("prompt", text, "ONE_THING", word)
                 return
 
-    def _warning(self, word: str) -> GenerationWarning:
-        text, nearest = f"I don't know “{word}”", self.nearest(word)
+    def _warning(self, word: str, nearest: tuple[str, ...]) -> GenerationWarning:
+        text = f"I don't know “{word}”"
         if self.skips_unknown:
             text += " and leave it out"
         if nearest:
@@ -169,7 +175,7 @@ class Abilities:
         alike = [
             name
             for name in self._names
-            if name[0] == word[0] and abs(len(name) - len(word)) <= len(word) // 3
+            if name[0] == word[0] and abs(len(name) - len(word)) <= max(1, len(word) // 4)
         ]
         return tuple(difflib.get_close_matches(word, alike, 1, MIN_LIKENESS))
 

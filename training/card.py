@@ -84,6 +84,8 @@ The denoiser learned from {samples} samples.
 ## Limits
 
 * Only what is listed above; no text, no photographs.
+* A word that it does not know spoils the picture of those beside it. The service leaves such words
+  out and says so; diffusers alone does not.
 * 256 x 256 is the only size it was trained for: a sketch has eight by eight places. Other multiples
   of 32 run, and are no good.
 * At most {tokens} tokens of a prompt are read.

@@ -102,6 +102,12 @@ def test_pairs_that_rarely_come_out_right_are_said(share: float, is_warned: bool
         assert "about 33% of my pictures" in joins.warnings("a dog on the elephant")[0].description
 
 
+def test_what_a_thing_does_is_no_other_thing() -> None:
+    doing = replace(ABILITIES, near={"wrench": ("fixing",)})
+    assert doing.warnings("a fixing")[0].alternatives == ("wrench",)
+    assert doing.warnings("a dog fixing")[0].alternatives == ()
+
+
 def test_unknown_words_are_blanked_where_they_would_spoil_the_picture() -> None:
     skipping = replace(ABILITIES, skips_unknown=True)
     text = "a DOG Barking, ÜÜ, on a red ball"

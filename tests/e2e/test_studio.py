@@ -174,6 +174,7 @@ def test_arrow_keys_move_along_the_filmstrip_but_not_while_typing(enter: Enter) 
     page = visitor.page
     line = page.locator(".st-key-canvas .ink-line")
     expect(line).to_contain_text("Seed 1")
+    visitor.settle()
     page.locator("h1").click()
     page.keyboard.press("ArrowRight")
     expect(line).to_contain_text("Seed 0")

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import streamlit as st
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
@@ -32,7 +32,6 @@ from tests.ui.conftest import png
 from ui import connection
 from ui.connection import services
 from ui.recipe import Recipe
-from ui.storage.gallery import Search
 from ui.storage.schema import PICTURES
 
 RUNS = 30
@@ -103,11 +102,9 @@ def _p95(app: AppTest) -> float:
 
 def _add_rows(number: int) -> None:
     """Add rows without files, since paging never opens a file."""
-    shared = services()
-    sample = shared.gallery.page(OWNER, Search(), 1)[0]
-    row = {column.name: getattr(sample, column.name) for column in PICTURES.columns}
-    rows = [row | {"id": f"{n:032}", "created_at": n, "prompt": f"p{n}"} for n in range(number)]
-    with shared.engine.begin() as opened:
+    with services().engine.begin() as opened:
+        row = dict(opened.execute(select(PICTURES).limit(1)).mappings().one())
+        rows = [row | {"id": f"{n:032}", "created_at": n, "prompt": f"p{n}"} for n in range(number)]
         opened.execute(insert(PICTURES), rows)
 
 

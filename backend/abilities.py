@@ -87,7 +87,8 @@ class Abilities:
     def warnings(self, prompt: str) -> tuple[GenerationWarning, ...]:
         """Warnings about unknown words (at most `MAX_UNKNOWN`) and unsupported combinations."""
         found = list(dict.fromkeys(self.unknown_words(prompt)))
-        warnings, named = [*self._crowd(prompt)], self._named(prompt)
+        named = self._named(prompt)
+        warnings = [*self._crowd(prompt, named)]
         for word in found[:MAX_UNKNOWN]:
             is_action = bool(named) and word.endswith("ing")  # of the thing beside it
             warnings.append(self._warning(word, () if is_action else self.nearest(word)))
@@ -98,10 +99,13 @@ class Abilities:
 
     def read(self, text: str) -> str:
         """`text` as the model should read it: with blanks in place of the words it skips."""
-        if self.skips_unknown:
-            for word in self._unknown(text):
-                text = text[: word.start()] + " " * len(word[0]) + text[word.end() :]
-        return text
+        if not self.skips_unknown:
+            return text
+        pieces, end = [], 0
+        for word in self._unknown(text):
+            pieces += [text[end : word.start()], " " * len(word[0])]
+            end = word.end()
+        return "".join([*pieces, text[end:]])
 
     def unknown_words(self, prompt: str) -> Iterator[str]:
         """The words that are not part of a known phrase; longer phrases match first."""
@@ -138,9 +142,8 @@ class Abilities:
         taken = self._phrases(WORD.findall(prompt.lower()))
         return {self._things[p]: " ".join(p) for p in taken.values() if p in self._things}
 
-    def _crowd(self, prompt: str) -> Iterator[GenerationWarning]:
+    def _crowd(self, prompt: str, named: Mapping[str, str]) -> Iterator[GenerationWarning]:
         """Warnings about a second thing or a number, if the model draws only one thing well."""
-        named = self._named(prompt)
         if len(named) > 1 and (not self.compositions or self.pairs_right < RELIABLE):
             second = list(named.values())[1]
             text = f"I draw one thing at a time, and may leave out “{second}”."
